@@ -1,0 +1,200 @@
+#include "daemon/control/protocol.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace vramswap::control {
+namespace {
+
+using Json = nlohmann::json;
+
+template <class... Handlers>
+struct Overloaded : Handlers... {
+  using Handlers::operator()...;
+};
+
+Json message(std::string_view type) {
+  return {{"protocol", kProtocolVersion}, {"type", type}};
+}
+
+Json to_json(const SegmentStatus& segment) {
+  return {{"device", segment.device},
+          {"size_bytes", segment.size_bytes},
+          {"used_bytes", segment.used_bytes},
+          {"priority", segment.priority},
+          {"backend", to_string(segment.backend)},
+          {"store", segment.store},
+          {"gpu_uuid", segment.gpu_uuid},
+          {"state", segment.state}};
+}
+
+// A value that is well formed but not allowed. Thrown inside decoding only, as nlohmann's own
+// type errors are, so that one catch turns both into an Error.
+struct BadValue {
+  Error error;
+};
+
+template <class T>
+T unwrap(Result<T> result) {
+  if (!result) throw BadValue{std::move(result.error())};
+  return *std::move(result);
+}
+
+// Numbers are checked here: nlohmann converts out-of-range ones silently.
+template <class Integer>
+Integer integer(const Json& json, const char* key, Integer low, Integer high) {
+  const Json& value = json.at(key);
+  const bool fits = value.is_number_unsigned()
+                        ? std::cmp_less_equal(value.get<std::uint64_t>(), high) &&
+                              std::cmp_greater_equal(value.get<std::uint64_t>(), low)
+                        : value.is_number_integer() &&
+                              std::cmp_less_equal(value.get<std::int64_t>(), high) &&
+                              std::cmp_greater_equal(value.get<std::int64_t>(), low);
+  if (!fits) throw BadValue{{fmt::format("{}: must be a whole number {}..{}", key, low, high)}};
+  return value.get<Integer>();
+}
+
+std::uint64_t byte_count(const Json& json, const char* key) {
+  return integer<std::uint64_t>(json, key, 0, std::uint64_t{1} << 63);
+}
+
+UpRequest up_from(const Json& json) {
+  UpRequest up;
+  up.size = unwrap(parse_size(json.at("size").get<std::string>()));
+  up.priority = integer(json, "priority", kMinPriority, kMaxPriority);
+  up.backend = unwrap(parse_backend(json.at("backend").get<std::string>()));
+  up.gpus = json.at("gpus").get<std::vector<std::string>>();
+  up.segment_size_bytes = byte_count(json, "segment_size_bytes");
+  up.connections = integer(json, "connections", 0U, kMaxConnections);
+  up.reconnect_timeout =
+      std::chrono::seconds(integer<std::int64_t>(json, "reconnect_timeout_s", 1, 86400));
+  return up;
+}
+
+SegmentStatus segment_from(const Json& json) {
+  return {.device = json.at("device"),
+          .size_bytes = byte_count(json, "size_bytes"),
+          .used_bytes = byte_count(json, "used_bytes"),
+          .priority = json.at("priority"),
+          .backend = unwrap(parse_backend(json.at("backend").get<std::string>())),
+          .store = json.at("store"),
+          .gpu_uuid = json.at("gpu_uuid"),
+          .state = json.at("state")};
+}
+
+Status status_from(const Json& json) {
+  Status status{
+      .version = json.at("version"), .supervisor_pid = json.at("supervisor_pid"), .segments = {}};
+  for (const Json& segment : json.at("segments")) status.segments.push_back(segment_from(segment));
+  return status;
+}
+
+Request request_from(const Json& json) {
+  const auto type = json.at("type").get<std::string>();
+  if (type == "up") return up_from(json);
+  if (type == "down") return DownRequest{.force = json.at("force").get<bool>()};
+  if (type == "status") return StatusRequest{};
+  throw BadValue{{fmt::format("unknown request '{}'", type)}};
+}
+
+Reply reply_from(const Json& json) {
+  const auto type = json.at("type").get<std::string>();
+  if (type == "progress") {
+    return Progress{json.at("device"), byte_count(json, "done_bytes"),
+                    byte_count(json, "total_bytes")};
+  }
+  if (type == "status") return status_from(json);
+  if (type == "done") return Done{};
+  if (type == "failure") return Failure{json.at("message")};
+  throw BadValue{{fmt::format("unknown reply '{}'", type)}};
+}
+
+template <class T>
+Result<T> decode(std::string_view line, T (*from)(const Json&)) {
+  try {
+    const Json json = Json::parse(line);
+    if (const int version = json.at("protocol"); version != kProtocolVersion) {
+      return fail(
+          fmt::format("the other side speaks control protocol {}, this one {}: use "
+                      "vramswap and vramswapd of one version",
+                      version, kProtocolVersion));
+    }
+    return from(json);
+  } catch (const Json::exception& error) {
+    return fail(fmt::format("malformed control message: {}", error.what()));
+  } catch (const BadValue& bad) {
+    return std::unexpected(bad.error);
+  }
+}
+
+}  // namespace
+
+std::string_view to_string(Backend backend) {
+  return backend == Backend::vram ? "vram" : "ram";
+}
+
+Result<Backend> parse_backend(std::string_view text) {
+  if (text == "vram") return Backend::vram;
+  if (text == "ram") return Backend::ram;
+  return fail(fmt::format("backend '{}': must be vram or ram", text));
+}
+
+std::string encode(const Request& request) {
+  return std::visit(Overloaded{[](const UpRequest& up) {
+                                 Json json = message("up");
+                                 json["size"] = to_string(up.size);
+                                 json["priority"] = up.priority;
+                                 json["backend"] = to_string(up.backend);
+                                 json["gpus"] = up.gpus;
+                                 json["segment_size_bytes"] = up.segment_size_bytes;
+                                 json["connections"] = up.connections;
+                                 json["reconnect_timeout_s"] = up.reconnect_timeout.count();
+                                 return json.dump();
+                               },
+                               [](const DownRequest& down) {
+                                 Json json = message("down");
+                                 json["force"] = down.force;
+                                 return json.dump();
+                               },
+                               [](const StatusRequest&) { return message("status").dump(); }},
+                    request);
+}
+
+std::string encode(const Reply& reply) {
+  return std::visit(Overloaded{[](const Progress& progress) {
+                                 Json json = message("progress");
+                                 json["device"] = progress.device;
+                                 json["done_bytes"] = progress.done_bytes;
+                                 json["total_bytes"] = progress.total_bytes;
+                                 return json.dump();
+                               },
+                               [](const Status& status) {
+                                 Json json = message("status");
+                                 json["version"] = status.version;
+                                 json["supervisor_pid"] = status.supervisor_pid;
+                                 json["segments"] = Json::array();
+                                 for (const auto& segment : status.segments) {
+                                   json["segments"].push_back(to_json(segment));
+                                 }
+                                 return json.dump();
+                               },
+                               [](const Done&) { return message("done").dump(); },
+                               [](const Failure& failure) {
+                                 Json json = message("failure");
+                                 json["message"] = failure.message;
+                                 return json.dump();
+                               }},
+                    reply);
+}
+
+Result<Request> decode_request(std::string_view line) {
+  return decode<Request>(line, request_from);
+}
+
+Result<Reply> decode_reply(std::string_view line) {
+  return decode<Reply>(line, reply_from);
+}
+
+}  // namespace vramswap::control

@@ -1,0 +1,108 @@
+#include "daemon/control/protocol.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace vramswap::control {
+namespace {
+
+using testing::HasSubstr;
+
+UpRequest some_up() {
+  return {.size = Percent{80},
+          .priority = 1500,
+          .backend = Backend::vram,
+          .gpus = {"0", "GPU-1234"},
+          .segment_size_bytes = 1ULL << 28,
+          .connections = 4,
+          .reconnect_timeout = std::chrono::seconds(30)};
+}
+
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  const auto at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << text;
+  return text.replace(at, from.size(), to);
+}
+
+TEST(Protocol, UpReadsBack) {
+  const auto request = decode_request(encode(Request{some_up()}));
+  ASSERT_TRUE(request) << request.error().message;
+  const auto& up = std::get<UpRequest>(*request);
+  EXPECT_EQ(up.size, Size{Percent{80}});
+  EXPECT_EQ(up.priority, 1500);
+  EXPECT_EQ(up.backend, Backend::vram);
+  EXPECT_EQ(up.gpus, (std::vector<std::string>{"0", "GPU-1234"}));
+  EXPECT_EQ(up.segment_size_bytes, 1ULL << 28);
+  EXPECT_EQ(up.connections, 4U);
+  EXPECT_EQ(up.reconnect_timeout, std::chrono::seconds(30));
+}
+
+TEST(Protocol, DownAndStatusReadBack) {
+  const auto down = decode_request(encode(Request{DownRequest{.force = true}}));
+  ASSERT_TRUE(down);
+  EXPECT_TRUE(std::get<DownRequest>(*down).force);
+  const auto status = decode_request(encode(Request{StatusRequest{}}));
+  ASSERT_TRUE(status);
+  EXPECT_TRUE(std::holds_alternative<StatusRequest>(*status));
+}
+
+TEST(Protocol, RepliesReadBack) {
+  const Status status{.version = "0.1.0",
+                      .supervisor_pid = 42,
+                      .segments = {{.device = "/dev/nbd3",
+                                    .size_bytes = 1ULL << 30,
+                                    .used_bytes = 4096,
+                                    .priority = 7,
+                                    .backend = Backend::ram,
+                                    .store = "ram",
+                                    .gpu_uuid = "",
+                                    .state = "active"}}};
+  const auto reply = decode_reply(encode(Reply{status}));
+  ASSERT_TRUE(reply) << reply.error().message;
+  const auto& back = std::get<Status>(*reply);
+  EXPECT_EQ(back.version, "0.1.0");
+  EXPECT_EQ(back.supervisor_pid, 42);
+  ASSERT_EQ(back.segments.size(), 1U);
+  EXPECT_EQ(back.segments[0].device, "/dev/nbd3");
+  EXPECT_EQ(back.segments[0].used_bytes, 4096U);
+  EXPECT_EQ(back.segments[0].state, "active");
+
+  const auto progress = decode_reply(encode(Reply{Progress{"/dev/nbd0", 1, 2}}));
+  EXPECT_EQ(std::get<Progress>(*progress).total_bytes, 2U);
+  const auto failure = decode_reply(encode(Reply{Failure{"no \"room\"\nleft"}}));
+  EXPECT_EQ(std::get<Failure>(*failure).message, "no \"room\"\nleft");
+  EXPECT_TRUE(std::holds_alternative<Done>(*decode_reply(encode(Reply{Done{}}))));
+}
+
+TEST(Protocol, OneMessageIsOneLine) {
+  EXPECT_EQ(encode(Reply{Failure{"two\nlines"}}).find('\n'), std::string::npos);
+}
+
+TEST(Protocol, AnotherVersionIsNamed) {
+  const auto line = replaced(encode(Request{StatusRequest{}}), "\"protocol\":1", "\"protocol\":2");
+  const auto request = decode_request(line);
+  ASSERT_FALSE(request);
+  EXPECT_THAT(request.error().message, HasSubstr("protocol 2"));
+}
+
+TEST(Protocol, OutOfRangeIsNamed) {
+  const auto line = encode(Request{some_up()});
+  for (const char* value : {"32768", "-2", "1.5", "\"1\"", "18446744073709551615"}) {
+    const auto request =
+        decode_request(replaced(line, "\"priority\":1500", std::string("\"priority\":") + value));
+    ASSERT_FALSE(request) << value;
+    EXPECT_THAT(request.error().message, HasSubstr("priority"));
+  }
+}
+
+TEST(Protocol, GarbageIsAnErrorNotAnException) {
+  for (const char* line :
+       {"", "{", "[]", "7", "{}", "null", R"({"protocol":1})", R"({"protocol":1,"type":"up"})",
+        R"({"protocol":1,"type":"dance"})", R"({"protocol":"1","type":"status"})"}) {
+    EXPECT_FALSE(decode_request(line)) << line;
+    EXPECT_FALSE(decode_reply(line)) << line;
+  }
+}
+
+}  // namespace
+}  // namespace vramswap::control
