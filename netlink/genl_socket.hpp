@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <span>
+#include <vector>
+
+struct nl_sock;
+
+namespace vramswap::netlink {
+
+/// A generic netlink socket: close-on-exec, extended ACKs on, never blocking in receive().
+/// Failures are positive errnos; the owner knows the operation and makes them an Error.
+class GenlSocket {
+ public:
+  [[nodiscard]] static std::expected<GenlSocket, int> open();
+
+  /// ENOENT: no module has registered the family.
+  [[nodiscard]] std::expected<uint16_t, int> resolve_family(const char* family);
+  /// Multicasts of the group arrive from here on.
+  [[nodiscard]] std::expected<void, int> join_group(const char* family, const char* group);
+
+  [[nodiscard]] std::expected<void, int> send(std::span<const std::byte> message);
+  /// The next whole datagram from the kernel. EAGAIN: none waits. ENOBUFS: some were dropped.
+  [[nodiscard]] std::expected<std::vector<std::byte>, int> receive();
+
+  int fd() const;
+  /// The kernel addresses its answers to this port and repeats the sequence of the request.
+  uint32_t port() const;
+  uint32_t next_sequence();
+
+ private:
+  struct Free {
+    void operator()(nl_sock* handle) const noexcept;
+  };
+  explicit GenlSocket(nl_sock* handle) : handle_(handle) {}
+
+  std::unique_ptr<nl_sock, Free> handle_;
+};
+
+}  // namespace vramswap::netlink

@@ -1,0 +1,111 @@
+#include "netlink/nbd_messages.hpp"
+
+#include <linux/nbd-netlink.h>
+#include <netlink/attr.h>
+
+#include "netlink/message_writer.hpp"
+
+namespace vramswap::netlink {
+namespace {
+
+/// Above what the attributes of fixed size of any request take.
+constexpr size_t fixed_attribute_bytes = 256;
+
+size_t attribute_bytes(const std::string& backend_identifier, const std::vector<int>& sockets) {
+  const size_t socket_bytes = nla_total_size(nla_total_size(sizeof(uint32_t)));
+  // libnl pads strings with their terminating zero to a multiple of four.
+  const size_t identifier_bytes = backend_identifier.size() + 8;
+  return fixed_attribute_bytes + identifier_bytes + sockets.size() * socket_bytes;
+}
+
+void put_common(MessageWriter& writer, const std::optional<std::chrono::seconds>& timeout,
+                const std::optional<std::chrono::seconds>& dead_connection_timeout,
+                const std::string& backend_identifier, const std::vector<int>& sockets) {
+  if (timeout) writer.put_u64(NBD_ATTR_TIMEOUT, timeout->count());
+  if (dead_connection_timeout)
+    writer.put_u64(NBD_ATTR_DEAD_CONN_TIMEOUT, dead_connection_timeout->count());
+  if (!backend_identifier.empty())
+    writer.put_string(NBD_ATTR_BACKEND_IDENTIFIER, backend_identifier);
+  nlattr* list = writer.begin_nested(NBD_ATTR_SOCKETS);
+  for (const int fd : sockets) {
+    nlattr* item = writer.begin_nested(NBD_SOCK_ITEM);
+    writer.put_u32(NBD_SOCK_FD, static_cast<uint32_t>(fd));
+    writer.end_nested(item);
+  }
+  writer.end_nested(list);
+}
+
+std::optional<uint32_t> decode_index(std::span<const std::byte> payload, uint8_t command) {
+  const auto attributes = genl_attributes(payload, command);
+  if (!attributes) return std::nullopt;
+  return find_u32(*attributes, NBD_ATTR_INDEX);
+}
+
+}  // namespace
+
+EncodedRequest encode_connect(const RequestHeader& header, const ConnectRequest& request) {
+  MessageWriter writer(header, NBD_CMD_CONNECT, NBD_GENL_VERSION,
+                       attribute_bytes(request.backend_identifier, request.sockets));
+  if (request.index) writer.put_u32(NBD_ATTR_INDEX, *request.index);
+  writer.put_u64(NBD_ATTR_SIZE_BYTES, request.size_bytes);
+  writer.put_u64(NBD_ATTR_BLOCK_SIZE_BYTES, request.block_size_bytes);
+  writer.put_u64(NBD_ATTR_SERVER_FLAGS, request.server_flags);
+  // Sent even if zero: absent, the kernel keeps the DESTROY_ON_DISCONNECT of the previous user.
+  writer.put_u64(NBD_ATTR_CLIENT_FLAGS, request.client_flags);
+  put_common(writer, request.timeout, request.dead_connection_timeout, request.backend_identifier,
+             request.sockets);
+  return writer.finish();
+}
+
+EncodedRequest encode_reconfigure(const RequestHeader& header, const ReconfigureRequest& request) {
+  MessageWriter writer(header, NBD_CMD_RECONFIGURE, NBD_GENL_VERSION,
+                       attribute_bytes(request.backend_identifier, request.sockets));
+  writer.put_u32(NBD_ATTR_INDEX, request.index);
+  put_common(writer, request.timeout, request.dead_connection_timeout, request.backend_identifier,
+             request.sockets);
+  return writer.finish();
+}
+
+EncodedRequest encode_disconnect(const RequestHeader& header, uint32_t index) {
+  MessageWriter writer(header, NBD_CMD_DISCONNECT, NBD_GENL_VERSION, fixed_attribute_bytes);
+  writer.put_u32(NBD_ATTR_INDEX, index);
+  return writer.finish();
+}
+
+EncodedRequest encode_status(const RequestHeader& header, std::optional<uint32_t> index) {
+  MessageWriter writer(header, NBD_CMD_STATUS, NBD_GENL_VERSION, fixed_attribute_bytes);
+  if (index) writer.put_u32(NBD_ATTR_INDEX, *index);
+  return writer.finish();
+}
+
+std::optional<uint32_t> decode_connect_reply(std::span<const std::byte> payload) {
+  return decode_index(payload, NBD_CMD_CONNECT);
+}
+
+std::optional<uint32_t> decode_link_dead(std::span<const std::byte> payload) {
+  return decode_index(payload, NBD_CMD_LINK_DEAD);
+}
+
+std::optional<std::vector<DeviceStatus>> decode_status_reply(std::span<const std::byte> payload) {
+  const auto attributes = genl_attributes(payload, NBD_CMD_STATUS);
+  if (!attributes) return std::nullopt;
+  const auto list = find_attribute(*attributes, NBD_ATTR_DEVICE_LIST);
+  if (!list) return std::nullopt;
+
+  std::vector<DeviceStatus> devices;
+  const nlattr* item;
+  int rest;
+  nla_for_each_attr(item, reinterpret_cast<const nlattr*>(list->data()),
+                    static_cast<int>(list->size()), rest) {
+    if (nla_type(item) != NBD_DEVICE_ITEM) continue;
+    const std::span fields(static_cast<const std::byte*>(nla_data(item)),
+                           static_cast<size_t>(nla_len(item)));
+    const auto index = find_u32(fields, NBD_DEVICE_INDEX);
+    const auto connected = find_u8(fields, NBD_DEVICE_CONNECTED);
+    if (!index || !connected) return std::nullopt;
+    devices.push_back({.index = *index, .connected = *connected != 0});
+  }
+  return devices;
+}
+
+}  // namespace vramswap::netlink

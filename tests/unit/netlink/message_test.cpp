@@ -1,0 +1,208 @@
+#include "netlink/message.hpp"
+
+#include <gmock/gmock.h>
+#include <linux/genetlink.h>
+#include <linux/nbd-netlink.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "recorded_datagram.hpp"
+#include "recorded_messages.hpp"
+
+namespace vramswap::netlink {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+Bytes copy_of(std::span<const std::byte> bytes) {
+  return {bytes.begin(), bytes.end()};
+}
+
+template <class T>
+void overwrite(Bytes& bytes, size_t offset, T value) {
+  std::memcpy(bytes.data() + offset, &value, sizeof value);
+}
+
+std::optional<Verdict> verdict_of(std::span<const std::byte> datagram) {
+  return decode_verdict(only_message(datagram));
+}
+
+TEST(SplitDatagram, ReadsTheHeader) {
+  const Message message = only_message(recorded::connect_reply);
+  EXPECT_EQ(message.type, recorded::family);
+  EXPECT_EQ(message.flags, 0);
+  EXPECT_EQ(message.sequence, 0x6b032613u);
+  EXPECT_EQ(message.port, 0x8880005eu);
+  EXPECT_EQ(message.payload.size(), 12u);
+}
+
+TEST(SplitDatagram, FindsEveryMessage) {
+  Bytes both = copy_of(recorded::connect_reply);
+  std::ranges::copy(std::span<const std::byte>(recorded::connect_ack), std::back_inserter(both));
+  const auto messages = split_datagram(both);
+  ASSERT_TRUE(messages);
+  ASSERT_EQ(messages->size(), 2u);
+  EXPECT_EQ(messages->at(0).type, recorded::family);
+  EXPECT_EQ(messages->at(1).type, NLMSG_ERROR);
+}
+
+TEST(SplitDatagram, RefusesEveryTruncation) {
+  const std::span<const std::byte> whole = recorded::short_size_nack;
+  for (size_t size = 1; size < whole.size(); ++size)
+    EXPECT_FALSE(split_datagram(whole.first(size))) << size;
+  EXPECT_TRUE(split_datagram({})->empty());
+}
+
+TEST(SplitDatagram, RefusesALengthBelowTheHeader) {
+  Bytes bytes = copy_of(recorded::connect_ack);
+  for (uint32_t length : {0u, 1u, 15u}) {
+    overwrite(bytes, 0, length);
+    EXPECT_FALSE(split_datagram(bytes)) << length;
+  }
+}
+
+TEST(DecodeVerdict, ReadsAnAck) {
+  const auto verdict = verdict_of(recorded::connect_ack);
+  ASSERT_TRUE(verdict);
+  EXPECT_EQ(verdict->code, 0);
+  EXPECT_EQ(verdict->extack, "");
+}
+
+TEST(DecodeVerdict, TurnsTheKernelsSign) {
+  EXPECT_EQ(verdict_of(recorded::busy_nack)->code, EBUSY);
+  EXPECT_EQ(verdict_of(recorded::busy_nack_capped)->code, EBUSY);
+  EXPECT_EQ(verdict_of(recorded::no_backend_nack)->code, EINVAL);
+  EXPECT_EQ(verdict_of(recorded::no_backend_nack)->extack, "");
+}
+
+TEST(DecodeVerdict, RefusesASignThatTheKernelNeverSends) {
+  Bytes bytes = copy_of(recorded::busy_nack);
+  overwrite(bytes, NLMSG_HDRLEN, int{EBUSY});
+  EXPECT_FALSE(verdict_of(bytes));
+}
+
+TEST(DecodeVerdict, FindsExtackBehindTheWholeRequest) {
+  const auto short_fd = verdict_of(recorded::short_fd_nack);
+  ASSERT_TRUE(short_fd);
+  EXPECT_EQ(short_fd->code, EINVAL);
+  EXPECT_EQ(short_fd->extack, "Attribute failed policy validation");
+  const auto short_size = verdict_of(recorded::short_size_nack);
+  ASSERT_TRUE(short_size);
+  EXPECT_EQ(short_size->code, ERANGE);
+  EXPECT_EQ(short_size->extack, "Attribute failed policy validation");
+}
+
+TEST(DecodeVerdict, FindsExtackBehindACappedRequest) {
+  const auto verdict = verdict_of(recorded::short_index_nack_capped);
+  ASSERT_TRUE(verdict);
+  EXPECT_EQ(verdict->code, ERANGE);
+  EXPECT_EQ(verdict->extack, "Attribute failed policy validation");
+}
+
+TEST(DecodeVerdict, AcceptsExtackWithoutText) {
+  const auto verdict = verdict_of(recorded::no_index_nack);
+  ASSERT_TRUE(verdict);
+  EXPECT_EQ(verdict->code, EINVAL);
+  EXPECT_EQ(verdict->extack, "");
+}
+
+TEST(DecodeVerdict, ToleratesExtackTextWithoutItsZero) {
+  Bytes bytes = copy_of(recorded::short_index_nack_capped);
+  const size_t text = NLMSG_HDRLEN + sizeof(nlmsgerr);
+  uint16_t length;
+  std::memcpy(&length, bytes.data() + text, sizeof length);
+  overwrite(bytes, text, static_cast<uint16_t>(length - 1));
+  EXPECT_EQ(verdict_of(bytes)->extack, "Attribute failed policy validation");
+}
+
+TEST(DecodeVerdict, RefusesOtherMessages) {
+  EXPECT_FALSE(verdict_of(recorded::connect_reply));
+  EXPECT_FALSE(verdict_of(recorded::status_reply));
+}
+
+TEST(DecodeVerdict, RefusesARequestLengthThatPointsOutside) {
+  Bytes bytes = copy_of(recorded::short_fd_nack);
+  const size_t request = NLMSG_HDRLEN + offsetof(nlmsgerr, msg);
+  for (const uint32_t length : {0u, 15u, 1000u, 0x7fffffffu, 0xfffffffdu, 0xffffffffu}) {
+    overwrite(bytes, request, length);
+    EXPECT_FALSE(verdict_of(bytes)) << length;
+  }
+}
+
+TEST(DecodeVerdict, NeverReadsOutsideATruncatedPayload) {
+  const Message whole = only_message(recorded::short_fd_nack);
+  for (size_t size = 0; size < whole.payload.size(); ++size) {
+    Bytes part = copy_of(whole.payload.first(size));  // for the address sanitizer
+    Message message = whole;
+    message.payload = part;
+    const auto verdict = decode_verdict(message);
+    if (size < sizeof(nlmsgerr)) {
+      EXPECT_FALSE(verdict);
+    }
+  }
+}
+
+TEST(CollectAnswer, TakesReplyAndAckFromDatagramsOfTheirOwn) {
+  const auto request = header_of(recorded::connect_request);
+  Answer answer;
+  ASSERT_TRUE(collect_answer(recorded::connect_reply, request, answer));
+  EXPECT_FALSE(answer.verdict);
+  EXPECT_EQ(answer.reply.size(), 12u);
+  ASSERT_TRUE(collect_answer(recorded::connect_ack, request, answer));
+  ASSERT_TRUE(answer.verdict);
+  EXPECT_EQ(answer.verdict->code, 0);
+}
+
+TEST(CollectAnswer, TakesANackWithoutAReply) {
+  Answer answer;
+  ASSERT_TRUE(collect_answer(recorded::busy_nack, header_of(recorded::busy_request), answer));
+  EXPECT_EQ(answer.verdict->code, EBUSY);
+  EXPECT_TRUE(answer.reply.empty());
+}
+
+TEST(CollectAnswer, SkipsAnswersToOtherRequests) {
+  RequestHeader request = header_of(recorded::status_request);
+  Answer answer;
+  ASSERT_TRUE(collect_answer(recorded::connect_reply, request, answer));
+  ASSERT_TRUE(collect_answer(recorded::connect_ack, request, answer));
+  ASSERT_TRUE(collect_answer(recorded::busy_nack, request, answer));
+  request.port += 1;
+  ASSERT_TRUE(collect_answer(recorded::status_reply, request, answer));
+  ASSERT_TRUE(collect_answer(recorded::status_ack, request, answer));
+  EXPECT_FALSE(answer.verdict);
+  EXPECT_TRUE(answer.reply.empty());
+}
+
+TEST(CollectAnswer, RefusesWhatIsNoNetlink) {
+  Answer answer;
+  EXPECT_FALSE(collect_answer(std::span<const std::byte>(recorded::connect_ack).first(20),
+                              header_of(recorded::connect_request), answer));
+}
+
+TEST(FindAttribute, LooksThroughAllOfThem) {
+  const auto payload = only_message(recorded::connect_request).payload;
+  const auto attributes = genl_attributes(payload, NBD_CMD_CONNECT);
+  ASSERT_TRUE(attributes);
+  EXPECT_TRUE(find_attribute(*attributes, NBD_ATTR_SIZE_BYTES));
+  EXPECT_TRUE(find_attribute(*attributes, NBD_ATTR_SOCKETS));  // behind its NLA_F_NESTED
+  EXPECT_FALSE(find_attribute(*attributes, NBD_ATTR_INDEX));
+}
+
+TEST(FindAttribute, RefusesANumberOfAnotherLength) {
+  const auto payload = only_message(recorded::connect_request).payload;
+  const auto attributes = genl_attributes(payload, NBD_CMD_CONNECT);
+  EXPECT_FALSE(find_u32(*attributes, NBD_ATTR_SIZE_BYTES));
+  EXPECT_FALSE(find_u8(*attributes, NBD_ATTR_SIZE_BYTES));
+}
+
+TEST(GenlAttributes, RefusesAnotherCommand) {
+  const auto payload = only_message(recorded::connect_reply).payload;
+  EXPECT_TRUE(genl_attributes(payload, NBD_CMD_CONNECT));
+  EXPECT_FALSE(genl_attributes(payload, NBD_CMD_STATUS));
+  EXPECT_FALSE(genl_attributes(payload.first(3), NBD_CMD_CONNECT));
+}
+
+}  // namespace
+}  // namespace vramswap::netlink

@@ -1,0 +1,149 @@
+#include "netlink/nbd_messages.hpp"
+
+#include <gmock/gmock.h>
+#include <linux/nbd-netlink.h>
+#include <linux/nbd.h>
+
+#include <cerrno>
+
+#include "recorded_datagram.hpp"
+#include "recorded_messages.hpp"
+
+namespace vramswap::netlink {
+namespace {
+
+using testing::ElementsAre;
+using testing::ElementsAreArray;
+using testing::IsEmpty;
+using namespace std::chrono_literals;
+
+auto is_exactly(std::span<const std::byte> bytes) {
+  return ElementsAreArray(bytes.begin(), bytes.end());
+}
+
+std::span<const std::byte> payload_of(std::span<const std::byte> datagram) {
+  return only_message(datagram).payload;
+}
+
+TEST(EncodeConnect, MatchesWhatTheKernelAccepted) {
+  const ConnectRequest request{
+      .index = std::nullopt,
+      .size_bytes = 16 << 20,
+      .block_size_bytes = 4096,
+      .server_flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_CAN_MULTI_CONN,
+      .client_flags = 0,
+      .timeout = 30s,
+      .dead_connection_timeout = 600s,
+      .backend_identifier = "vramswap-0",
+      .sockets = {5, 7},
+  };
+  const auto bytes = encode_connect(header_of(recorded::connect_request), request);
+  ASSERT_TRUE(bytes);
+  EXPECT_THAT(*bytes, is_exactly(recorded::connect_request));
+}
+
+TEST(EncodeConnect, OmitsWhatIsNotGiven) {
+  const RequestHeader header{recorded::family, 1, 1};
+  const auto bytes = encode_connect(header, {.index = 5});
+  ASSERT_TRUE(bytes);
+  const auto attributes = genl_attributes(payload_of(*bytes), NBD_CMD_CONNECT);
+  ASSERT_TRUE(attributes);
+  EXPECT_EQ(find_u32(*attributes, NBD_ATTR_INDEX), 5u);
+  EXPECT_TRUE(find_attribute(*attributes, NBD_ATTR_CLIENT_FLAGS));
+  for (const int type : {NBD_ATTR_TIMEOUT, NBD_ATTR_DEAD_CONN_TIMEOUT, NBD_ATTR_SOCKETS,
+                         NBD_ATTR_BACKEND_IDENTIFIER})
+    EXPECT_FALSE(find_attribute(*attributes, type)) << type;
+}
+
+TEST(EncodeConnect, HasRoomForManySockets) {
+  const RequestHeader header{recorded::family, 1, 1};
+  ConnectRequest request{.sockets = std::vector<int>(5000, 3)};
+  const auto bytes = encode_connect(header, request);
+  ASSERT_TRUE(bytes);
+  const auto attributes = genl_attributes(payload_of(*bytes), NBD_CMD_CONNECT);
+  EXPECT_EQ(find_attribute(*attributes, NBD_ATTR_SOCKETS)->size(), 5000u * 12);
+}
+
+TEST(EncodeConnect, RefusesMoreThanAnAttributeCanHold) {
+  const RequestHeader header{recorded::family, 1, 1};
+  EXPECT_EQ(encode_connect(header, {.sockets = std::vector<int>(6000, 3)}).error(), EMSGSIZE);
+  EXPECT_EQ(encode_connect(header, {.backend_identifier = std::string(70'000, 'x')}).error(),
+            EMSGSIZE);
+}
+
+TEST(EncodeReconfigure, MatchesWhatTheKernelAccepted) {
+  const ReconfigureRequest request{
+      .index = 0,
+      .timeout = 30s,
+      .dead_connection_timeout = 600s,
+      .backend_identifier = "vramswap-0",
+      .sockets = {13},
+  };
+  const auto bytes = encode_reconfigure(header_of(recorded::reconfigure_request), request);
+  ASSERT_TRUE(bytes);
+  EXPECT_THAT(*bytes, is_exactly(recorded::reconfigure_request));
+}
+
+TEST(EncodeDisconnect, MatchesWhatTheKernelAccepted) {
+  const auto bytes = encode_disconnect(header_of(recorded::disconnect_request), 0);
+  ASSERT_TRUE(bytes);
+  EXPECT_THAT(*bytes, is_exactly(recorded::disconnect_request));
+}
+
+TEST(EncodeStatus, MatchesWhatTheKernelAccepted) {
+  const auto all = encode_status(header_of(recorded::status_request), std::nullopt);
+  ASSERT_TRUE(all);
+  EXPECT_THAT(*all, is_exactly(recorded::status_request));
+  const auto one = encode_status(header_of(recorded::status_one_request), 0);
+  ASSERT_TRUE(one);
+  EXPECT_THAT(*one, is_exactly(recorded::status_one_request));
+}
+
+TEST(DecodeConnectReply, ReadsTheIndex) {
+  EXPECT_EQ(decode_connect_reply(payload_of(recorded::connect_reply)), 0u);
+}
+
+TEST(DecodeConnectReply, RefusesOtherMessages) {
+  EXPECT_FALSE(decode_connect_reply(payload_of(recorded::link_dead)));
+  EXPECT_FALSE(decode_connect_reply(payload_of(recorded::status_reply)));
+  EXPECT_FALSE(decode_connect_reply({}));
+}
+
+TEST(DecodeStatusReply, ListsEveryDevice) {
+  const auto devices = decode_status_reply(payload_of(recorded::status_reply));
+  ASSERT_TRUE(devices);
+  EXPECT_THAT(*devices, ElementsAre(DeviceStatus{0, true}, DeviceStatus{1, false},
+                                    DeviceStatus{2, false}, DeviceStatus{3, false}));
+}
+
+TEST(DecodeStatusReply, IsEmptyForADeviceThatDoesNotExist) {
+  const auto devices = decode_status_reply(payload_of(recorded::status_none_reply));
+  ASSERT_TRUE(devices);
+  EXPECT_THAT(*devices, IsEmpty());
+}
+
+TEST(DecodeStatusReply, RefusesOtherMessages) {
+  EXPECT_FALSE(decode_status_reply(payload_of(recorded::connect_reply)));
+  EXPECT_FALSE(decode_status_reply({}));
+}
+
+TEST(DecodeStatusReply, NeverReadsOutsideATruncatedPayload) {
+  const auto whole = payload_of(recorded::status_reply);
+  for (size_t size = 0; size < whole.size(); ++size) {
+    const std::vector part(whole.begin(), whole.begin() + size);  // for the address sanitizer
+    EXPECT_FALSE(decode_status_reply(part)) << size;
+  }
+}
+
+TEST(DecodeLinkDead, ReadsTheIndex) {
+  const Message message = only_message(recorded::link_dead);
+  EXPECT_EQ(message.type, recorded::family);
+  EXPECT_EQ(decode_link_dead(message.payload), 0u);
+}
+
+TEST(DecodeLinkDead, RefusesOtherMessages) {
+  EXPECT_FALSE(decode_link_dead(payload_of(recorded::connect_reply)));
+}
+
+}  // namespace
+}  // namespace vramswap::netlink
