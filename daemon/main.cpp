@@ -1,0 +1,58 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <boost/program_options.hpp>
+#include <iostream>
+
+#include "daemon/supervisor/supervisor.hpp"
+#include "daemon/system/log.hpp"
+#include "daemon/worker/worker.hpp"
+
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+// Where the supervisor puts a worker's end of their channel.
+constexpr int kChannel = 3;
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  po::options_description options(
+      "vramswapd serves swap on VRAM. It is started by vramswap or systemd");
+  options.add_options()("detached", "log to the kernel's log once it is ready")  //
+      ("worker", "serve a supervisor on descriptor 3; for its own use")          //
+      ("version", "print the version")                                           //
+      ("help", "print this");
+  po::variables_map given;
+  try {
+    po::store(po::command_line_parser(argc, argv)
+                  .options(options)
+                  .positional(po::positional_options_description{})
+                  .run(),
+              given);
+  } catch (const po::error& error) {
+    std::cerr << fmt::format("vramswapd: {}; see vramswapd --help\n", error.what());
+    return kExitUsage;
+  }
+  if (given.contains("help")) {
+    std::cout << options;
+    return 0;
+  }
+  if (given.contains("version")) {
+    std::cout << "vramswapd " VRAMSWAP_VERSION "\n";
+    return 0;
+  }
+  vramswap::prepare_log();
+  if (given.contains("worker")) return vramswap::run_worker(kChannel);
+  if (geteuid() != 0) {
+    std::cerr << "vramswapd: needs root\n";
+    return kExitFailed;
+  }
+  const auto result = vramswap::run_supervisor({.detached = given.contains("detached")});
+  if (result) return 0;
+  vramswap::log_error(result.error().message);
+  return kExitFailed;
+}

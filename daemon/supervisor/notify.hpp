@@ -1,0 +1,13 @@
+// What systemd is told, where the daemon runs under it; nothing elsewhere.
+#pragma once
+
+#include <string_view>
+
+namespace vramswap {
+
+void notify_ready();
+void notify_stopping();
+// Shown by `systemctl status`.
+void notify_status(std::string_view status);
+
+}  // namespace vramswap

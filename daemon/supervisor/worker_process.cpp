@@ -1,0 +1,170 @@
+#include "daemon/supervisor/worker_process.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "daemon/supervisor/child.hpp"
+#include "daemon/system/log.hpp"
+
+namespace vramswap {
+namespace {
+
+// The channel's number in the worker; the rest is closed by exec.
+constexpr int kWorkerChannel = 3;
+// To scrub and unmap what is left.
+constexpr std::chrono::seconds kDismissTimeout{30};
+
+[[noreturn]] void exec_worker(int channel) {
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (channel == kWorkerChannel) {
+    fcntl(channel, F_SETFD, 0);
+  } else {
+    dup2(channel, kWorkerChannel);
+  }
+  execl("/proc/self/exe", "vramswapd", "--worker", nullptr);
+  _exit(127);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<WorkerProcess>> WorkerProcess::spawn(asio::io_context& io,
+                                                            Handlers handlers) {
+  auto channel = make_channel();
+  if (!channel) return std::unexpected(channel.error());
+  auto& [ours, theirs] = *channel;
+  fcntl(ours.get(), F_SETFL, O_NONBLOCK);
+  const pid_t pid = fork();
+  if (pid < 0) return fail_errno("worker", "fork", errno);
+  if (pid == 0) exec_worker(theirs.get());
+  auto pidfd = open_pidfd(pid);
+  if (!pidfd) {
+    ::kill(pid, SIGKILL);
+    reap(pid);
+    return std::unexpected(pidfd.error());
+  }
+  std::shared_ptr<WorkerProcess> worker(
+      new WorkerProcess(io, pid, std::move(ours), *std::move(pidfd), std::move(handlers)));
+  asio::co_spawn(io, read_messages(worker), asio::detached);
+  asio::co_spawn(io, await_exit(worker), asio::detached);
+  return worker;
+}
+
+WorkerProcess::WorkerProcess(asio::io_context& io, pid_t pid, UniqueFd channel, UniqueFd pidfd,
+                             Handlers handlers)
+    : pid_(pid),
+      channel_(std::make_unique<WatchedFd>(io, std::move(channel))),
+      pidfd_(io, std::move(pidfd)),
+      handlers_(std::move(handlers)),
+      next_call_(io, asio::steady_timer::time_point::max()),
+      answer_or_timeout_(io),
+      exited_(io, asio::steady_timer::time_point::max()) {}
+
+awaitable<void> WorkerProcess::read_messages(std::shared_ptr<WorkerProcess> self) {
+  while (self->channel_) {
+    if (co_await self->channel_->readable()) co_return;
+    if (!self->channel_) co_return;
+    auto packet = receive_packet(self->channel_->get());
+    if (!packet && packet.error().code == EAGAIN) continue;
+    // The end of the channel is the end of the worker, or soon will be: await_exit tells.
+    if (!packet || !*packet) co_return;
+    self->take(*std::move(*packet));
+  }
+}
+
+void WorkerProcess::take(Packet packet) {
+  auto message = messages::decode_message(packet.text);
+  if (message && std::holds_alternative<messages::ConnectionEnded>(*message)) {
+    handlers_.on_connection_ended(std::get<messages::ConnectionEnded>(*message));
+    return;
+  }
+  if (!message) {
+    answer_ = std::unexpected(message.error());
+  } else if (const auto* failed = std::get_if<messages::Failed>(&*message)) {
+    answer_ = fail(failed->message);
+  } else {
+    answer_ = Answer{*std::move(message),
+                     packet.fds.empty() ? UniqueFd() : std::move(packet.fds.front())};
+  }
+  answer_or_timeout_.cancel();
+}
+
+awaitable<void> WorkerProcess::await_exit(std::shared_ptr<WorkerProcess> self) {
+  co_await self->pidfd_.readable();
+  // Its last words: why it could not start, for one.
+  while (self->channel_) {
+    auto packet = receive_packet(self->channel_->get());
+    if (!packet || !*packet) break;
+    self->take(*std::move(*packet));
+  }
+  self->exit_status_ = reap(self->pid_);
+  self->answer_or_timeout_.cancel();
+  self->exited_.cancel();
+  if (self->channel_) self->channel_->cancel();
+  self->handlers_.on_exit(*self->exit_status_);
+}
+
+awaitable<Result<WorkerProcess::Answer>> WorkerProcess::call(messages::Request request,
+                                                             std::vector<int> fds,
+                                                             std::chrono::seconds timeout) {
+  ErrorCode cancelled;
+  while (is_calling_) co_await next_call_.async_wait(into(cancelled));
+  is_calling_ = true;
+  auto result = co_await exchange(messages::encode(request), std::move(fds), timeout);
+  is_calling_ = false;
+  next_call_.cancel_one();
+  co_return result;
+}
+
+awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(std::string request,
+                                                                 std::vector<int> fds,
+                                                                 std::chrono::seconds timeout) {
+  const auto ended = [this] {
+    return fail(fmt::format("worker {}: {}", pid_, describe_wait_status(*exit_status_)));
+  };
+  if (exit_status_) co_return ended();
+  answer_.reset();
+  answer_or_timeout_.expires_after(timeout);
+  if (auto sent = send_packet(channel_->get(), request, fds); !sent) {
+    // EPIPE: it is ending; what it has to say may be in the channel already.
+    if (sent.error().code != EPIPE) co_return std::unexpected(sent.error());
+  }
+  ErrorCode error;
+  while (!answer_ && !exit_status_) {
+    co_await answer_or_timeout_.async_wait(into(error));
+    if (!error) {
+      ::kill(pid_, SIGKILL);
+      co_return fail(fmt::format("worker {}: no answer within {} s", pid_, timeout.count()));
+    }
+  }
+  if (!answer_) co_return ended();
+  co_return std::move(*answer_);
+}
+
+void WorkerProcess::kill() {
+  if (!exit_status_) ::kill(pid_, SIGKILL);
+}
+
+awaitable<void> WorkerProcess::dismiss() {
+  if (channel_) {
+    channel_->cancel();
+    channel_.reset();
+  }
+  ErrorCode error;
+  exited_.expires_after(kDismissTimeout);
+  while (!exit_status_) {
+    co_await exited_.async_wait(into(error));
+    if (!error) {
+      log_error(fmt::format("worker {}: does not end; killed", pid_));
+      ::kill(pid_, SIGKILL);
+      exited_.expires_at(asio::steady_timer::time_point::max());
+    }
+  }
+}
+
+}  // namespace vramswap

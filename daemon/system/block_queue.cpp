@@ -1,0 +1,53 @@
+#include "daemon/system/block_queue.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <string_view>
+
+#include "daemon/base/unique_fd.hpp"
+#include "daemon/system/proc.hpp"
+
+namespace vramswap {
+namespace {
+
+Result<void> set(const std::string& path, std::string_view value) {
+  const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd) {
+    if (errno == ENOENT) return {};
+    return fail_errno(path, "open", errno);
+  }
+  if (write(fd.get(), value.data(), value.size()) < 0) {
+    // wbt_lat_usec exists, but answers EINVAL, on a queue without writeback throttling.
+    if (errno == EINVAL && path.ends_with("/wbt_lat_usec")) return {};
+    return fail_errno(path, fmt::format("write {}", value), errno);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> set_queue_for_swap(const std::string& device_name, std::uint64_t max_request_bytes,
+                                const std::string& block_directory) {
+  const std::string queue = fmt::format("{}/{}/queue/", block_directory, device_name);
+  if (auto result = set(queue + "scheduler", "none"); !result) return result;
+  if (auto result = set(queue + "wbt_lat_usec", "0"); !result) return result;
+  const std::string limit_path = queue + "max_sectors_kb";
+  const auto limit = read_file(limit_path);
+  if (!limit) return std::unexpected(limit.error());
+  if (std::strtoull(limit->c_str(), nullptr, 10) * 1024 <= max_request_bytes) return {};
+  return set(limit_path, fmt::format("{}", max_request_bytes / 1024));
+}
+
+std::string read_backend_identifier(const std::string& device_name,
+                                    const std::string& block_directory) {
+  auto text = read_file(fmt::format("{}/{}/backend", block_directory, device_name));
+  if (!text) return {};
+  if (text->ends_with('\n')) text->pop_back();
+  return *std::move(text);
+}
+
+}  // namespace vramswap

@@ -1,0 +1,109 @@
+#include "daemon/system/hardening.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string_view>
+
+#include "daemon/base/unique_fd.hpp"
+#include "daemon/system/proc.hpp"
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57  // Linux 5.6, include/uapi/linux/prctl.h
+#endif
+
+namespace vramswap {
+namespace {
+
+constexpr const char* kOomScoreAdj = "/proc/self/oom_score_adj";
+
+// include/linux/sched.h: what PR_SET_IO_FLUSHER sets.
+constexpr std::uint64_t kMemallocNoio = 0x00080000;
+
+int write_text(const char* path, std::string_view text) {
+  const UniqueFd fd(open(path, O_WRONLY | O_CLOEXEC));
+  if (!fd) return errno;
+  return write(fd.get(), text.data(), text.size()) < 0 ? errno : 0;
+}
+
+std::unexpected<Error> refuse(const Error& error, std::string_view advice) {
+  return std::unexpected(Error{fmt::format("{}; {}", error.message, advice), error.code});
+}
+
+}  // namespace
+
+Result<void> lock_memory() {
+  constexpr std::string_view kAdvice =
+      "raise RLIMIT_MEMLOCK to unlimited (ulimit -l unlimited, or LimitMEMLOCK=infinity)";
+  if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
+    return refuse(errno_error("memory", "mlockall", errno), kAdvice);
+  }
+  const auto locked = read_locked_bytes();
+  if (!locked) return std::unexpected(locked.error());
+  if (*locked == 0) return refuse({"memory: mlockall had no effect (VmLck is 0)"}, kAdvice);
+  return {};
+}
+
+Result<void> mark_io_flusher() {
+  if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) {
+    return refuse(errno_error("thread", "PR_SET_IO_FLUSHER", errno),
+                  "it needs CAP_SYS_RESOURCE and Linux 5.6");
+  }
+  return verify_every_thread_is_io_flusher();
+}
+
+Result<void> exempt_from_oom_killer() {
+  if (const int error = write_text(kOomScoreAdj, "-1000")) {
+    return refuse(errno_error(kOomScoreAdj, "write -1000", error), "it needs CAP_SYS_RESOURCE");
+  }
+  const auto value = read_file(kOomScoreAdj);
+  if (!value) return std::unexpected(value.error());
+  if (*value != "-1000\n") return fail(fmt::format("{}: is not -1000", kOomScoreAdj));
+  return {};
+}
+
+Result<void> make_realtime() {
+  const sched_param parameters{.sched_priority = 1};
+  if (sched_setscheduler(0, SCHED_RR, &parameters) != 0) {
+    return refuse(errno_error("I/O thread", "SCHED_RR", errno),
+                  "it needs CAP_SYS_NICE or an RLIMIT_RTPRIO above 0");
+  }
+  const auto line = read_file(fmt::format("/proc/self/task/{}/stat", gettid()));
+  if (!line) return std::unexpected(line.error());
+  const auto stat = parse_thread_stat(*line);
+  if (!stat) return std::unexpected(stat.error());
+  if (stat->scheduling_policy != SCHED_RR || stat->realtime_priority != 1) {
+    return fail("I/O thread: SCHED_RR had no effect");
+  }
+  return {};
+}
+
+Result<void> verify_every_thread_is_io_flusher() {
+  const auto threads = read_thread_stats("/proc/self/task");
+  if (!threads) return std::unexpected(threads.error());
+  for (const ThreadStat& thread : *threads) {
+    if ((thread.flags & kMemallocNoio) == 0) {
+      return fail("thread: PR_SET_IO_FLUSHER had no effect (no PF_MEMALLOC_NOIO in /proc)");
+    }
+  }
+  return {};
+}
+
+Result<void> harden_process() {
+  if (auto result = lock_memory(); !result) return result;
+  if (auto result = mark_io_flusher(); !result) return result;
+  return exempt_from_oom_killer();
+}
+
+void soften_child() {
+  prctl(PR_SET_IO_FLUSHER, 0, 0, 0, 0);
+  write_text(kOomScoreAdj, "0");
+}
+
+}  // namespace vramswap

@@ -1,0 +1,46 @@
+// Readers of /proc. Each takes its path, so that tests run on a fake tree.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/base/error.hpp"
+
+namespace vramswap {
+
+// The whole of a small file, or an error that names it.
+Result<std::string> read_file(const std::string& path);
+
+struct MemoryInfo {
+  std::uint64_t total_bytes = 0;
+  std::uint64_t available_bytes = 0;  // the kernel's estimate of what can be had without swapping
+};
+// proc_meminfo(5).
+Result<MemoryInfo> read_memory_info(const std::string& path = "/proc/meminfo");
+
+struct SwapArea {
+  std::string path;  // "/dev/nbd0"
+  std::uint64_t size_bytes = 0;
+  std::uint64_t used_bytes = 0;
+  int priority = 0;
+};
+// proc_swaps(5). Spaces in paths are unescaped (\040).
+Result<std::vector<SwapArea>> read_swap_areas(const std::string& path = "/proc/swaps");
+
+// What the safety checks need of /proc/PID/task/TID/stat (proc_pid_stat(5)).
+struct ThreadStat {
+  std::uint64_t flags = 0;    // field 9, PF_* of include/linux/sched.h
+  int realtime_priority = 0;  // field 40
+  int scheduling_policy = 0;  // field 41, SCHED_* of sched(7)
+};
+Result<ThreadStat> parse_thread_stat(std::string_view line);
+// Of every thread, in no order. `task_directory` is e.g. /proc/self/task.
+Result<std::vector<ThreadStat>> read_thread_stats(const std::string& task_directory);
+
+// "VmLck:   123 kB" of /proc/PID/status, in bytes.
+Result<std::uint64_t> read_locked_bytes(const std::string& path = "/proc/self/status");
+
+}  // namespace vramswap

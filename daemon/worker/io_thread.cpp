@@ -1,0 +1,282 @@
+#include "daemon/worker/io_thread.hpp"
+
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "daemon/system/hardening.hpp"
+#include "daemon/system/log.hpp"
+
+namespace vramswap {
+namespace {
+
+// Under mlockall the whole stack is resident, so the 8 MiB default would cost that much a thread.
+constexpr std::size_t kStackBytes = 512 << 10;
+constexpr std::size_t kMaxConnections = 1024;
+constexpr int kMaxEvents = 64;
+// How often an unread socket is looked at: about the time a page takes on its way.
+constexpr std::chrono::microseconds kStagingPoll{50};
+
+[[noreturn]] void end_worker(const Error& error) {
+  log_error(error.message);
+  std::_Exit(kExitStoreFailed);
+}
+
+bool read_empty(int socket) {
+  int unread = 0;
+  return ioctl(socket, SIOCOUTQ, &unread) == 0 && unread == 0;
+}
+
+}  // namespace
+
+// Pointers through a pipe: the thread takes no lock that the control thread could hold.
+struct IoThread::Command {
+  enum class Kind { add, drop, stop } kind;
+  Connection* connection = nullptr;
+  const Segment* segment = nullptr;
+};
+
+Result<std::unique_ptr<IoThread>> IoThread::start(StoreDevice& device, int report_pipe,
+                                                  IoThreadOptions options) {
+  std::unique_ptr<IoThread> self(new IoThread(report_pipe, options));
+  self->device_ = &device;
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return fail_errno("I/O thread", "pipe2", errno);
+  self->command_read_ = UniqueFd(ends[0]);
+  self->command_write_ = UniqueFd(ends[1]);
+  self->ready_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
+  if (!self->ready_) return fail_errno("I/O thread", "eventfd", errno);
+
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kStackBytes);
+  const int error = pthread_create(&self->thread_, &attributes, entry, self.get());
+  pthread_attr_destroy(&attributes);
+  if (error != 0) return fail_errno("I/O thread", "pthread_create", error);
+  self->started_ = true;
+  eventfd_t ready = 0;
+  eventfd_read(self->ready_.get(), &ready);
+  if (!self->prepared_) return std::unexpected(self->prepared_.error());
+  return self;
+}
+
+IoThread::~IoThread() {
+  if (!started_) return;
+  if (prepared_) (void)send_command({.kind = Command::Kind::stop});
+  pthread_join(thread_, nullptr);
+}
+
+Result<void> IoThread::send_command(const Command& command) {
+  const ssize_t written = write(command_write_.get(), &command, sizeof command);
+  if (written != sizeof command) return fail_errno("I/O thread", "write command", errno);
+  return {};
+}
+
+Result<void> IoThread::add(std::unique_ptr<Connection> connection) {
+  connection->segment.open_connections.fetch_add(1, std::memory_order_relaxed);
+  auto result = send_command({.kind = Command::Kind::add, .connection = connection.get()});
+  if (result) {
+    (void)connection.release();  // the thread's now
+  } else {
+    connection->segment.open_connections.fetch_sub(1, std::memory_order_relaxed);
+  }
+  return result;
+}
+
+Result<void> IoThread::drop(const Segment& segment) {
+  return send_command({.kind = Command::Kind::drop, .segment = &segment});
+}
+
+void* IoThread::entry(void* self_pointer) {
+  auto& self = *static_cast<IoThread*>(self_pointer);
+  self.prepared_ = self.prepare();
+  const bool serves = self.prepared_.has_value();
+  eventfd_write(self.ready_.get(), 1);
+  if (serves) self.run();
+  // The copier's stream belongs to this thread's context, so it goes with the thread.
+  self.copier_.reset();
+  return nullptr;
+}
+
+Result<void> IoThread::prepare() {
+  // splice(2) into a socket that the other side has closed raises SIGPIPE.
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  if (options_.realtime) {
+    if (auto result = make_realtime(); !result) return result;
+  }
+  auto staging = Staging::create();
+  if (!staging) return std::unexpected(staging.error());
+  staging_ = std::make_unique<Staging>(*std::move(staging));
+  batch_ = std::make_unique<Batch>(*staging_);
+  auto sender = ReplySender::create();
+  if (!sender) return std::unexpected(sender.error());
+  sender_ = std::make_unique<ReplySender>(*std::move(sender));
+  auto copier = device_->make_copier(staging_->memory());
+  if (!copier) return std::unexpected(copier.error());
+  copier_ = *std::move(copier);
+  connections_.reserve(kMaxConnections);
+  retired_.reserve(kMaxConnections);
+
+  epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_) return fail_errno("I/O thread", "epoll_create1", errno);
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, command_read_.get(), &event) != 0) {
+    return fail_errno("I/O thread", "epoll_ctl", errno);
+  }
+  return {};
+}
+
+void IoThread::run() {
+  epoll_event events[kMaxEvents];
+  for (;;) {
+    const int count = epoll_wait(epoll_.get(), events, kMaxEvents, -1);
+    bool commands = false;
+    for (int i = 0; i < count; ++i) {
+      if (events[i].data.ptr != nullptr) {
+        serve(*static_cast<Connection*>(events[i].data.ptr));
+      } else {
+        commands = true;
+      }
+    }
+    // Last, because a command may close connections that this round's events point to.
+    if (commands && !handle_commands()) return;
+  }
+}
+
+bool IoThread::handle_commands() {
+  Command command;
+  if (read(command_read_.get(), &command, sizeof command) != sizeof command) return false;
+  switch (command.kind) {
+    case Command::Kind::stop:
+      return false;
+    case Command::Kind::add: {
+      auto& connection =
+          *connections_.emplace_back(std::unique_ptr<Connection>(command.connection));
+      epoll_event event{.events = EPOLLIN, .data = {.ptr = &connection}};
+      if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, connection.socket.get(), &event) != 0) {
+        log_error(errno_error("connection", "epoll_ctl", errno).message);
+        close(connection, ConnectionEnd::broken);
+      }
+      return true;
+    }
+    case Command::Kind::drop:
+      for (std::size_t i = connections_.size(); i > 0; --i) {
+        Connection& connection = *connections_[i - 1];
+        if (&connection.segment == command.segment) close(connection, ConnectionEnd::dropped);
+      }
+      return true;
+  }
+  return true;
+}
+
+void IoThread::serve(Connection& connection) {
+  const std::span<std::byte> area = staging_->receive_area();
+  std::memcpy(area.data(), connection.carry.data(), connection.carry_bytes);
+  const auto room = area.subspan(connection.carry_bytes);
+  const ssize_t received = recv(connection.socket.get(), room.data(), room.size(), MSG_DONTWAIT);
+  if (received < 0) {
+    if (errno == EAGAIN || errno == EINTR) return;
+    log_error(errno_error("connection", "recv", errno).message);
+    return close(connection, ConnectionEnd::broken);
+  }
+  if (received == 0) return close(connection, ConnectionEnd::hung_up);
+  (void)process(connection,
+                area.first(connection.carry_bytes + static_cast<std::size_t>(received)));
+}
+
+void IoThread::process(Connection& connection, std::span<std::byte> bytes) {
+  for (;;) {
+    const auto collected = batch_->collect(connection, bytes);
+    if (auto result = finish_batch(connection); !result) {
+      log_error(result.error().message);
+      return close(connection, ConnectionEnd::broken);
+    }
+    bytes = bytes.subspan(collected.bytes);
+    switch (collected.stop) {
+      case Batch::Stop::need_bytes:
+        std::memcpy(connection.carry.data(), bytes.data(), bytes.size());
+        connection.carry_bytes = bytes.size();
+        return;
+      case Batch::Stop::batch_full:
+        break;
+      case Batch::Stop::need_staging:
+        wait_for_staging(connection);
+        break;
+      case Batch::Stop::disconnect:
+        return close(connection, ConnectionEnd::disconnected);
+      case Batch::Stop::broken:
+        log_error("connection: not an NBD request where one should be; closed");
+        return close(connection, ConnectionEnd::broken);
+    }
+  }
+}
+
+Result<void> IoThread::finish_batch(Connection& connection) {
+  if (auto result = batch_->run(connection, *copier_); !result) end_worker(result.error());
+  Result<void> sent;
+  if (batch_->has_replies()) {
+    const auto wire = batch_->replies();
+    const int socket = connection.socket.get();
+    sent = wire.lends ? sender_->lend(socket, wire.pieces) : sender_->copy(socket, wire.pieces);
+  }
+  batch_->clear();
+  return sent;
+}
+
+void IoThread::wait_for_staging(Connection& connection) {
+  // The longest READ fits when half of a connection's share is free again.
+  constexpr std::size_t kEnough = Staging::kChunksPerConnection / 2;
+  for (;;) {
+    reclaim_staging();
+    if (connection.lent.size() <= kEnough && staging_->free_chunks() >= kEnough) return;
+    // Sleeps rather than spins: at SCHED_RR a spin would keep the reader off this CPU.
+    std::this_thread::sleep_for(kStagingPoll);
+  }
+}
+
+void IoThread::reclaim_staging() {
+  for (const auto& connection : connections_) {
+    if (!connection->lent.empty() && read_empty(connection->socket.get())) {
+      staging_->give_back(connection->lent);
+      connection->lent.clear();
+    }
+  }
+  std::erase_if(retired_, [this](const Retired& retired) {
+    if (!read_empty(retired.socket.get())) return false;
+    staging_->give_back(retired.lent);
+    return true;
+  });
+}
+
+void IoThread::close(Connection& connection, ConnectionEnd end) {
+  // The other side reads to the end what was sent already, lent pages too, so its chunks are free
+  // only then.
+  shutdown(connection.socket.get(), SHUT_RDWR);
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.socket.get(), nullptr);
+  retired_.push_back({std::move(connection.socket), std::move(connection.lent)});
+  Segment& segment = connection.segment;
+  const std::uint32_t slot = connection.slot;
+  std::erase_if(connections_, [&](const auto& owned) { return owned.get() == &connection; });
+  reclaim_staging();
+  const ConnectionReport report{segment.id, slot, end};
+  // Last use of the segment: the control thread may free it as soon as the count is zero.
+  segment.open_connections.fetch_sub(1, std::memory_order_release);
+  if (write(report_pipe_, &report, sizeof report) != sizeof report) {
+    log_error(errno_error("connection", "write report", errno).message);
+  }
+}
+
+}  // namespace vramswap

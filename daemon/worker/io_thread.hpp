@@ -1,0 +1,101 @@
+// A thread that serves its own connection of every segment of a worker.
+#pragma once
+
+#include <pthread.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "daemon/base/error.hpp"
+#include "daemon/base/unique_fd.hpp"
+#include "daemon/worker/batch.hpp"
+#include "daemon/worker/reply_sender.hpp"
+#include "daemon/worker/segment.hpp"
+#include "daemon/worker/staging.hpp"
+#include "daemon/worker/store.hpp"
+
+namespace vramswap {
+
+// The worker's exit status when a store fails. It does not answer the requests at hand: the kernel
+// sends them again to the worker that follows, while an error would reach processes as SIGBUS.
+inline constexpr int kExitStoreFailed = 10;
+
+enum class ConnectionEnd : std::uint32_t {
+  disconnected,  // NBD_CMD_DISC, the kernel's good-bye
+  hung_up,       // end of file: the kernel closed it, or dropped it for being slow
+  broken,        // bad magic or a failed socket
+  dropped,       // by us, as asked
+};
+
+// Written by I/O threads into the report pipe, read by the control thread.
+struct ConnectionReport {
+  std::uint32_t segment_id;
+  std::uint32_t slot;
+  ConnectionEnd end;
+};
+
+struct IoThreadOptions {
+  // SCHED_RR 1, checked. Only unprivileged tests go without.
+  bool realtime = true;
+};
+
+class IoThread {
+ public:
+  // Starts the thread and returns when it is ready to serve, or why it can not be. `report_pipe`
+  // gets a ConnectionReport for each connection that ends; it and `device` outlive the thread.
+  static Result<std::unique_ptr<IoThread>> start(StoreDevice& device, int report_pipe,
+                                                 IoThreadOptions options = {});
+  IoThread(const IoThread&) = delete;
+  // Ends the thread; its connections are closed.
+  ~IoThread();
+
+  // From the control thread. The connection is served from now on; its socket is non-blocking.
+  Result<void> add(std::unique_ptr<Connection> connection);
+  // Closes the connections of `segment`; a report follows for each.
+  Result<void> drop(const Segment& segment);
+
+ private:
+  struct Command;
+
+  IoThread(int report_pipe, IoThreadOptions options)
+      : report_pipe_(report_pipe), options_(options) {}
+
+  static void* entry(void* self);
+  Result<void> prepare();
+  void run();
+  bool handle_commands();  // false: the thread is to end
+  void serve(Connection& connection);
+  void process(Connection& connection, std::span<std::byte> bytes);
+  Result<void> finish_batch(Connection& connection);
+  void wait_for_staging(Connection& connection);
+  void reclaim_staging();
+  void close(Connection& connection, ConnectionEnd end);
+  Result<void> send_command(const Command& command);
+
+  const int report_pipe_;
+  const IoThreadOptions options_;
+  StoreDevice* device_ = nullptr;
+  pthread_t thread_{};
+  bool started_ = false;
+  UniqueFd command_read_;
+  UniqueFd command_write_;
+  UniqueFd ready_;  // eventfd: prepare() is over
+  Result<void> prepared_;
+
+  // Of the thread alone.
+  UniqueFd epoll_;
+  std::unique_ptr<Staging> staging_;
+  std::unique_ptr<Batch> batch_;
+  std::unique_ptr<ReplySender> sender_;
+  std::unique_ptr<Copier> copier_;
+  std::vector<std::unique_ptr<Connection>> connections_;
+  // Closed to us, but the other side may not have read all that was lent to it.
+  struct Retired {
+    UniqueFd socket;
+    std::vector<Staging::Chunk> lent;
+  };
+  std::vector<Retired> retired_;
+};
+
+}  // namespace vramswap

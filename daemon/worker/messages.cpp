@@ -1,0 +1,82 @@
+#include "daemon/worker/messages.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace vramswap {
+
+// Found by argument-dependent lookup.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StoreDeviceInfo, name, uuid, pci_address, free_bytes,
+                                   total_bytes, granularity_bytes, drives_display)
+
+namespace messages {
+
+// Enumerations travel as their numbers: both ends are this program.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Start, backend, gpu, io_threads)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Create, segment, size_bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Import, segment, size_bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Connect, segment, threads)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Remove, segment)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Started, device)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Failed, message)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ConnectionEnded, segment, slot, end)
+inline void to_json(nlohmann::json& json, const Done&) {
+  json = nlohmann::json::object();
+}
+inline void from_json(const nlohmann::json&, Done&) {}
+
+namespace {
+
+using Json = nlohmann::json;
+
+template <class Variant>
+std::string encode_variant(const Variant& variant) {
+  return std::visit(
+      [&](const auto& value) {
+        return Json{{"version", kVersion}, {"kind", variant.index()}, {"fields", value}}.dump();
+      },
+      variant);
+}
+
+template <class Variant, std::size_t Index = 0>
+Variant variant_from(std::size_t kind, const Json& fields) {
+  if constexpr (Index < std::variant_size_v<Variant>) {
+    if (kind == Index) return fields.get<std::variant_alternative_t<Index, Variant>>();
+    return variant_from<Variant, Index + 1>(kind, fields);
+  } else {
+    throw std::invalid_argument(fmt::format("kind {}", kind));
+  }
+}
+
+template <class Variant>
+Result<Variant> decode_variant(std::string_view text) {
+  try {
+    const Json json = Json::parse(text);
+    if (const int version = json.at("version"); version != kVersion) {
+      return fail(fmt::format("supervisor and worker are of different versions ({} and {})",
+                              version, kVersion));
+    }
+    return variant_from<Variant>(json.at("kind"), json.at("fields"));
+  } catch (const std::exception& error) {
+    return fail(fmt::format("malformed message between supervisor and worker: {}", error.what()));
+  }
+}
+
+}  // namespace
+
+std::string encode(const Request& request) {
+  return encode_variant(request);
+}
+std::string encode(const Message& message) {
+  return encode_variant(message);
+}
+Result<Request> decode_request(std::string_view text) {
+  return decode_variant<Request>(text);
+}
+Result<Message> decode_message(std::string_view text) {
+  return decode_variant<Message>(text);
+}
+
+}  // namespace messages
+}  // namespace vramswap

@@ -1,0 +1,13 @@
+// Stores in host memory (memfds), to try the program out and to test it without a GPU.
+#pragma once
+
+#include <memory>
+
+#include "daemon/worker/store.hpp"
+
+namespace vramswap {
+
+// `meminfo_path` tells the free memory, as /proc/meminfo does.
+std::unique_ptr<StoreDevice> make_ram_device(std::string meminfo_path = "/proc/meminfo");
+
+}  // namespace vramswap

@@ -1,0 +1,52 @@
+// A segment as the worker sees it: its bytes, what its pages hold, and who is connected to it.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "daemon/base/unique_fd.hpp"
+#include "daemon/worker/page_map.hpp"
+#include "daemon/worker/staging.hpp"
+#include "daemon/worker/store.hpp"
+#include "daemon/worker/transmission.hpp"
+
+namespace vramswap {
+
+// Used by the I/O threads while `open_connections` is above 0; by the control thread otherwise.
+struct Segment {
+  std::uint32_t id = 0;
+  std::unique_ptr<Store> store;
+  std::optional<PageMap> pages;
+  std::atomic<unsigned> open_connections = 0;
+};
+
+// One socket of the kernel's device, owned by one I/O thread.
+struct Connection {
+  Connection(UniqueFd socket_, Segment& segment_, std::uint32_t slot_ = 0)
+      : socket(std::move(socket_)), segment(segment_), slot(slot_) {
+    lent.reserve(Staging::kChunksPerConnection);
+  }
+
+  // A WRITE whose payload has not arrived in full.
+  struct PendingWrite {
+    transmission::Request request;
+    std::uint32_t received_bytes;
+    std::uint32_t error;  // not 0: the payload is drained and this is answered
+  };
+
+  UniqueFd socket;
+  Segment& segment;
+  const std::uint32_t slot;  // which of the segment's connections: the number of its I/O thread
+  std::optional<PendingWrite> pending;
+  // The end of what was received last: less than a header, or less than a page of a payload.
+  std::array<std::byte, transmission::kPageBytes> carry;
+  std::size_t carry_bytes = 0;
+  // Chunks whose pages the socket may still refer to.
+  std::vector<Staging::Chunk> lent;
+};
+
+}  // namespace vramswap

@@ -1,0 +1,58 @@
+// One I/O thread's memory: an area that requests are received into, and chunks that READ replies
+// are built in. A reply's pages are lent to the socket (vmsplice), not copied, so a chunk may be
+// used again only when the socket has been read empty by the other side (SIOCOUTQ is 0).
+// All of it is one memfd mapping, so that a GPU can be given the whole at once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "daemon/base/error.hpp"
+#include "daemon/base/unique_fd.hpp"
+#include "daemon/worker/transmission.hpp"
+
+namespace vramswap {
+
+class Staging {
+ public:
+  using Chunk = std::uint16_t;
+
+  // A chunk is a page of reply headers and 16 pages of data.
+  static constexpr std::size_t kHeaderBytes = transmission::kPageBytes;
+  static constexpr std::size_t kHeadersPerChunk = kHeaderBytes / transmission::kReplyBytes;
+  static constexpr std::size_t kDataBytes = 16 * transmission::kPageBytes;
+  // Twice what one connection may hold, which is twice the longest READ: a connection that is slow
+  // to take its replies never stops the others of its thread, nor itself.
+  static constexpr std::size_t kChunksPerConnection =
+      2 * transmission::kMaxTransferBytes / kDataBytes;
+  static constexpr std::size_t kChunkCount = 2 * kChunksPerConnection;
+  // One full request and a carried-over piece of the next.
+  static constexpr std::size_t kReceiveBytes =
+      transmission::kMaxTransferBytes + 2 * transmission::kPageBytes;
+
+  static Result<Staging> create();
+  Staging(Staging&& other) noexcept;
+  Staging& operator=(Staging&&) = delete;
+  ~Staging();
+
+  std::span<std::byte> memory() const { return memory_; }
+  std::span<std::byte> receive_area() const { return memory_.first(kReceiveBytes); }
+  std::span<std::byte> headers(Chunk chunk) const;
+  std::span<std::byte> data(Chunk chunk) const;
+
+  std::size_t free_chunks() const { return free_.size(); }
+  // There must be a free one.
+  Chunk take();
+  void give_back(std::span<const Chunk> chunks);
+
+ private:
+  explicit Staging(std::span<std::byte> memory);
+
+  std::span<std::byte> memory_;  // owned: unmapped by the destructor
+  std::vector<Chunk> free_;      // capacity for all, so that giving back never allocates
+};
+
+}  // namespace vramswap

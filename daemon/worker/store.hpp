@@ -1,0 +1,66 @@
+// Where a segment's bytes are: VRAM, or host memory. A worker has one StoreDevice; it makes the
+// stores, one a segment, and a Copier for each I/O thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "daemon/base/error.hpp"
+#include "daemon/base/unique_fd.hpp"
+
+namespace vramswap {
+
+struct StoreDeviceInfo {
+  std::string name;         // "NVIDIA GeForce RTX 3070", or "ram"
+  std::string uuid;         // "GPU-..."; empty for ram
+  std::string pci_address;  // "0000:01:00.0"; empty for ram
+  std::uint64_t free_bytes = 0;
+  std::uint64_t total_bytes = 0;
+  std::uint64_t granularity_bytes = 0;  // store sizes are multiples of this
+  bool drives_display = false;
+};
+
+// The bytes of one segment. They live as long as some process holds the exported fd.
+class Store {
+ public:
+  virtual ~Store() = default;
+  // Of the first byte, in the device's address space.
+  virtual std::uint64_t address() const = 0;
+  virtual std::uint64_t size_bytes() const = 0;
+  virtual Result<UniqueFd> export_fd() = 0;
+  // Overwrites everything with zeros; returns when that is done.
+  virtual Result<void> scrub() = 0;
+};
+
+// A piece of a batch, between host staging memory and a store.
+struct Copy {
+  std::byte* host;        // inside the buffer the Copier was made with
+  std::uint64_t address;  // Store::address() + offset
+  std::size_t bytes;
+};
+
+// One I/O thread's way into the stores. Both calls return when all bytes are where they belong;
+// they allocate nothing unless they fail. After a failure the content of the target is undefined.
+class Copier {
+ public:
+  virtual ~Copier() = default;
+  virtual Result<void> to_host(std::span<const Copy> batch) = 0;
+  virtual Result<void> from_host(std::span<const Copy> batch) = 0;
+};
+
+class StoreDevice {
+ public:
+  virtual ~StoreDevice() = default;
+  virtual Result<StoreDeviceInfo> info() = 0;
+  // Zeroed. `size_bytes` is a multiple of the granularity.
+  virtual Result<std::unique_ptr<Store>> create(std::uint64_t size_bytes) = 0;
+  // The store behind an exported fd, with its bytes as they are.
+  virtual Result<std::unique_ptr<Store>> import(UniqueFd fd, std::uint64_t size_bytes) = 0;
+  // Called in the thread that will use it. `host` outlives the Copier.
+  virtual Result<std::unique_ptr<Copier>> make_copier(std::span<std::byte> host) = 0;
+};
+
+}  // namespace vramswap
