@@ -1,0 +1,65 @@
+#include "cuda/context.hpp"
+
+#include <cstddef>
+#include <utility>
+
+namespace vramswap::cuda {
+
+Result<Context> Context::create(const Driver& driver, const DeviceInfo& device) {
+  auto code = driver->cuDevicePrimaryCtxSetFlags_v2(device.ordinal, api::context_schedule_spin);
+  // An active context keeps the flags it has (drivers before CUDA 11 said so): it works all the
+  // same, only a wait may cost more.
+  if (code != api::CUDA_SUCCESS && code != api::CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE) {
+    return std::unexpected(driver.error(code, "cuDevicePrimaryCtxSetFlags", device.label()));
+  }
+  api::CUcontext handle = nullptr;
+  code = driver->cuDevicePrimaryCtxRetain(&handle, device.ordinal);
+  if (code != api::CUDA_SUCCESS) {
+    Error error = driver.error(code, "cuDevicePrimaryCtxRetain", device.label());
+    if (code == api::CUDA_ERROR_DEVICE_UNAVAILABLE || code == api::CUDA_ERROR_UNKNOWN) {
+      error.advice = "see with nvidia-smi whether its compute mode is exclusive or prohibited";
+    }
+    return std::unexpected(std::move(error));
+  }
+  Context context(driver, device, handle);
+  if (auto current = context.make_current(); !current) {
+    return std::unexpected(std::move(current.error()));
+  }
+  return context;
+}
+
+Context::Context(Context&& other) noexcept
+    : driver_(other.driver_),
+      device_(std::move(other.device_)),
+      context_(std::exchange(other.context_, nullptr)) {}
+
+Context& Context::operator=(Context&& other) noexcept {
+  std::swap(driver_, other.driver_);
+  std::swap(device_, other.device_);
+  std::swap(context_, other.context_);
+  return *this;
+}
+
+Context::~Context() {
+  if (context_ != nullptr) {
+    driver_->cuDevicePrimaryCtxRelease_v2(device_.ordinal);
+  }
+}
+
+Result<void> Context::make_current() const {
+  if (auto code = driver_->cuCtxSetCurrent(context_); code != api::CUDA_SUCCESS) {
+    return std::unexpected(driver_.error(code, "cuCtxSetCurrent", device_.label()));
+  }
+  return {};
+}
+
+Result<MemoryInfo> Context::memory_info() const {
+  std::size_t free_bytes = 0;
+  std::size_t total_bytes = 0;
+  if (auto code = driver_->cuMemGetInfo_v2(&free_bytes, &total_bytes); code != api::CUDA_SUCCESS) {
+    return std::unexpected(driver_.error(code, "cuMemGetInfo", device_.label()));
+  }
+  return MemoryInfo{.free_bytes = free_bytes, .total_bytes = total_bytes};
+}
+
+}  // namespace vramswap::cuda

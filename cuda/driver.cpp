@@ -1,0 +1,114 @@
+#include "cuda/driver.hpp"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <cstdlib>
+#include <string_view>
+#include <utility>
+
+namespace vramswap::cuda {
+namespace {
+
+constexpr std::size_t function_count = 0
+#define COUNT(name) +1
+    VRAMSWAP_CUDA_FUNCTIONS(COUNT)
+#undef COUNT
+    ;
+static_assert(sizeof(api::FunctionTable) == function_count * sizeof(void (*)()),
+              "VRAMSWAP_CUDA_FUNCTIONS does not list every member of FunctionTable");
+
+/// What dlerror says of `path`, without the path that it repeats in front.
+std::string dlopen_reason(std::string_view path) {
+  const char* text = dlerror();
+  std::string_view reason = text != nullptr ? text : "unknown error";
+  if (reason.starts_with(path) && reason.substr(path.size()).starts_with(": ")) {
+    reason.remove_prefix(path.size() + 2);
+  }
+  return std::string(reason);
+}
+
+/// Returns false if the library has no such symbol.
+template <typename Function>
+bool find(void* library, const char* name, Function*& function) {
+  // The name is the versioned one: without a suffix, dlsym finds the ABI of CUDA 3.
+  function = reinterpret_cast<Function*>(dlsym(library, name));
+  return function != nullptr;
+}
+
+std::string advice_for_init(api::CUresult code) {
+  switch (code) {
+    case api::CUDA_ERROR_STUB_LIBRARY:
+      return "this is the toolkit's stub for linking: take it out of the library path";
+    case api::CUDA_ERROR_NO_DEVICE:
+      return "no NVIDIA GPU can be used: see whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES "
+             "does not hide it";
+    case api::CUDA_ERROR_SYSTEM_NOT_READY:
+      return "on machines with NVSwitch nvidia-fabricmanager must be running, of the driver's "
+             "version";
+    case api::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH:
+      return "libcuda and the loaded nvidia kernel module are of different versions: reboot after "
+             "a driver upgrade";
+    case api::CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE:
+      return "a forward-compatibility libcuda is in the library path that does not support this "
+             "GPU";
+    case api::CUDA_ERROR_UNKNOWN:
+      return "often the nvidia-uvm module: try modprobe nvidia-uvm and see the kernel log";
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
+Result<Driver> Driver::load(const char* path) {
+  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    return std::unexpected(
+        Error{.operation = "dlopen: " + dlopen_reason(path),
+              .object = path,
+              .name = {},
+              .advice = "install the NVIDIA driver's libcuda (Debian: libcuda1, Ubuntu: "
+                        "libnvidia-compute of the driver's series)"});
+  }
+
+  api::FunctionTable functions;
+  const char* missing = nullptr;
+#define FIND(name)                                                   \
+  if (missing == nullptr && !find(library, #name, functions.name)) { \
+    missing = #name;                                                 \
+  }
+  VRAMSWAP_CUDA_FUNCTIONS(FIND)
+#undef FIND
+  if (missing != nullptr) {
+    dlclose(library);
+    return std::unexpected(Error{.operation = fmt::format("no symbol {}", missing),
+                                 .object = path,
+                                 .name = {},
+                                 .advice = "the driver is too old: 470 or newer is needed"});
+  }
+
+  setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 0);
+  Driver driver(functions);
+  if (auto code = driver->cuInit(0); code != api::CUDA_SUCCESS) {
+    Error error = driver.error(code, "cuInit", path);
+    error.advice = advice_for_init(code);
+    return std::unexpected(std::move(error));
+  }
+  return driver;
+}
+
+Error Driver::error(api::CUresult code, std::string operation, std::string object) const {
+  const char* name = nullptr;
+  if (functions_.cuGetErrorName(code, &name) != api::CUDA_SUCCESS || name == nullptr) {
+    name = "unknown CUDA error";
+  }
+  return {.operation = std::move(operation),
+          .object = std::move(object),
+          .code = code,
+          .name = name,
+          .advice = {}};
+}
+
+}  // namespace vramswap::cuda

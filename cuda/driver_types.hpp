@@ -1,0 +1,190 @@
+// The part of the CUDA driver API (libcuda.so.1) that vramswap calls, declared by hand so that it
+// builds without a CUDA toolkit. Names and values are those of NVIDIA's ABI, and a member of
+// FunctionTable is named exactly as the library exports it (`_v2` and all), so each can be looked
+// up in the CUDA Driver API reference. cuda_header_check.cpp compares all of it with cuda.h.
+#pragma once
+
+#include <cstddef>
+
+namespace vramswap::cuda::api {
+
+/// Result of every call. Only the codes that vramswap names are listed; the driver may return
+/// others, which are valid values of this type too.
+enum CUresult : unsigned int {
+  CUDA_SUCCESS = 0,
+  CUDA_ERROR_INVALID_VALUE = 1,
+  CUDA_ERROR_OUT_OF_MEMORY = 2,
+  CUDA_ERROR_NOT_INITIALIZED = 3,
+  CUDA_ERROR_DEINITIALIZED = 4,
+  CUDA_ERROR_STUB_LIBRARY = 34,
+  CUDA_ERROR_DEVICE_UNAVAILABLE = 46,
+  CUDA_ERROR_NO_DEVICE = 100,
+  CUDA_ERROR_INVALID_DEVICE = 101,
+  CUDA_ERROR_INVALID_CONTEXT = 201,
+  CUDA_ERROR_ECC_UNCORRECTABLE = 214,
+  CUDA_ERROR_NVLINK_UNCORRECTABLE = 220,
+  CUDA_ERROR_CONTAINED = 226,
+  CUDA_ERROR_OPERATING_SYSTEM = 304,
+  CUDA_ERROR_INVALID_HANDLE = 400,
+  CUDA_ERROR_NOT_READY = 600,
+  CUDA_ERROR_ILLEGAL_ADDRESS = 700,
+  CUDA_ERROR_LAUNCH_TIMEOUT = 702,
+  CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE = 708,
+  CUDA_ERROR_CONTEXT_IS_DESTROYED = 709,
+  CUDA_ERROR_ASSERT = 710,
+  CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED = 712,
+  CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED = 713,
+  CUDA_ERROR_HARDWARE_STACK_ERROR = 714,
+  CUDA_ERROR_ILLEGAL_INSTRUCTION = 715,
+  CUDA_ERROR_MISALIGNED_ADDRESS = 716,
+  CUDA_ERROR_INVALID_ADDRESS_SPACE = 717,
+  CUDA_ERROR_INVALID_PC = 718,
+  CUDA_ERROR_LAUNCH_FAILED = 719,
+  CUDA_ERROR_TENSOR_MEMORY_LEAK = 721,
+  CUDA_ERROR_NOT_PERMITTED = 800,
+  CUDA_ERROR_NOT_SUPPORTED = 801,
+  CUDA_ERROR_SYSTEM_NOT_READY = 802,
+  CUDA_ERROR_SYSTEM_DRIVER_MISMATCH = 803,
+  CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE = 804,
+  CUDA_ERROR_MPS_CLIENT_TERMINATED = 810,
+  CUDA_ERROR_EXTERNAL_DEVICE = 911,
+  CUDA_ERROR_UNKNOWN = 999,
+};
+
+enum CUdevice_attribute : unsigned int {
+  CU_DEVICE_ATTRIBUTE_KERNEL_EXEC_TIMEOUT = 17,
+  CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED = 102,
+  CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED = 103,
+};
+
+enum CUmemAllocationType : unsigned int { CU_MEM_ALLOCATION_TYPE_PINNED = 1 };
+enum CUmemAllocationHandleType : unsigned int { CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR = 1 };
+enum CUmemLocationType : unsigned int { CU_MEM_LOCATION_TYPE_DEVICE = 1 };
+enum CUmemAccess_flags : unsigned int { CU_MEM_ACCESS_FLAGS_PROT_READWRITE = 3 };
+enum CUmemAllocationGranularity_flags : unsigned int { CU_MEM_ALLOC_GRANULARITY_MINIMUM = 0 };
+
+// Flags that the API takes as plain unsigned integers. Not under NVIDIA's names, because some of
+// those are macros in cuda.h.
+inline constexpr unsigned int context_schedule_spin = 0x01;
+inline constexpr unsigned int stream_non_blocking = 0x01;
+inline constexpr unsigned int host_register_portable = 0x01;
+inline constexpr unsigned int host_register_device_map = 0x02;
+
+using CUdevice = int;
+using CUdeviceptr = unsigned long long;
+using CUmemGenericAllocationHandle = unsigned long long;
+using CUcontext = struct CUctx_st*;
+using CUstream = struct CUstream_st*;
+
+struct CUuuid {
+  char bytes[16];
+};
+
+struct CUmemLocation {
+  CUmemLocationType type;
+  int id;  // of a device location: the CUdevice
+};
+
+struct CUmemAccessDesc {
+  CUmemLocation location;
+  CUmemAccess_flags flags;
+};
+
+struct CUmemAllocationProp {
+  CUmemAllocationType type;
+  CUmemAllocationHandleType requestedHandleTypes;
+  CUmemLocation location;
+  void* win32HandleMetaData;
+  struct {
+    unsigned char compressionType;
+    unsigned char gpuDirectRDMACapable;
+    unsigned short usage;
+    unsigned char reserved[4];
+  } allocFlags;
+};
+
+/// Addresses of the entry points. The newest of them, cuDeviceGetUuid_v2, came with CUDA 11.4.
+struct FunctionTable {
+  CUresult (*cuGetErrorName)(CUresult, const char** name);
+  CUresult (*cuInit)(unsigned int flags);
+
+  CUresult (*cuDeviceGetCount)(int* count);
+  CUresult (*cuDeviceGet)(CUdevice*, int ordinal);
+  CUresult (*cuDeviceGetName)(char* name, int size, CUdevice);
+  CUresult (*cuDeviceGetUuid_v2)(CUuuid*, CUdevice);
+  CUresult (*cuDeviceGetPCIBusId)(char* address, int size, CUdevice);
+  CUresult (*cuDeviceTotalMem_v2)(std::size_t* bytes, CUdevice);
+  CUresult (*cuDeviceGetAttribute)(int* value, CUdevice_attribute, CUdevice);
+
+  CUresult (*cuDevicePrimaryCtxSetFlags_v2)(CUdevice, unsigned int flags);
+  CUresult (*cuDevicePrimaryCtxRetain)(CUcontext*, CUdevice);
+  CUresult (*cuDevicePrimaryCtxRelease_v2)(CUdevice);
+  CUresult (*cuCtxSetCurrent)(CUcontext);
+  CUresult (*cuCtxSynchronize)();
+  CUresult (*cuMemGetInfo_v2)(std::size_t* free_bytes, std::size_t* total_bytes);
+
+  CUresult (*cuMemGetAllocationGranularity)(std::size_t* bytes, const CUmemAllocationProp*,
+                                            CUmemAllocationGranularity_flags);
+  CUresult (*cuMemCreate)(CUmemGenericAllocationHandle*, std::size_t bytes,
+                          const CUmemAllocationProp*, unsigned long long flags);
+  CUresult (*cuMemRelease)(CUmemGenericAllocationHandle);
+  CUresult (*cuMemExportToShareableHandle)(void* shareable, CUmemGenericAllocationHandle,
+                                           CUmemAllocationHandleType, unsigned long long flags);
+  CUresult (*cuMemImportFromShareableHandle)(CUmemGenericAllocationHandle*, void* shareable,
+                                             CUmemAllocationHandleType);
+  CUresult (*cuMemAddressReserve)(CUdeviceptr*, std::size_t bytes, std::size_t alignment,
+                                  CUdeviceptr wanted, unsigned long long flags);
+  CUresult (*cuMemAddressFree)(CUdeviceptr, std::size_t bytes);
+  CUresult (*cuMemMap)(CUdeviceptr, std::size_t bytes, std::size_t offset,
+                       CUmemGenericAllocationHandle, unsigned long long flags);
+  CUresult (*cuMemUnmap)(CUdeviceptr, std::size_t bytes);
+  CUresult (*cuMemSetAccess)(CUdeviceptr, std::size_t bytes, const CUmemAccessDesc*,
+                             std::size_t count);
+  CUresult (*cuMemsetD8_v2)(CUdeviceptr, unsigned char value, std::size_t bytes);
+
+  CUresult (*cuMemHostRegister_v2)(void* memory, std::size_t bytes, unsigned int flags);
+  CUresult (*cuMemHostUnregister)(void* memory);
+  CUresult (*cuStreamCreate)(CUstream*, unsigned int flags);
+  CUresult (*cuStreamDestroy_v2)(CUstream);
+  CUresult (*cuStreamSynchronize)(CUstream);
+  CUresult (*cuMemcpyHtoDAsync_v2)(CUdeviceptr, const void* source, std::size_t bytes, CUstream);
+  CUresult (*cuMemcpyDtoHAsync_v2)(void* target, CUdeviceptr, std::size_t bytes, CUstream);
+};
+
+}  // namespace vramswap::cuda::api
+
+/// Calls X(name) for every member of FunctionTable, in its order.
+#define VRAMSWAP_CUDA_FUNCTIONS(X)  \
+  X(cuGetErrorName)                 \
+  X(cuInit)                         \
+  X(cuDeviceGetCount)               \
+  X(cuDeviceGet)                    \
+  X(cuDeviceGetName)                \
+  X(cuDeviceGetUuid_v2)             \
+  X(cuDeviceGetPCIBusId)            \
+  X(cuDeviceTotalMem_v2)            \
+  X(cuDeviceGetAttribute)           \
+  X(cuDevicePrimaryCtxSetFlags_v2)  \
+  X(cuDevicePrimaryCtxRetain)       \
+  X(cuDevicePrimaryCtxRelease_v2)   \
+  X(cuCtxSetCurrent)                \
+  X(cuCtxSynchronize)               \
+  X(cuMemGetInfo_v2)                \
+  X(cuMemGetAllocationGranularity)  \
+  X(cuMemCreate)                    \
+  X(cuMemRelease)                   \
+  X(cuMemExportToShareableHandle)   \
+  X(cuMemImportFromShareableHandle) \
+  X(cuMemAddressReserve)            \
+  X(cuMemAddressFree)               \
+  X(cuMemMap)                       \
+  X(cuMemUnmap)                     \
+  X(cuMemSetAccess)                 \
+  X(cuMemsetD8_v2)                  \
+  X(cuMemHostRegister_v2)           \
+  X(cuMemHostUnregister)            \
+  X(cuStreamCreate)                 \
+  X(cuStreamDestroy_v2)             \
+  X(cuStreamSynchronize)            \
+  X(cuMemcpyHtoDAsync_v2)           \
+  X(cuMemcpyDtoHAsync_v2)

@@ -1,0 +1,36 @@
+#include "cuda/host_registration.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace vramswap::cuda {
+
+Result<HostRegistration> HostRegistration::create(const Context& context,
+                                                  std::span<std::byte> memory) {
+  constexpr unsigned flags = api::host_register_portable | api::host_register_device_map;
+  const Driver& driver = context.driver();
+  auto code = driver->cuMemHostRegister_v2(memory.data(), memory.size(), flags);
+  if (code != api::CUDA_SUCCESS) {
+    return std::unexpected(driver.error(
+        code, fmt::format("cuMemHostRegister {} bytes", memory.size()), context.device().label()));
+  }
+  return HostRegistration(driver, memory.data());
+}
+
+HostRegistration::HostRegistration(HostRegistration&& other) noexcept
+    : driver_(other.driver_), memory_(std::exchange(other.memory_, nullptr)) {}
+
+HostRegistration& HostRegistration::operator=(HostRegistration&& other) noexcept {
+  std::swap(driver_, other.driver_);
+  std::swap(memory_, other.memory_);
+  return *this;
+}
+
+HostRegistration::~HostRegistration() {
+  if (memory_ != nullptr) {
+    driver_->cuMemHostUnregister(memory_);
+  }
+}
+
+}  // namespace vramswap::cuda

@@ -1,0 +1,38 @@
+// What the environment orders (README.md has the variables).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "cuda/driver_types.hpp"
+
+namespace fake_cuda {
+
+namespace api = vramswap::cuda::api;
+
+inline constexpr int max_devices = 8;
+inline constexpr std::uint64_t granularity = 2ull << 20;
+
+enum class CopyFault { none, error, hang, kill, reset };
+
+struct Configuration {
+  std::string directory = "/tmp/fake_cuda";
+  int devices = 1;
+  std::uint64_t memory_bytes = 256ull << 20;
+  int display_device = -1;
+  bool pci_order = false;
+  std::string failing_calls;
+  CopyFault copy_fault = CopyFault::none;
+  std::uint64_t fault_at_copy = 0;  // counted from 1
+  api::CUresult fault_code = api::CUDA_SUCCESS;
+
+  /// What FAKE_CUDA_FAIL orders for `call`; CUDA_SUCCESS if nothing. Does not allocate.
+  api::CUresult ordered_result(std::string_view call) const;
+};
+
+/// Ends the process with a message if a variable makes no sense: a test must not pass because its
+/// fault was misspelt.
+Configuration read_configuration();
+
+}  // namespace fake_cuda

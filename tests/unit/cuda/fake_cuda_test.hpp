@@ -1,0 +1,73 @@
+// Fixture for tests over the fake libcuda (tests/fake_cuda): a folder and an environment of their
+// own.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "cuda/context.hpp"
+#include "cuda/device.hpp"
+#include "cuda/driver.hpp"
+
+namespace vramswap::test {
+
+inline constexpr std::uint64_t mebibyte = 1ull << 20;
+
+class FakeCudaTest : public testing::Test {
+ protected:
+  FakeCudaTest() {
+    char name[] = "/tmp/fake_cuda_test.XXXXXX";
+    directory_ = mkdtemp(name);
+    for (const char* variable :
+         {"FAKE_CUDA_DISPLAY", "FAKE_CUDA_FAIL", "FAKE_CUDA_AT_COPY", "CUDA_DEVICE_ORDER"}) {
+      unsetenv(variable);
+    }
+    setenv("FAKE_CUDA_DIR", directory_.c_str(), 1);
+    setenv("FAKE_CUDA_DEVICES", "1", 1);
+    setenv("FAKE_CUDA_MEMORY_MIB", "64", 1);
+  }
+  ~FakeCudaTest() override { std::filesystem::remove_all(directory_); }
+
+  static cuda::Result<cuda::Driver> load() { return cuda::Driver::load(FAKE_LIBCUDA); }
+
+  /// A context on the device, made current. Fails the test if that fails.
+  static std::optional<cuda::Context> open(const char* selector = "0") {
+    auto driver = load();
+    if (!driver) {
+      ADD_FAILURE() << driver.error().message();
+      return std::nullopt;
+    }
+    auto device = cuda::select_device(*driver, selector);
+    if (!device) {
+      ADD_FAILURE() << device.error().message();
+      return std::nullopt;
+    }
+    auto context = cuda::Context::create(*driver, *device);
+    if (!context) {
+      ADD_FAILURE() << context.error().message();
+      return std::nullopt;
+    }
+    return std::move(*context);
+  }
+
+  static std::uint64_t free_mebibytes(const cuda::Context& context) {
+    auto memory = context.memory_info();
+    EXPECT_TRUE(memory.has_value());
+    return memory ? memory->free_bytes / mebibyte : 0;
+  }
+
+  /// Removing its file resets a device.
+  std::filesystem::path device_file() const { return directory_ / "device0"; }
+
+ private:
+  std::filesystem::path directory_;
+};
+
+}  // namespace vramswap::test
