@@ -1,0 +1,44 @@
+#include "swapctl/arguments.hpp"
+
+#include <fmt/format.h>
+
+#include <boost/program_options/parsers.hpp>
+
+namespace vramswap::swapctl {
+
+namespace po = boost::program_options;
+
+Result<po::variables_map> parse_arguments(const Words& words,
+                                          const po::options_description& options,
+                                          std::string_view command) {
+  const auto wrong = [&](std::string_view what) {
+    return fail(fmt::format("{} (see vramswap {} --help)", what, command));
+  };
+  try {
+    // A script that says --prio today must not mean --prio-something tomorrow.
+    constexpr int kStyle =
+        po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
+    const auto parsed = po::command_line_parser(words).options(options).style(kStyle).run();
+    for (const auto& option : parsed.options) {
+      if (option.position_key >= 0) {
+        return wrong(fmt::format("unexpected argument '{}'", option.value.at(0)));
+      }
+    }
+    po::variables_map values;
+    po::store(parsed, values);
+    return values;
+  } catch (const po::error& error) {
+    return wrong(error.what());
+  }
+}
+
+Result<void> apply(po::variables_map& values) {
+  try {
+    po::notify(values);
+    return {};
+  } catch (const po::error& error) {
+    return fail(error.what());
+  }
+}
+
+}  // namespace vramswap::swapctl

@@ -1,0 +1,25 @@
+// A command's words, parsed by the options it has.
+#pragma once
+
+#include <boost/program_options/options_description.hpp>
+#include <boost/program_options/variables_map.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/base/error.hpp"
+
+namespace vramswap::swapctl {
+
+using Words = std::vector<std::string>;
+
+// Options may not be abbreviated, and no command takes anything but options. Values are handed to
+// their notifiers only by apply(). `command` is for the hint in the error: "see vramswap up
+// --help".
+Result<boost::program_options::variables_map> parse_arguments(
+    const Words& words, const boost::program_options::options_description& options,
+    std::string_view command);
+// Runs the notifiers of the values that are there; what one throws is returned.
+Result<void> apply(boost::program_options::variables_map& values);
+
+}  // namespace vramswap::swapctl

@@ -1,0 +1,121 @@
+#include "swapctl/control_client.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+namespace vramswap::swapctl {
+namespace {
+
+constexpr std::size_t kChunkBytes = 16 << 10;
+
+std::unexpected<Error> ended() {
+  return fail("vramswapd ended before it answered: see its log (journalctl -u vramswap, or dmesg)");
+}
+
+}  // namespace
+
+Result<ControlClient> ControlClient::connect(const std::filesystem::path& socket) {
+  const std::string path = socket.string();
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return fail_errno(path, "connect", ENAMETOOLONG);
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return fail_errno(path, "socket", errno);
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return fail_errno(path, "connect", errno);
+  }
+  return ControlClient(std::move(fd));
+}
+
+Result<void> ControlClient::send(const control::Request& request) {
+  const std::string line = control::encode(request) + '\n';
+  for (std::string_view rest = line; !rest.empty();) {
+    const auto sent = ::send(socket_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+    if (sent >= 0) {
+      rest.remove_prefix(static_cast<std::size_t>(sent));
+    } else if (errno == EPIPE || errno == ECONNRESET) {
+      return {};  // a daemon that turns us away unheard has put its reason into the socket
+    } else if (errno != EINTR) {
+      return fail_errno("vramswapd", "send", errno);
+    }
+  }
+  return {};
+}
+
+Result<control::Reply> ControlClient::next(const Waiting& waiting) {
+  for (std::size_t searched = 0;;) {
+    const auto end = received_.find('\n', searched);
+    searched = received_.size();
+    if (std::min(end, searched) > control::kMaxLineBytes) {
+      return fail(
+          fmt::format("vramswapd sent a line of more than {} bytes: is another program "
+                      "at its socket?",
+                      control::kMaxLineBytes));
+    }
+    if (end != std::string::npos) {
+      const std::string line = received_.substr(0, end);
+      received_.erase(0, end + 1);
+      return control::decode_reply(line);
+    }
+    if (const auto ready = wait(waiting); !ready) return std::unexpected(ready.error());
+    if (const auto received = receive(); !received) return std::unexpected(received.error());
+  }
+}
+
+Result<void> ControlClient::wait(const Waiting& waiting) const {
+  std::array<pollfd, 2> fds = {{{.fd = socket_.get(), .events = POLLIN, .revents = 0},
+                                {.fd = waiting.interrupt_fd, .events = POLLIN, .revents = 0}}};
+  int ready = 0;
+  do {
+    ready = poll(fds.data(), fds.size(), static_cast<int>(waiting.limit.count()));
+  } while (ready < 0 && errno == EINTR);
+  if (ready < 0) return fail_errno("vramswapd", "poll", errno);
+  if (ready == 0) {
+    return fail(fmt::format("vramswapd has not answered for {:.1f} s: see its log",
+                            std::chrono::duration<double>(waiting.limit).count()));
+  }
+  // An answer that is there counts, even if the interruption came with it.
+  if (fds[0].revents == 0) return std::unexpected(Error{"interrupted", EINTR});
+  return {};
+}
+
+Result<void> ControlClient::receive() {
+  std::array<char, kChunkBytes> chunk;
+  const auto count = recv(socket_.get(), chunk.data(), chunk.size(), 0);
+  // A peer that closes with our request unread resets the connection.
+  if (count == 0 || (count < 0 && errno == ECONNRESET)) return ended();
+  if (count > 0) {
+    received_.append(chunk.data(), static_cast<std::size_t>(count));
+  } else if (errno != EINTR) {
+    return fail_errno("vramswapd", "recv", errno);
+  }
+  return {};
+}
+
+bool no_daemon(const Error& error) {
+  return error.code == ENOENT || error.code == ECONNREFUSED;
+}
+
+Result<control::Reply> ask_any(ControlClient& client, const control::Request& request,
+                               const Waiting& waiting) {
+  if (auto sent = client.send(request); !sent) return std::unexpected(sent.error());
+  for (;;) {
+    auto reply = client.next(waiting);
+    if (!reply) return reply;
+    if (const auto* failure = std::get_if<control::Failure>(&*reply)) return fail(failure->message);
+    const auto* progress = std::get_if<control::Progress>(&*reply);
+    if (!progress) return reply;
+    if (waiting.on_progress) waiting.on_progress(*progress);
+  }
+}
+
+}  // namespace vramswap::swapctl

@@ -1,0 +1,60 @@
+// The client's end of the control protocol.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "daemon/base/error.hpp"
+#include "daemon/base/unique_fd.hpp"
+#include "daemon/control/protocol.hpp"
+
+namespace vramswap::swapctl {
+
+// How to wait for replies.
+struct Waiting {
+  // Waiting ends with an error of code EINTR once this is readable; -1: none.
+  int interrupt_fd = -1;
+  // Longest silence; negative: for ever.
+  std::chrono::milliseconds limit{-1};
+  std::function<void(const control::Progress&)> on_progress = {};
+};
+
+class ControlClient {
+ public:
+  static Result<ControlClient> connect(const std::filesystem::path& socket);
+
+  Result<void> send(const control::Request& request);
+  // The next reply, of any kind.
+  Result<control::Reply> next(const Waiting& waiting = {});
+
+ private:
+  explicit ControlClient(UniqueFd socket) : socket_(std::move(socket)) {}
+  Result<void> wait(const Waiting& waiting) const;
+  Result<void> receive();
+
+  UniqueFd socket_;
+  std::string received_;  // not yet a whole line
+};
+
+// Whether connect() failed because no daemon runs: no socket, or one whose daemon is gone.
+bool no_daemon(const Error& error);
+
+// Sends `request` and waits for what ends the exchange; a Failure is returned as the error.
+Result<control::Reply> ask_any(ControlClient& client, const control::Request& request,
+                               const Waiting& waiting);
+
+// The same where the answer must be a `Final`.
+template <class Final>
+Result<Final> ask(ControlClient& client, const control::Request& request,
+                  const Waiting& waiting = {}) {
+  auto reply = ask_any(client, request, waiting);
+  if (!reply) return std::unexpected(reply.error());
+  if (auto* final = std::get_if<Final>(&*reply)) return std::move(*final);
+  return fail("vramswapd gave an answer that does not belong to the request");
+}
+
+}  // namespace vramswap::swapctl

@@ -1,0 +1,111 @@
+#include "swapctl/daemon_start.hpp"
+
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <optional>
+#include <sstream>
+#include <thread>
+
+#include "swapctl/spawn.hpp"
+
+namespace vramswap::swapctl {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kUnit = "vramswap.service";
+constexpr const char* kProgram = "vramswapd";
+
+bool unit_is_installed(const DaemonStart& start) {
+  std::error_code ignored;
+  if (!fs::exists(start.systemd_directory, ignored)) return false;
+  const auto status = run_command({start.systemctl, "cat", kUnit});
+  return status && *status == 0;
+}
+
+Result<void> start_unit(const DaemonStart& start) {
+  const auto status = run_command({start.systemctl, "start", kUnit});
+  if (!status) return std::unexpected(status.error());
+  if (*status == 0) return {};
+  return fail(fmt::format("systemctl start {} failed ({}): see journalctl -u {}", kUnit,
+                          describe_wait_status(*status), kUnit));
+}
+
+Result<fs::path> find_program(const std::vector<fs::path>& directories) {
+  for (const auto& directory : directories) {
+    const fs::path program = directory / kProgram;
+    std::error_code ignored;
+    if (fs::is_regular_file(program, ignored) && access(program.c_str(), X_OK) == 0) {
+      return fs::absolute(program);
+    }
+  }
+  return fail(fmt::format("{} is not installed: put it beside vramswap, into {} or into PATH",
+                          kProgram, VRAMSWAP_SBINDIR));
+}
+
+// What the daemon's end means for who waits for it. With 1 and 2 it has printed its reason.
+Error start_failure(int status) {
+  if (WIFEXITED(status) && (WEXITSTATUS(status) == 1 || WEXITSTATUS(status) == 2)) return {};
+  return {fmt::format("{} did not start ({})", kProgram, describe_wait_status(status))};
+}
+
+// Tries until something answers; without a child, systemd watches the daemon.
+Result<ControlClient> wait_for_answer(const fs::path& socket, const DaemonStart& start,
+                                      std::optional<pid_t> child) {
+  for (const auto deadline = Clock::now() + start.limit;;) {
+    // Looked at before connecting: the end of our child may mean that another one was first.
+    std::optional<int> ended;
+    if (child) {
+      const auto status = ended_child(*child);
+      if (!status) return std::unexpected(status.error());
+      ended = *status;
+    }
+    auto client = ControlClient::connect(socket);
+    if (client || !no_daemon(client.error())) return client;
+    if (ended) return std::unexpected(start_failure(*ended));
+    if (Clock::now() >= deadline) break;
+    std::this_thread::sleep_for(start.poll_interval);
+  }
+  if (child) kill(*child, SIGTERM);  // it has made nothing yet
+  return fail(fmt::format("{} did not answer at {} within {} s: see its log", kProgram,
+                          socket.string(),
+                          std::chrono::duration_cast<std::chrono::seconds>(start.limit).count()));
+}
+
+}  // namespace
+
+std::vector<fs::path> daemon_directories() {
+  std::vector<fs::path> directories;
+  std::error_code error;
+  if (const auto self = fs::read_symlink("/proc/self/exe", error); !error) {
+    directories.push_back(self.parent_path());
+  }
+  directories.emplace_back(VRAMSWAP_SBINDIR);
+  const char* path = std::getenv("PATH");
+  std::istringstream entries(path ? path : "");
+  for (std::string entry; std::getline(entries, entry, ':');) {
+    // Root does not run what happens to lie in the current directory.
+    if (entry.starts_with('/')) directories.emplace_back(entry);
+  }
+  return directories;
+}
+
+Result<ControlClient> start_daemon(const fs::path& socket, const DaemonStart& start) {
+  if (unit_is_installed(start)) {
+    if (const auto started = start_unit(start); !started) return std::unexpected(started.error());
+    return wait_for_answer(socket, start, std::nullopt);
+  }
+  const auto program = find_program(start.directories);
+  if (!program) return std::unexpected(program.error());
+  const auto child =
+      spawn({program->string(), "--detached"}, {.own_session = true, .share_stderr = true});
+  if (!child) return std::unexpected(child.error());
+  return wait_for_answer(socket, start, *child);
+}
+
+}  // namespace vramswap::swapctl

@@ -1,0 +1,65 @@
+#include <boost/program_options/value_semantic.hpp>
+#include <cerrno>
+#include <ostream>
+
+#include "swapctl/commands.hpp"
+#include "swapctl/interruption.hpp"
+#include "swapctl/progress_bar.hpp"
+
+namespace vramswap::swapctl {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr Help kHelp = {.name = "down",
+                        .before = R"(Usage: vramswap down [--force]
+
+Brings every swapped page back to RAM or other swap, then frees the VRAM. Needs root. If the pages
+do not fit elsewhere it says so and changes nothing. Ctrl-C stops it and leaves the swap up.
+
+)",
+                        .after = R"(
+Exit codes:
+  0 done, 1 failed, interrupted or nothing is up, 2 wrong usage
+)"};
+
+Result<void> take_down(ControlClient& client, bool force, const Environment& environment) {
+  const auto interruption = Interruption::create();
+  if (!interruption) return std::unexpected(interruption.error());
+  ProgressBar bar(environment.err);
+  const Waiting waiting{.interrupt_fd = interruption->fd(),
+                        .on_progress = [&](const auto& progress) {
+                          if (environment.err_is_terminal) bar.show(progress);
+                        }};
+  const auto done = ask<control::Done>(client, control::DownRequest{.force = force}, waiting);
+  if (!done) return std::unexpected(done.error());
+  return {};
+}
+
+}  // namespace
+
+int down(const Words& words, const Environment& environment) {
+  bool force = false;
+  po::options_description options("Options");
+  options.add_options()("force", po::bool_switch(&force),
+                        "try it even if the pages do not seem to fit elsewhere");
+  const auto arguments = read_words(words, options, kHelp, environment);
+  if (!arguments) return arguments.error();
+  if (const auto root = require_root(environment, "down"); !root) {
+    return report(environment, root.error(), kFailed);
+  }
+
+  auto client = ControlClient::connect(environment.socket);
+  if (!client) {
+    const bool absent = no_daemon(client.error());
+    return report(environment, absent ? Error{"nothing is up"} : client.error(), kFailed);
+  }
+  const auto done = take_down(*client, force, environment);
+  if (done) return kDone;
+  // The daemon takes the end of the connection for "stop, and put back what was swapped off".
+  const bool interrupted = done.error().code == EINTR;
+  return report(environment, interrupted ? Error{"interrupted: swap stays up"} : done.error(),
+                kFailed);
+}
+
+}  // namespace vramswap::swapctl

@@ -1,0 +1,22 @@
+#include <unistd.h>
+
+#include <csignal>
+#include <iostream>
+#include <span>
+
+#include "swapctl/daemon_start.hpp"
+#include "swapctl/run.hpp"
+
+int main(int argc, char** argv) {
+  using namespace vramswap::swapctl;
+  // A caller may have left it ignored; then no child of ours could be waited for.
+  std::signal(SIGCHLD, SIG_DFL);
+  const Environment environment{
+      .out = std::cout,
+      .err = std::cerr,
+      .err_is_terminal = isatty(STDERR_FILENO) == 1,
+      .is_root = geteuid() == 0,
+      .start_daemon = [](const auto& socket) { return start_daemon(socket); }};
+  const std::span<const char* const> words(argv, static_cast<std::size_t>(argc));
+  return run(words.subspan(words.empty() ? 0 : 1), environment);
+}

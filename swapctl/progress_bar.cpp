@@ -1,0 +1,56 @@
+#include "swapctl/progress_bar.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ostream>
+
+namespace vramswap::swapctl {
+namespace {
+
+constexpr std::size_t kBarWidth = 20;
+constexpr auto kShortestRate = std::chrono::milliseconds(200);
+
+// Without automatic margins a narrow terminal cuts the line off instead of wrapping it, so that
+// the next one can replace it.
+constexpr std::string_view kStartLine = "\r\033[?7l";
+constexpr std::string_view kEndLine = "\033[K\033[?7h";
+constexpr std::string_view kClearLine = "\r\033[K";
+
+}  // namespace
+
+std::string progress_line(const control::Progress& progress, std::uint64_t bytes_per_second) {
+  const auto total = progress.total_bytes;
+  const auto done = std::min(progress.done_bytes, total);
+  const double share = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
+  const auto full = static_cast<std::size_t>(share * kBarWidth);
+  auto line = fmt::format("swapoff {}  [{:#<{}}{:-<{}}]  {} of {}  {}%", progress.device, "", full,
+                          "", kBarWidth - full, control::format_bytes(done),
+                          control::format_bytes(total), static_cast<int>(share * 100));
+  if (bytes_per_second != 0) line += fmt::format("  {}/s", control::format_bytes(bytes_per_second));
+  return line;
+}
+
+void ProgressBar::show(const control::Progress& progress, Clock::time_point now) {
+  if (progress.device != start_.device) {
+    start_ = progress;
+    start_time_ = now;
+  }
+  terminal_ << kStartLine << progress_line(progress, rate(progress, now)) << kEndLine << std::flush;
+  shown_ = true;
+}
+
+void ProgressBar::clear() {
+  if (shown_) terminal_ << kClearLine << std::flush;
+  shown_ = false;
+}
+
+std::uint64_t ProgressBar::rate(const control::Progress& progress, Clock::time_point now) const {
+  const auto elapsed = now - start_time_;
+  if (elapsed < kShortestRate || progress.done_bytes < start_.done_bytes) return 0;
+  const auto seconds = std::chrono::duration<double>(elapsed).count();
+  return static_cast<std::uint64_t>(static_cast<double>(progress.done_bytes - start_.done_bytes) /
+                                    seconds);
+}
+
+}  // namespace vramswap::swapctl

@@ -1,0 +1,145 @@
+#include "swapctl/settings.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/program_options/errors.hpp>
+#include <boost/program_options/value_semantic.hpp>
+#include <charconv>
+#include <utility>
+#include <vector>
+
+namespace vramswap::swapctl {
+namespace {
+
+namespace po = boost::program_options;
+using control::UpRequest;
+
+constexpr std::uint64_t kPageBytes = 4096;
+// CUDA hands out physical memory in pieces of this size.
+constexpr std::uint64_t kVramGranularity = 2ULL << 20;
+constexpr std::int64_t kMaxReconnectSeconds = 86400;
+
+// Errors leave a notifier the library's way.
+template <class T>
+T value_or_throw(Result<T> result) {
+  if (!result) throw po::error(result.error().message);
+  return *std::move(result);
+}
+
+template <class Integer>
+Integer parse_integer(const char* name, std::string_view text, Integer low, Integer high) {
+  Integer value{};
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc{} || stop != end || value < low || value > high) {
+    throw po::error(fmt::format("{} '{}': must be a whole number {}..{}", name, text, low, high));
+  }
+  return value;
+}
+
+control::Size parse_pool_size(const std::string& text) {
+  const auto size = value_or_throw(control::parse_size(text));
+  const auto* bytes = std::get_if<control::Bytes>(&size);
+  if (bytes && bytes->value < kPageBytes) {
+    throw po::error(fmt::format("size '{}': below one page ({} bytes)", text, kPageBytes));
+  }
+  return size;
+}
+
+int parse_priority(std::string_view text) {
+  return parse_integer("priority", text, control::kMinPriority, control::kMaxPriority);
+}
+
+control::Backend parse_backend(std::string_view text) {
+  return value_or_throw(control::parse_backend(text));
+}
+
+unsigned parse_connections(std::string_view text) {
+  return parse_integer("connections", text, 0U, control::kMaxConnections);
+}
+
+std::chrono::seconds parse_timeout(std::string_view text) {
+  return std::chrono::seconds(
+      parse_integer<std::int64_t>("reconnect-timeout", text, 1, kMaxReconnectSeconds));
+}
+
+std::uint64_t parse_segment_size(const std::string& text) {
+  const auto bytes = control::parse_byte_size(text);
+  if (!bytes) throw po::error("segment-size: " + bytes.error().message);
+  if (*bytes % kVramGranularity != 0) {
+    throw po::error(fmt::format("segment-size '{}': must be a multiple of {}, in which VRAM comes",
+                                text, control::format_bytes(kVramGranularity)));
+  }
+  return *bytes;
+}
+
+const std::vector<std::string>& check_gpus(const std::vector<std::string>& gpus) {
+  if (std::ranges::count(gpus, std::string()) != 0) {
+    throw po::error("gpu '': name a GPU by index, UUID or PCI address (see nvidia-smi -L)");
+  }
+  return gpus;
+}
+
+}  // namespace
+
+po::options_description up_settings(UpRequest& request) {
+  using Text = const std::string&;
+  using Texts = const std::vector<std::string>&;
+  const UpRequest defaults;
+  po::options_description settings("Settings, in config files as well");
+  const auto add = [&](const char* name, po::value_semantic* value, const std::string& help) {
+    settings.add_options()(name, value, help.c_str());
+  };
+  // Given at most once a source.
+  const auto one = [](const char* argument, auto write) {
+    return po::value<std::string>()->value_name(argument)->notifier(write);
+  };
+  const auto several = [](const char* argument, auto write) {
+    return po::value<std::vector<std::string>>()->value_name(argument)->notifier(write);
+  };
+
+  add("size", one("SIZE", [&request](Text text) { request.size = parse_pool_size(text); }),
+      "how much swap to make; needed here or in a config file");
+  add("priority", one("N", [&request](Text text) { request.priority = parse_priority(text); }),
+      fmt::format("swap priority, {}..{}; the kernel fills the highest first. -1: the kernel "
+                  "chooses, below all others (default {})",
+                  control::kMinPriority, control::kMaxPriority, defaults.priority));
+  add("gpu", several("GPU", [&request](Texts texts) { request.gpus = check_gpus(texts); }),
+      "index, UUID or PCI address; repeat it to spread the swap over several. Without it the "
+      "first GPU; the ram backend ignores it");
+  add("backend", one("NAME", [&request](Text text) { request.backend = parse_backend(text); }),
+      fmt::format("vram, or ram: host memory, for trying it out (default {})",
+                  to_string(defaults.backend)));
+  add("segment-size",
+      one("SIZE", [&request](Text text) { request.segment_size_bytes = parse_segment_size(text); }),
+      fmt::format("largest piece with a swap area of its own, a multiple of {} (default {})",
+                  control::format_bytes(kVramGranularity),
+                  control::format_bytes(defaults.segment_size_bytes)));
+  add("connections",
+      one("N", [&request](Text text) { request.connections = parse_connections(text); }),
+      fmt::format("I/O threads and sockets a device, 0..{}; 0: by the number of cores (default {})",
+                  control::kMaxConnections, defaults.connections));
+  add("reconnect-timeout",
+      one("SECONDS", [&request](Text text) { request.reconnect_timeout = parse_timeout(text); }),
+      fmt::format("how long swap I/O waits for a dead server to come back before it fails, "
+                  "1..{} (default {})",
+                  kMaxReconnectSeconds, defaults.reconnect_timeout.count()));
+  return settings;
+}
+
+std::string names_of(const po::options_description& settings) {
+  std::vector<std::string> names;
+  for (const auto& option : settings.options()) names.push_back(option->long_name());
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+Result<void> check_complete(const UpRequest& request) {
+  // No setting writes zero: it is what nobody has set.
+  if (request.size == control::Size{control::Bytes{0}}) {
+    return fail("size is missing: write e.g. --size 7G, or size = 7G in /etc/vramswap.conf");
+  }
+  return {};
+}
+
+}  // namespace vramswap::swapctl

@@ -1,0 +1,92 @@
+#include "swapctl/spawn.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <new>
+
+namespace vramswap::swapctl {
+namespace {
+
+// The owner of what posix_spawn takes. Its calls fail for want of memory only.
+class SpawnActions {
+ public:
+  explicit SpawnActions(const Spawning& how) {
+    require(posix_spawn_file_actions_init(&files_));
+    require(posix_spawnattr_init(&attributes_));
+    redirect(STDIN_FILENO, O_RDONLY);
+    redirect(STDOUT_FILENO, O_WRONLY);
+    if (!how.share_stderr) redirect(STDERR_FILENO, O_WRONLY);
+    // A daemon must not keep the locks and pipes of the script that called us, nor its directory.
+    require(posix_spawn_file_actions_addclosefrom_np(&files_, STDERR_FILENO + 1));
+    require(posix_spawn_file_actions_addchdir_np(&files_, "/"));
+    if (how.own_session) require(posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSID));
+  }
+  SpawnActions(const SpawnActions&) = delete;
+  SpawnActions& operator=(const SpawnActions&) = delete;
+  ~SpawnActions() {
+    posix_spawn_file_actions_destroy(&files_);
+    posix_spawnattr_destroy(&attributes_);
+  }
+
+  const posix_spawn_file_actions_t* files() const { return &files_; }
+  const posix_spawnattr_t* attributes() const { return &attributes_; }
+
+ private:
+  static void require(int error) {
+    if (error != 0) throw std::bad_alloc();
+  }
+  void redirect(int fd, int mode) {
+    require(posix_spawn_file_actions_addopen(&files_, fd, "/dev/null", mode, 0));
+  }
+
+  posix_spawn_file_actions_t files_;
+  posix_spawnattr_t attributes_;
+};
+
+}  // namespace
+
+Result<pid_t> spawn(const std::vector<std::string>& command, const Spawning& how) {
+  std::vector<char*> words;
+  for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  const SpawnActions actions(how);
+  pid_t child = 0;
+  const int error =
+      posix_spawnp(&child, words[0], actions.files(), actions.attributes(), words.data(), environ);
+  if (error != 0) return fail_errno(command.front(), "exec", error);
+  return child;
+}
+
+Result<std::optional<int>> ended_child(pid_t child) {
+  int status = 0;
+  const pid_t ended = waitpid(child, &status, WNOHANG);
+  if (ended < 0) return fail_errno(fmt::format("process {}", child), "waitpid", errno);
+  if (ended == 0) return std::nullopt;
+  return status;
+}
+
+Result<int> run_command(const std::vector<std::string>& command) {
+  const auto child = spawn(command);
+  if (!child) return std::unexpected(child.error());
+  int status = 0;
+  while (waitpid(*child, &status, 0) < 0) {
+    if (errno != EINTR) return fail_errno(command.front(), "waitpid", errno);
+  }
+  return status;
+}
+
+std::string describe_wait_status(int status) {
+  if (WIFEXITED(status)) return fmt::format("exit status {}", WEXITSTATUS(status));
+  const char* name = sigabbrev_np(WTERMSIG(status));
+  return name ? fmt::format("killed by SIG{}", name)
+              : fmt::format("killed by signal {}", WTERMSIG(status));
+}
+
+}  // namespace vramswap::swapctl

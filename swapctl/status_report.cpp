@@ -1,0 +1,114 @@
+#include "swapctl/status_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+namespace vramswap::swapctl {
+namespace {
+
+using control::SegmentStatus;
+using control::Status;
+using Json = nlohmann::ordered_json;  // as written here, not by name
+
+constexpr std::size_t kColumns = 6;
+using Row = std::array<std::string, kColumns>;
+
+const Row kHeading = {"NAME", "SIZE", "USED", "PRIO", "STORE", "STATE"};
+constexpr std::array<bool, kColumns> kIsNumber = {false, true, true, true, false, false};
+
+struct Total {
+  std::uint64_t size_bytes = 0;
+  std::uint64_t used_bytes = 0;
+};
+
+Total total_of(const std::vector<SegmentStatus>& segments) {
+  Total total;
+  for (const auto& segment : segments) {
+    total.size_bytes += segment.size_bytes;
+    total.used_bytes += segment.used_bytes;
+  }
+  return total;
+}
+
+bool on_several_gpus(const std::vector<SegmentStatus>& segments) {
+  std::set<std::string> uuids;
+  for (const auto& segment : segments) uuids.insert(segment.gpu_uuid);
+  uuids.erase("");
+  return uuids.size() > 1;
+}
+
+std::string store_name(const SegmentStatus& segment, bool several_gpus) {
+  if (!several_gpus || segment.gpu_uuid.empty()) return segment.store;
+  // "GPU-" and eight digits.
+  return fmt::format("{} {}", segment.store, segment.gpu_uuid.substr(0, 12));
+}
+
+std::vector<Row> rows_of(const Status& status) {
+  std::vector<Row> rows = {kHeading};
+  const bool several_gpus = on_several_gpus(status.segments);
+  for (const auto& segment : status.segments) {
+    rows.push_back({segment.device.empty() ? "-" : segment.device,
+                    control::format_bytes(segment.size_bytes),
+                    control::format_bytes(segment.used_bytes), fmt::format("{}", segment.priority),
+                    store_name(segment, several_gpus), segment.state});
+  }
+  const Total total = total_of(status.segments);
+  rows.push_back({"total", control::format_bytes(total.size_bytes),
+                  control::format_bytes(total.used_bytes), "", "", ""});
+  return rows;
+}
+
+std::string format_row(const Row& row, const std::array<std::size_t, kColumns>& widths) {
+  std::string line;
+  for (std::size_t column = 0; column < kColumns; ++column) {
+    const auto& cell = row[column];
+    if (column != 0) line += ' ';
+    line += kIsNumber[column] ? fmt::format("{:>{}}", cell, widths[column])
+                              : fmt::format("{:<{}}", cell, widths[column]);
+  }
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line + '\n';
+}
+
+Json text_or_null(const std::string& text) {
+  return text.empty() ? Json() : Json(text);
+}
+
+Json to_json(const SegmentStatus& segment) {
+  return {{"device", text_or_null(segment.device)},     {"size_bytes", segment.size_bytes},
+          {"used_bytes", segment.used_bytes},           {"priority", segment.priority},
+          {"backend", to_string(segment.backend)},      {"store", segment.store},
+          {"gpu_uuid", text_or_null(segment.gpu_uuid)}, {"state", segment.state}};
+}
+
+}  // namespace
+
+std::string status_table(const Status& status) {
+  const auto rows = rows_of(status);
+  std::array<std::size_t, kColumns> widths{};
+  for (const auto& row : rows) {
+    for (std::size_t column = 0; column < kColumns; ++column) {
+      widths[column] = std::max(widths[column], row[column].size());
+    }
+  }
+  std::string text;
+  for (const auto& row : rows) text += format_row(row, widths);
+  return text;
+}
+
+std::string status_json(const std::optional<Status>& status) {
+  const auto segments = status ? status->segments : std::vector<SegmentStatus>{};
+  const Total total = total_of(segments);
+  Json json = {{"version", kStatusJsonVersion}, {"daemon", nullptr}, {"segments", Json::array()}};
+  if (status) json["daemon"] = {{"version", status->version}, {"pid", status->supervisor_pid}};
+  for (const auto& segment : segments) json["segments"].push_back(to_json(segment));
+  json["total"] = {{"size_bytes", total.size_bytes}, {"used_bytes", total.used_bytes}};
+  return json.dump(2) + '\n';
+}
+
+}  // namespace vramswap::swapctl

@@ -1,0 +1,142 @@
+#include "swapctl/daemon_start.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <sstream>
+
+#include "swapctl/spawn.hpp"
+#include "tests/unit/swapctl/fake_daemon.hpp"
+#include "tests/unit/swapctl/temp_directory.hpp"
+
+namespace vramswap::swapctl {
+namespace {
+
+using testing::HasSubstr;
+
+std::string contents(const std::filesystem::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+struct DaemonStartTest : testing::Test {
+  Error start_error() {
+    const auto client = start_daemon(socket, start);
+    EXPECT_FALSE(client);
+    return client ? Error{} : client.error();
+  }
+  // A systemd that runs, and a systemctl that notes what it is asked.
+  void install_systemctl(std::string_view script) {
+    std::filesystem::create_directory(start.systemd_directory);
+    start.systemctl = directory
+                          .write_program("systemctl", "#!/bin/sh\necho \"$@\" >>" +
+                                                          (directory / "asked").string() + '\n' +
+                                                          std::string(script))
+                          .string();
+  }
+
+  TempDirectory directory;
+  const std::filesystem::path socket = directory / "control";
+  DaemonStart start{.systemd_directory = directory / "systemd",
+                    .systemctl = "/nonexistent/systemctl",
+                    .directories = {directory / "none", directory / "bin"},
+                    .limit = std::chrono::seconds(5),
+                    .poll_interval = std::chrono::milliseconds(5)};
+};
+
+TEST_F(DaemonStartTest, ADaemonThatIsNotInstalledIsNamed) {
+  EXPECT_THAT(start_error().message, HasSubstr("vramswapd is not installed"));
+  std::filesystem::create_directories(directory / "bin/vramswapd");
+  EXPECT_THAT(start_error().message, HasSubstr("vramswapd is not installed"));
+}
+
+TEST_F(DaemonStartTest, RunsDetachedAndWaitsForTheSocket) {
+  directory.write_program(
+      "bin/vramswapd",
+      "#!/bin/sh\nset -e\ncd $(dirname $0)\n"
+      "echo \"$@\" >words\n"
+      "ls -l /proc/self/fd | sed -n 's/.* \\([0-9]* ->\\)/\\1/p' >fds\n"
+      "cut -d' ' -f1,6 /proc/$$/stat | sed \"s/^$$ //\" >session; echo $$ >pid\n"
+      "touch ready\nwhile [ -e ready ]; do sleep 0.01; done\n");
+  std::optional<FakeDaemon> daemon;
+  std::thread later([&] {
+    while (!std::filesystem::exists(directory / "bin/ready")) std::this_thread::yield();
+    daemon.emplace(socket, [](FakeConnection& connection) { connection.read_line(); });
+  });
+  const auto client = start_daemon(socket, start);
+  later.join();
+  ASSERT_TRUE(client) << client.error().message;
+  EXPECT_EQ(contents(directory / "bin/words"), "--detached\n");
+  EXPECT_EQ(contents(directory / "bin/session"), contents(directory / "bin/pid"));
+  EXPECT_THAT(contents(directory / "bin/fds"), HasSubstr("0 -> /dev/null"));
+}
+
+TEST_F(DaemonStartTest, ADaemonThatExitsHasSaidWhy) {
+  directory.write_program("bin/vramswapd", "#!/bin/sh\nexit 1\n");
+  EXPECT_EQ(start_error().message, "");
+}
+
+TEST_F(DaemonStartTest, ADaemonThatIsKilledIsReported) {
+  directory.write_program("bin/vramswapd", "#!/bin/sh\nkill -KILL $$\n");
+  EXPECT_EQ(start_error().message, "vramswapd did not start (killed by SIGKILL)");
+}
+
+TEST_F(DaemonStartTest, AnOddExitStatusIsReported) {
+  directory.write_program("bin/vramswapd", "#!/bin/sh\nexit 0\n");
+  EXPECT_EQ(start_error().message, "vramswapd did not start (exit status 0)");
+}
+
+TEST_F(DaemonStartTest, AProgramThatCannotBeExecutedIsReported) {
+  directory.write_program("bin/vramswapd", "#!/nonexistent/shell\n");
+  EXPECT_THAT(start_error().message, HasSubstr("exec: ENOENT"));
+}
+
+TEST_F(DaemonStartTest, ASilentDaemonIsEnded) {
+  directory.write_program("bin/vramswapd", "#!/bin/sh\ntrap 'echo >" +
+                                               (directory / "ended").string() +
+                                               "; exit' TERM\nwhile :; do sleep 0.01; done\n");
+  start.limit = std::chrono::milliseconds(200);
+  EXPECT_THAT(start_error().message, HasSubstr("did not answer"));
+  while (!std::filesystem::exists(directory / "ended")) std::this_thread::yield();
+}
+
+// Two at once: our daemon finds the other's lock and goes, the other's answers.
+TEST_F(DaemonStartTest, AnotherDaemonMayAnswer) {
+  directory.write_program("bin/vramswapd", "#!/bin/sh\ntouch $(dirname $0)/gone\nexit 1\n");
+  FakeDaemon other(socket, [](FakeConnection& connection) { connection.read_line(); });
+  EXPECT_TRUE(start_daemon(socket, start));
+  while (!std::filesystem::exists(directory / "bin/gone")) std::this_thread::yield();
+}
+
+TEST_F(DaemonStartTest, SystemdStartsAnInstalledUnit) {
+  install_systemctl("exit 0\n");
+  FakeDaemon daemon(socket, [](FakeConnection& connection) { connection.read_line(); });
+  const auto client = start_daemon(socket, start);
+  ASSERT_TRUE(client) << client.error().message;
+  EXPECT_EQ(contents(directory / "asked"), "cat vramswap.service\nstart vramswap.service\n");
+}
+
+TEST_F(DaemonStartTest, AUnitThatFailsIsReportedWithItsLog) {
+  install_systemctl("[ $1 = cat ]\n");
+  EXPECT_EQ(start_error().message,
+            "systemctl start vramswap.service failed (exit status 1): see journalctl -u "
+            "vramswap.service");
+}
+
+TEST_F(DaemonStartTest, WithoutTheUnitItRunsDetached) {
+  install_systemctl("exit 1\n");
+  directory.write_program("bin/vramswapd", "#!/bin/sh\nkill -TERM $$\n");
+  EXPECT_EQ(start_error().message, "vramswapd did not start (killed by SIGTERM)");
+  EXPECT_EQ(contents(directory / "asked"), "cat vramswap.service\n");
+}
+
+TEST(DaemonDirectories, BesideUsFirst) {
+  const auto directories = daemon_directories();
+  ASSERT_FALSE(directories.empty());
+  EXPECT_EQ(directories.front(), std::filesystem::read_symlink("/proc/self/exe").parent_path());
+}
+
+}  // namespace
+}  // namespace vramswap::swapctl

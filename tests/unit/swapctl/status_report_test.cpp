@@ -1,0 +1,105 @@
+#include "swapctl/status_report.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+namespace vramswap::swapctl {
+namespace {
+
+using control::Backend;
+using control::SegmentStatus;
+using control::Status;
+
+constexpr std::uint64_t kMiB = 1ULL << 20;
+
+SegmentStatus segment(std::string device, std::uint64_t used_bytes, int priority,
+                      std::string gpu_uuid) {
+  return {.device = std::move(device),
+          .size_bytes = 1024 * kMiB,
+          .used_bytes = used_bytes,
+          .priority = priority,
+          .backend = Backend::vram,
+          .store = "NVIDIA H200",
+          .gpu_uuid = std::move(gpu_uuid),
+          .state = "active"};
+}
+
+Status status_of(std::vector<SegmentStatus> segments) {
+  return {.version = "0.1.0", .supervisor_pid = 42, .segments = std::move(segments)};
+}
+
+TEST(StatusTable, NumbersAreRightAlignedAndTotalled) {
+  EXPECT_EQ(status_table(status_of({segment("/dev/nbd0", 1024 * kMiB, 1500, "GPU-aaaaaaaa-1"),
+                                    segment("/dev/nbd12", 217088, 99, "GPU-aaaaaaaa-1")})),
+            "NAME       SIZE USED PRIO STORE       STATE\n"
+            "/dev/nbd0    1G   1G 1500 NVIDIA H200 active\n"
+            "/dev/nbd12   1G 212K   99 NVIDIA H200 active\n"
+            "total        2G   1G\n");
+}
+
+TEST(StatusTable, SeveralGpusAreToldApart) {
+  EXPECT_EQ(status_table(status_of({segment("/dev/nbd0", 0, 5, "GPU-aaaaaaaa-1111"),
+                                    segment("/dev/nbd1", 0, 5, "GPU-bbbbbbbb-2222")})),
+            "NAME      SIZE USED PRIO STORE                    STATE\n"
+            "/dev/nbd0   1G   0B    5 NVIDIA H200 GPU-aaaaaaaa active\n"
+            "/dev/nbd1   1G   0B    5 NVIDIA H200 GPU-bbbbbbbb active\n"
+            "total       2G   0B\n");
+}
+
+TEST(StatusTable, ASegmentWithoutADeviceHasADash) {
+  SegmentStatus ram{.device = "",
+                    .size_bytes = 64 * kMiB,
+                    .used_bytes = 0,
+                    .priority = 0,
+                    .backend = Backend::ram,
+                    .store = "ram",
+                    .gpu_uuid = "",
+                    .state = "connecting"};
+  EXPECT_EQ(status_table(status_of({ram})),
+            "NAME  SIZE USED PRIO STORE STATE\n"
+            "-      64M   0B    0 ram   connecting\n"
+            "total  64M   0B\n");
+}
+
+TEST(StatusJson, HasNumbersAndStableNames) {
+  EXPECT_EQ(status_json(status_of({segment("/dev/nbd0", 4096, -2, "GPU-aaaaaaaa-1")})),
+            R"({
+  "version": 1,
+  "daemon": {
+    "version": "0.1.0",
+    "pid": 42
+  },
+  "segments": [
+    {
+      "device": "/dev/nbd0",
+      "size_bytes": 1073741824,
+      "used_bytes": 4096,
+      "priority": -2,
+      "backend": "vram",
+      "store": "NVIDIA H200",
+      "gpu_uuid": "GPU-aaaaaaaa-1",
+      "state": "active"
+    }
+  ],
+  "total": {
+    "size_bytes": 1073741824,
+    "used_bytes": 4096
+  }
+}
+)");
+}
+
+TEST(StatusJson, WhatIsNotThereIsNull) {
+  const auto none = nlohmann::json::parse(status_json(std::nullopt));
+  EXPECT_TRUE(none.at("daemon").is_null());
+  EXPECT_EQ(none.at("segments"), nlohmann::json::array());
+  EXPECT_EQ(none.at("total").at("size_bytes"), 0);
+  const auto one = nlohmann::json::parse(status_json(status_of({segment("", 0, 0, "")})));
+  EXPECT_TRUE(one.at("segments").at(0).at("device").is_null());
+  EXPECT_TRUE(one.at("segments").at(0).at("gpu_uuid").is_null());
+}
+
+}  // namespace
+}  // namespace vramswap::swapctl

@@ -1,0 +1,112 @@
+// Wrong words, and nothing else: each gets one line that says what to do, and exit code 2.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "tests/unit/swapctl/command_fixture.hpp"
+
+namespace vramswap::swapctl {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Wrong {
+  std::vector<const char*> words;
+  const char* says;
+};
+
+struct UsageTest : CommandTest {
+  void expect_wrong(const Wrong& wrong) {
+    EXPECT_EQ(run(wrong.words), kWrongUsage);
+    EXPECT_EQ(out.str(), "");
+    EXPECT_THAT(err.str(), StartsWith("vramswap: "));
+    EXPECT_THAT(err.str(), HasSubstr(wrong.says));
+    EXPECT_EQ(std::ranges::count(err.str(), '\n'), 1) << err.str();
+    EXPECT_EQ(err.str().back(), '\n');
+  }
+};
+
+TEST_F(UsageTest, WrongWordsAreExplained) {
+  const Wrong table[] = {
+      {{}, "say what to do: up, down or status"},
+      {{"upp"}, "unknown command 'upp'"},
+      {{"--size", "7G"}, "unknown option '--size'"},
+      {{"up", "--sise", "7G"}, "'--sise' (see vramswap up --help)"},
+      {{"up", "--prio", "7"}, "'--prio'"},
+      {{"up", "7G"}, "unexpected argument '7G'"},
+      {{"up", "--size"}, "'--size' is missing"},
+      {{"up", "--size", "7G", "--size", "8G"}, "more than once"},
+      {{"up"}, "size is missing: write e.g. --size 7G"},
+      {{"up", "--size", ""}, "size ''"},
+      {{"up", "--size", "0"}, "size '0': must be above zero"},
+      {{"up", "--size", "-7G"}, "size '-7G': must be above zero"},
+      {{"up", "--size", "seven"}, "size 'seven': not a number"},
+      {{"up", "--size", "7X"}, "unknown unit 'X'"},
+      {{"up", "--size", "101%"}, "at most 100%"},
+      {{"up", "--size", "4095"}, "below one page (4096 bytes)"},
+      {{"up", "--size", "1G", "--priority", "-2"},
+       "priority '-2': must be a whole number -1..32767"},
+      {{"up", "--size", "1G", "--priority", "32768"}, "priority '32768'"},
+      {{"up", "--size", "1G", "--priority", "1.5"}, "priority '1.5'"},
+      {{"up", "--size", "1G", "--priority", "99999999999999999999"}, "priority"},
+      {{"up", "--size", "1G", "--priority", "+5"}, "priority '+5'"},
+      {{"up", "--size", "1G", "--connections", "65"},
+       "connections '65': must be a whole number 0..64"},
+      {{"up", "--size", "1G", "--connections", "-1"}, "connections '-1'"},
+      {{"up", "--size", "1G", "--segment-size", "1M"}, "a multiple of 2M"},
+      {{"up", "--size", "1G", "--segment-size", "3M"}, "a multiple of 2M"},
+      {{"up", "--size", "1G", "--segment-size", "0"}, "segment-size: size '0'"},
+      {{"up", "--size", "1G", "--segment-size", "50%"}, "segment-size: size '50%'"},
+      {{"up", "--size", "1G", "--reconnect-timeout", "0"}, "reconnect-timeout '0'"},
+      {{"up", "--size", "1G", "--reconnect-timeout", "10s"}, "must be a whole number 1..86400"},
+      {{"up", "--size", "1G", "--backend", "disk"}, "backend 'disk': must be vram or ram"},
+      {{"up", "--size", "1G", "--gpu", ""}, "gpu ''"},
+      {{"up", "--size", "1G", "--force"}, "'--force'"},
+      {{"up", "--size", "1G", "--config", "/nonexistent/file"}, "/nonexistent/file: open: ENOENT"},
+      {{"down", "now"}, "unexpected argument 'now'"},
+      {{"down", "--json"}, "'--json' (see vramswap down --help)"},
+      {{"down", "--force=yes"}, "does not take any arguments"},
+      {{"status", "/dev/nbd0"}, "unexpected argument '/dev/nbd0'"},
+      {{"status", "--jso"}, "'--jso' (see vramswap status --help)"},
+  };
+  for (const auto& wrong : table) {
+    SCOPED_TRACE(fmt::format("{}", fmt::join(wrong.words, " ")));
+    expect_wrong(wrong);
+  }
+}
+
+TEST_F(UsageTest, HelpNeedsNeitherRootNorDaemon) {
+  environment.is_root = false;
+  directory.write("vramswap.conf", "broken");
+  for (const auto& words : std::vector<std::vector<const char*>>{
+           {"--help"}, {"-h"}, {"up", "--help"}, {"down", "-h"}, {"status", "--json", "--help"}}) {
+    EXPECT_EQ(run(words), kDone);
+    EXPECT_THAT(out.str(), HasSubstr("Usage:"));
+    EXPECT_THAT(out.str(), HasSubstr("Exit codes:"));
+    EXPECT_EQ(err.str(), "");
+  }
+}
+
+TEST_F(UsageTest, HelpSaysWhatSizesMean) {
+  ASSERT_EQ(run({"up", "--help"}), kDone);
+  for (const char* text : {"G means GiB", "7G, 512M, 1.5GiB", "80%", "max", "1 GiB", "3 GiB"}) {
+    EXPECT_THAT(out.str(), HasSubstr(text));
+  }
+}
+
+TEST_F(UsageTest, VersionIsOneLine) {
+  EXPECT_EQ(run({"--version"}), kDone);
+  EXPECT_THAT(out.str(), testing::MatchesRegex("vramswap [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+}
+
+TEST_F(UsageTest, OutputThatCannotBeWrittenIsAFailure) {
+  std::ofstream full("/dev/full");
+  const Environment to_full{.out = full, .err = err, .start_daemon = environment.start_daemon};
+  const char* const words[] = {"--help"};
+  EXPECT_EQ(swapctl::run(words, to_full), kFailed);
+  EXPECT_EQ(err.str(), "vramswap: standard output: cannot be written\n");
+}
+
+}  // namespace
+}  // namespace vramswap::swapctl
