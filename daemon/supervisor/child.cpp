@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -109,6 +110,7 @@ awaitable<Result<void>> run_program(asio::io_context& io, std::vector<std::strin
     dup2(open("/dev/null", O_RDWR), STDIN_FILENO);
     dup2(STDIN_FILENO, STDOUT_FILENO);
     dup2(input.get(), STDERR_FILENO);
+    close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);  // also what we inherited ourselves
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);

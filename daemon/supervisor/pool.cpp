@@ -145,6 +145,9 @@ awaitable<Result<void>> Pool::connect(Segment& segment) {
   const auto index = nbd_->connect({.size_bytes = segment.plan.size_bytes,
                                     .block_size_bytes = transmission::kPageBytes,
                                     .server_flags = transmission::kServerFlags,
+                                    // Explicitly the default of 30 s: a device keeps what its last
+                                    // user had set.
+                                    .timeout = std::chrono::seconds(0),
                                     .dead_connection_timeout = request_.reconnect_timeout,
                                     .backend_identifier = backend_identifier(segment),
                                     .sockets = raw(pairs->kernel_ends)});

@@ -75,6 +75,7 @@ class Supervisor {
 Result<void> Supervisor::run(const SupervisorOptions& options) {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGHUP, SIG_IGN);
+  umask(022);  // anyone may ask for status
   const std::string& directory = options.runtime_directory;
   const auto lock = lock_runtime_directory(directory);
   if (!lock) return std::unexpected(lock.error());

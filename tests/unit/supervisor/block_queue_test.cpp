@@ -1,0 +1,45 @@
+#include "daemon/system/block_queue.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/supervisor/fake_tree.hpp"
+
+namespace vramswap {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+
+TEST(BlockQueue, SetsWhatTheQueueHas) {
+  const FakeTree sys;
+  sys.write("nbd3/queue/scheduler", "[mq-deadline] none\n");
+  sys.write("nbd3/queue/wbt_lat_usec", "2000\n");
+  sys.write("nbd3/queue/max_sectors_kb", "4096\n");
+  ASSERT_TRUE(set_queue_for_swap("nbd3", kMiB, sys.path()));
+  EXPECT_TRUE(sys.read("nbd3/queue/scheduler").starts_with("none"));
+  EXPECT_TRUE(sys.read("nbd3/queue/wbt_lat_usec").starts_with("0"));
+  EXPECT_TRUE(sys.read("nbd3/queue/max_sectors_kb").starts_with("1024"));
+}
+
+TEST(BlockQueue, LeavesShorterRequestsAlone) {
+  const FakeTree sys;
+  sys.write("nbd3/queue/max_sectors_kb", "128\n");
+  ASSERT_TRUE(set_queue_for_swap("nbd3", kMiB, sys.path()));
+  EXPECT_EQ(sys.read("nbd3/queue/max_sectors_kb"), "128\n");
+}
+
+TEST(BlockQueue, NoQueueAtAllIsAnError) {
+  const FakeTree sys;
+  const auto result = set_queue_for_swap("nbd3", kMiB, sys.path());
+  ASSERT_FALSE(result);
+  EXPECT_NE(result.error().message.find("max_sectors_kb"), std::string::npos);
+}
+
+TEST(BlockQueue, ReadsTheBackendIdentifier) {
+  const FakeTree sys;
+  sys.write("nbd3/backend", "vramswap-00c0ffee-1\n");
+  EXPECT_EQ(read_backend_identifier("nbd3", sys.path()), "vramswap-00c0ffee-1");
+  EXPECT_EQ(read_backend_identifier("nbd4", sys.path()), "");
+}
+
+}  // namespace
+}  // namespace vramswap
