@@ -126,6 +126,7 @@ Result<std::vector<ThreadStat>> read_thread_stats(const std::string& task_direct
     stats.push_back(*stat);
   }
   if (error) return fail_errno(task_directory, "readdir", error.value());
+  if (stats.empty()) return fail(fmt::format("{}: no thread in it", task_directory));
   return stats;
 }
 

@@ -42,6 +42,7 @@ void Batch::clear() {
 Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> bytes) {
   const std::size_t offered = bytes.size();
   const auto stopped = [&](Stop why) { return Collected{offered - bytes.size(), why}; };
+  take_waiting_reads(connection);
   for (;;) {
     // Room for one more reply is room for one more write, and for the rest of a pending one.
     if (replies_.size() == kMaxReplies) return stopped(Stop::batch_full);
@@ -61,7 +62,12 @@ Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> byt
     } else if (judgement.verdict == Verdict::refuse) {
       reply(request->cookie, judgement.error);
     } else if (request->command == NBD_CMD_READ) {
-      if (!take_read(connection, *request)) return stopped(Stop::need_staging);
+      if (!connection.waiting_reads.empty() || !take_read(connection, *request)) {
+        if (connection.waiting_reads.size() == Connection::kMaxWaitingReads) {
+          return stopped(Stop::broken);
+        }
+        connection.waiting_reads.push_back(*request);
+      }
     } else {
       if (request->command != NBD_CMD_FLUSH) forget(connection, *request);
       // FLUSH and FUA: a write is in the store before it is answered, there is nothing to wait for.
@@ -90,6 +96,16 @@ std::size_t Batch::take_payload(Connection& connection, std::span<std::byte> byt
     connection.pending.reset();
   }
   return taken;
+}
+
+void Batch::take_waiting_reads(Connection& connection) {
+  auto& waiting = connection.waiting_reads;
+  std::size_t taken = 0;
+  while (taken < waiting.size() && replies_.size() < kMaxReplies &&
+         take_read(connection, waiting[taken])) {
+    ++taken;
+  }
+  waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(taken));
 }
 
 bool Batch::take_read(Connection& connection, const Request& request) {

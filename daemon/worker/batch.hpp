@@ -22,17 +22,17 @@ class Batch {
   explicit Batch(Staging& staging);
 
   enum class Stop {
-    need_bytes,    // all complete requests were taken
-    batch_full,    // run it, clear it, then collect again
-    need_staging,  // likewise, and wait until the socket has taken earlier replies
-    disconnect,    // the other side said good-bye: run what was taken, then close
-    broken,        // the stream can not be trusted: likewise
+    need_bytes,  // all complete requests were taken
+    batch_full,  // run it, clear it, then collect again
+    disconnect,  // the other side said good-bye: run what was taken, then close
+    broken,      // the stream can not be trusted: likewise
   };
   struct Collected {
     std::size_t bytes;  // consumed
     Stop stop;
   };
   // Takes requests of `connection` from `bytes`, which stay in place until `run` has returned.
+  // READs without staging memory are put aside; a later call takes them first.
   Collected collect(Connection& connection, std::span<std::byte> bytes);
 
   // Moves the data and notes it in the page map. After success every WRITE that was taken is in
@@ -63,6 +63,7 @@ class Batch {
   };
 
   std::size_t take_payload(Connection& connection, std::span<std::byte> bytes);
+  void take_waiting_reads(Connection& connection);
   // False: no staging for it now; nothing was taken.
   bool take_read(Connection& connection, const transmission::Request& request);
   void stage(Connection& connection, std::uint64_t offset, std::span<std::byte> piece);

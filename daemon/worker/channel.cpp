@@ -48,9 +48,9 @@ Result<std::optional<Packet>> receive_packet(int channel) {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  const ssize_t bytes = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
-  // The other end has gone with packets of ours unread.
-  if (bytes < 0 && errno == ECONNRESET) return std::nullopt;
+  ssize_t bytes = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
+  // The other end has gone with packets of ours unread. That is told once, before what it had sent.
+  if (bytes < 0 && errno == ECONNRESET) bytes = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
   if (bytes < 0) return fail_errno("worker channel", "recvmsg", errno);
   Packet packet;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;

@@ -9,11 +9,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <thread>
 
 #include "daemon/system/hardening.hpp"
 #include "daemon/system/log.hpp"
@@ -25,8 +23,9 @@ namespace {
 constexpr std::size_t kStackBytes = 512 << 10;
 constexpr std::size_t kMaxConnections = 1024;
 constexpr int kMaxEvents = 64;
-// How often an unread socket is looked at: about the time a page takes on its way.
-constexpr std::chrono::microseconds kStagingPoll{50};
+// How often an unread socket is looked at while READs wait for it: about the time a page takes on
+// its way. Nothing else tells: the send buffer is so large that EPOLLOUT is always true.
+constexpr timespec kStagingPoll{.tv_sec = 0, .tv_nsec = 50'000};
 
 [[noreturn]] void end_worker(const Error& error) {
   log_error(error.message);
@@ -142,15 +141,20 @@ Result<void> IoThread::prepare() {
 void IoThread::run() {
   epoll_event events[kMaxEvents];
   for (;;) {
-    const int count = epoll_wait(epoll_.get(), events, kMaxEvents, -1);
+    const timespec* timeout = has_waiting_reads() ? &kStagingPoll : nullptr;
+    const int count = epoll_pwait2(epoll_.get(), events, kMaxEvents, timeout, nullptr);
     bool commands = false;
     for (int i = 0; i < count; ++i) {
-      if (events[i].data.ptr != nullptr) {
-        serve(*static_cast<Connection*>(events[i].data.ptr));
-      } else {
+      auto* connection = static_cast<Connection*>(events[i].data.ptr);
+      if (connection == nullptr) {
         commands = true;
+      } else if ((events[i].events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0) {
+        hang_up(*connection);
+      } else {
+        serve(*connection);
       }
     }
+    serve_waiting_reads();
     // Last, because a command may close connections that this round's events point to.
     if (commands && !handle_commands()) return;
   }
@@ -165,7 +169,7 @@ bool IoThread::handle_commands() {
     case Command::Kind::add: {
       auto& connection =
           *connections_.emplace_back(std::unique_ptr<Connection>(command.connection));
-      epoll_event event{.events = EPOLLIN, .data = {.ptr = &connection}};
+      epoll_event event{.events = EPOLLIN | EPOLLRDHUP, .data = {.ptr = &connection}};
       if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, connection.socket.get(), &event) != 0) {
         log_error(errno_error("connection", "epoll_ctl", errno).message);
         close(connection, ConnectionEnd::broken);
@@ -183,9 +187,7 @@ bool IoThread::handle_commands() {
 }
 
 void IoThread::serve(Connection& connection) {
-  const std::span<std::byte> area = staging_->receive_area();
-  std::memcpy(area.data(), connection.carry.data(), connection.carry_bytes);
-  const auto room = area.subspan(connection.carry_bytes);
+  const auto room = staging_->receive_area().subspan(connection.carry_bytes);
   const ssize_t received = recv(connection.socket.get(), room.data(), room.size(), MSG_DONTWAIT);
   if (received < 0) {
     if (errno == EAGAIN || errno == EINTR) return;
@@ -193,11 +195,28 @@ void IoThread::serve(Connection& connection) {
     return close(connection, ConnectionEnd::broken);
   }
   if (received == 0) return close(connection, ConnectionEnd::hung_up);
-  (void)process(connection,
-                area.first(connection.carry_bytes + static_cast<std::size_t>(received)));
+  process(connection, static_cast<std::size_t>(received));
 }
 
-void IoThread::process(Connection& connection, std::span<std::byte> bytes) {
+bool IoThread::has_waiting_reads() const {
+  return std::ranges::any_of(connections_,
+                             [](const auto& owned) { return !owned->waiting_reads.empty(); });
+}
+
+void IoThread::serve_waiting_reads() {
+  if (!has_waiting_reads()) return;
+  reclaim_staging();
+  for (std::size_t i = connections_.size(); i > 0; --i) {
+    Connection& connection = *connections_[i - 1];
+    if (!connection.waiting_reads.empty()) process(connection, 0);
+  }
+}
+
+// `received` bytes lie in the receive area, behind the room for those that are carried over.
+void IoThread::process(Connection& connection, std::size_t received) {
+  std::span<std::byte> bytes = staging_->receive_area().first(connection.carry_bytes + received);
+  std::memcpy(bytes.data(), connection.carry.data(), connection.carry_bytes);
+  reclaim(connection);
   for (;;) {
     const auto collected = batch_->collect(connection, bytes);
     if (auto result = finish_batch(connection); !result) {
@@ -212,9 +231,6 @@ void IoThread::process(Connection& connection, std::span<std::byte> bytes) {
         return;
       case Batch::Stop::batch_full:
         break;
-      case Batch::Stop::need_staging:
-        wait_for_staging(connection);
-        break;
       case Batch::Stop::disconnect:
         return close(connection, ConnectionEnd::disconnected);
       case Batch::Stop::broken:
@@ -222,6 +238,21 @@ void IoThread::process(Connection& connection, std::span<std::byte> bytes) {
         return close(connection, ConnectionEnd::broken);
     }
   }
+}
+
+// Nothing that is left in the socket is served: the kernel gives up a slow connection and sends its
+// requests again over another, so a WRITE found here may be older than what the page holds by now.
+void IoThread::hang_up(Connection& connection) {
+  const auto area = staging_->receive_area();
+  const ssize_t left = recv(connection.socket.get(), area.data(), area.size(), MSG_DONTWAIT);
+  const bool at_start = !connection.pending && connection.carry_bytes == 0;
+  if (at_start && left == transmission::kRequestBytes) {
+    const auto last = transmission::decode_request(area.first<transmission::kRequestBytes>());
+    if (last && last->command == NBD_CMD_DISC) {
+      return close(connection, ConnectionEnd::disconnected);
+    }
+  }
+  close(connection, ConnectionEnd::hung_up);
 }
 
 Result<void> IoThread::finish_batch(Connection& connection) {
@@ -236,24 +267,14 @@ Result<void> IoThread::finish_batch(Connection& connection) {
   return sent;
 }
 
-void IoThread::wait_for_staging(Connection& connection) {
-  // The longest READ fits when half of a connection's share is free again.
-  constexpr std::size_t kEnough = Staging::kChunksPerConnection / 2;
-  for (;;) {
-    reclaim_staging();
-    if (connection.lent.size() <= kEnough && staging_->free_chunks() >= kEnough) return;
-    // Sleeps rather than spins: at SCHED_RR a spin would keep the reader off this CPU.
-    std::this_thread::sleep_for(kStagingPoll);
-  }
+void IoThread::reclaim(Connection& connection) {
+  if (connection.lent.empty() || !read_empty(connection.socket.get())) return;
+  staging_->give_back(connection.lent);
+  connection.lent.clear();
 }
 
 void IoThread::reclaim_staging() {
-  for (const auto& connection : connections_) {
-    if (!connection->lent.empty() && read_empty(connection->socket.get())) {
-      staging_->give_back(connection->lent);
-      connection->lent.clear();
-    }
-  }
+  for (const auto& connection : connections_) reclaim(*connection);
   std::erase_if(retired_, [this](const Retired& retired) {
     if (!read_empty(retired.socket.get())) return false;
     staging_->give_back(retired.lent);
@@ -266,7 +287,9 @@ void IoThread::close(Connection& connection, ConnectionEnd end) {
   // only then.
   shutdown(connection.socket.get(), SHUT_RDWR);
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.socket.get(), nullptr);
-  retired_.push_back({std::move(connection.socket), std::move(connection.lent)});
+  if (!connection.lent.empty()) {
+    retired_.push_back({std::move(connection.socket), std::move(connection.lent)});
+  }
   Segment& segment = connection.segment;
   const std::uint32_t slot = connection.slot;
   std::erase_if(connections_, [&](const auto& owned) { return owned.get() == &connection; });

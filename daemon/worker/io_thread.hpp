@@ -50,7 +50,8 @@ class IoThread {
   // Ends the thread; its connections are closed.
   ~IoThread();
 
-  // From the control thread. The connection is served from now on; its socket is non-blocking.
+  // From the control thread. The connection is served from now on. Its socket is non-blocking, and
+  // has a send buffer for all that it may be lent, so that a slow reader stops nobody else.
   Result<void> add(std::unique_ptr<Connection> connection);
   // Closes the connections of `segment`; a report follows for each.
   Result<void> drop(const Segment& segment);
@@ -66,9 +67,12 @@ class IoThread {
   void run();
   bool handle_commands();  // false: the thread is to end
   void serve(Connection& connection);
-  void process(Connection& connection, std::span<std::byte> bytes);
+  void serve_waiting_reads();
+  void process(Connection& connection, std::size_t received);
   Result<void> finish_batch(Connection& connection);
-  void wait_for_staging(Connection& connection);
+  void hang_up(Connection& connection);
+  bool has_waiting_reads() const;
+  void reclaim(Connection& connection);
   void reclaim_staging();
   void close(Connection& connection, ConnectionEnd end);
   Result<void> send_command(const Command& command);

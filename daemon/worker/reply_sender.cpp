@@ -38,7 +38,9 @@ std::span<iovec> advance(std::span<iovec> pieces, std::size_t bytes) {
 Result<ReplySender> ReplySender::create() {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return fail_errno("reply pipe", "pipe2", errno);
-  ReplySender sender{UniqueFd(ends[0]), UniqueFd(ends[1])};
+  ReplySender sender{UniqueFd(ends[0]), UniqueFd(ends[1]),
+                     UniqueFd(open("/dev/null", O_WRONLY | O_CLOEXEC))};
+  if (!sender.null_) return fail_errno("/dev/null", "open", errno);
   if (fcntl(ends[1], F_SETPIPE_SZ, kPipeBytes) < 0) {
     return fail_errno("reply pipe", "F_SETPIPE_SZ", errno);
   }
@@ -69,13 +71,18 @@ Result<void> ReplySender::empty_pipe(int socket, std::size_t bytes) {
     } else if (moved == 0 || errno != EINTR) {
       const int error = moved == 0 ? EPIPE : errno;
       // What is left belongs to a stream that is gone; the next one must not get it.
-      auto fresh = create();
-      if (!fresh) return std::unexpected(fresh.error());
-      *this = *std::move(fresh);
+      drain_pipe(bytes);
       return fail_errno("reply", "splice", error);
     }
   }
   return {};
+}
+
+void ReplySender::drain_pipe(std::size_t bytes) {
+  while (bytes > 0) {
+    const ssize_t moved = splice(read_end_.get(), nullptr, null_.get(), nullptr, bytes, 0);
+    if (moved > 0) bytes -= static_cast<std::size_t>(moved);
+  }
 }
 
 Result<void> ReplySender::copy(int socket, std::span<iovec> pieces) {

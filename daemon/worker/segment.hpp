@@ -29,7 +29,10 @@ struct Connection {
   Connection(UniqueFd socket_, Segment& segment_, std::uint32_t slot_ = 0)
       : socket(std::move(socket_)), segment(segment_), slot(slot_) {
     lent.reserve(Staging::kChunksPerConnection);
+    waiting_reads.reserve(kMaxWaitingReads);
   }
+  // A queue of the kernel's holds 128 requests, and takes over those of connections that died.
+  static constexpr std::size_t kMaxWaitingReads = 1024;
 
   // A WRITE whose payload has not arrived in full.
   struct PendingWrite {
@@ -45,6 +48,8 @@ struct Connection {
   // The end of what was received last: less than a header, or less than a page of a payload.
   std::array<std::byte, transmission::kPageBytes> carry;
   std::size_t carry_bytes = 0;
+  // READs that found no staging memory, because earlier replies have not been taken yet.
+  std::vector<transmission::Request> waiting_reads;
   // Chunks whose pages the socket may still refer to.
   std::vector<Staging::Chunk> lent;
 };

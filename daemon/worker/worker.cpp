@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/prctl.h>
 
 #include <cerrno>
 #include <chrono>
@@ -137,10 +138,7 @@ Result<void> Worker::handle_report() {
   if (read(report_read_.get(), &report, sizeof report) != sizeof report) {
     return fail_errno("worker", "read report", errno);
   }
-  if (!channel_) return {};
-  const auto sent = send_packet(
-      channel_.get(), encode(Message{ConnectionEnded{report.segment_id, report.slot, report.end}}));
-  if (!sent && sent.error().code != EPIPE) return sent;
+  tell(ConnectionEnded{report.segment_id, report.slot, report.end});
   return {};
 }
 
@@ -265,6 +263,7 @@ unsigned Worker::open_connections() const {
 int run_worker(int channel, WorkerOptions options) {
   UniqueFd owned(channel);
   fcntl(channel, F_SETFD, FD_CLOEXEC);
+  prctl(PR_SET_NAME, "vramswap-worker");  // it was exec'd as /proc/self/exe
   // It ends when the supervisor says so; a terminal's Ctrl-C or a stop of the whole control group
   // is the supervisor's to handle.
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(signal, SIG_IGN);

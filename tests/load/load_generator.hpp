@@ -1,0 +1,101 @@
+// A load in the kernel's place: random requests over the sockets of one segment, with every byte
+// that comes back compared with what must be there. No two requests in flight overlap, as the
+// kernel guarantees for a swap area, so each page has exactly one right content at any time.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tests/load/kernel_peer.hpp"
+#include "tests/load/latency_histogram.hpp"
+
+namespace vramswap::load {
+
+struct PageRange {
+  std::uint32_t min = 1;
+  std::uint32_t max = 256;
+};
+
+struct LoadOptions {
+  unsigned depth = 16;  // requests in flight on each connection, 1..1024
+  // Pages a request: powers of two between the two, each as often as the others.
+  PageRange read_pages{};
+  PageRange write_pages{};
+  double write_share = 0.5;
+  double discard_share = 0;  // TRIM and WRITE_ZEROES, in turn
+  std::uint64_t seed = 1;
+  // A connection that answers nothing for so long counts as ended.
+  std::chrono::seconds reply_timeout{30};
+};
+
+struct LoadResult {
+  std::uint64_t operations = 0;
+  std::uint64_t read_bytes = 0;
+  std::uint64_t written_bytes = 0;
+  std::uint64_t wrong_words = 0;
+  std::uint64_t failed_replies = 0;  // answered with an error
+  std::uint64_t ended_connections = 0;
+  std::chrono::nanoseconds elapsed{0};
+  LatencyHistogram latency;
+
+  // Of a load that ran at the same time: the longer `elapsed` counts.
+  void add(const LoadResult& other);
+  // "12345 op/s, 1.23 GB/s read, 0.99 GB/s written, p50 12 us, p99 30 us, max 90 us, 0 wrong words"
+  std::string summary() const;
+};
+
+class LoadGenerator {
+ public:
+  // `segment` tells the patterns of several generators apart.
+  LoadGenerator(std::uint32_t segment, std::uint64_t size_bytes, LoadOptions options = {});
+  ~LoadGenerator();
+
+  // Loads all sockets at once and returns when the time is over and everything in flight has been
+  // answered, or when all connections have ended. What an ended connection left unanswered is sent
+  // again by the next run or verify, as the kernel does after RECONFIGURE.
+  LoadResult run(std::span<const int> sockets, std::chrono::milliseconds duration);
+  // Reads every page once.
+  LoadResult verify(std::span<const int> sockets);
+  // From any thread: `run` ends as if its time were over.
+  void stop() { stopped_ = true; }
+
+ private:
+  struct Operation {
+    Command command;
+    std::uint64_t first_page;
+    std::uint32_t page_count;
+    std::uint32_t version;  // what the pages hold once a WRITE, TRIM or WRITE_ZEROES is answered
+  };
+  class Connection;
+  using Source = std::function<std::optional<Operation>(std::mt19937_64&)>;
+
+  LoadResult run_connections(std::span<const int> sockets, const Source& source);
+  std::optional<Operation> next_operation(std::mt19937_64& random, const Source& source);
+  std::optional<Operation> random_operation(std::mt19937_64& random);
+  bool claim(std::uint64_t first_page, std::uint32_t page_count);
+  void release(std::uint64_t first_page, std::uint32_t page_count);
+
+  const std::uint64_t first_page_;  // of the segment, among all pages of a test
+  const std::uint64_t page_count_;
+  const LoadOptions options_;
+  // Of each page, whether a request in flight covers it, and what it holds; who claims a page may
+  // use its version.
+  std::unique_ptr<std::atomic<bool>[]> claimed_;
+  std::vector<std::uint32_t> versions_;
+  std::atomic<std::uint32_t> last_version_ = 0;
+  std::atomic<bool> stopped_ = false;
+  std::atomic<unsigned> live_connections_ = 0;
+  std::mutex unanswered_mutex_;
+  std::vector<Operation> unanswered_;
+};
+
+}  // namespace vramswap::load

@@ -1,0 +1,97 @@
+#include "daemon/worker/messages.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace vramswap::messages {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+template <class T>
+T request_back(const T& value) {
+  const auto decoded = decode_request(encode(Request{value}));
+  EXPECT_TRUE(decoded) << decoded.error().message;
+  return std::get<T>(decoded.value());
+}
+
+template <class T>
+T message_back(const T& value) {
+  const auto decoded = decode_message(encode(Message{value}));
+  EXPECT_TRUE(decoded) << decoded.error().message;
+  return std::get<T>(decoded.value());
+}
+
+TEST(Messages, RequestsReadBack) {
+  const auto start =
+      request_back(Start{.backend = control::Backend::ram, .gpu = "GPU-1234", .io_threads = 4});
+  EXPECT_EQ(start.backend, control::Backend::ram);
+  EXPECT_EQ(start.gpu, "GPU-1234");
+  EXPECT_EQ(start.io_threads, 4U);
+
+  const auto create = request_back(Create{.segment = 3, .size_bytes = 1ULL << 40});
+  EXPECT_EQ(create.segment, 3U);
+  EXPECT_EQ(create.size_bytes, 1ULL << 40);
+
+  const auto import = request_back(Import{.segment = 4, .size_bytes = 2ULL << 20});
+  EXPECT_EQ(import.segment, 4U);
+  EXPECT_EQ(import.size_bytes, 2ULL << 20);
+
+  const auto connect = request_back(Connect{.segment = 5, .threads = {2, 0, 1}});
+  EXPECT_EQ(connect.segment, 5U);
+  EXPECT_THAT(connect.threads, ElementsAre(2, 0, 1));
+
+  EXPECT_EQ(request_back(Remove{.segment = 6}).segment, 6U);
+}
+
+TEST(Messages, AnswersReadBack) {
+  const auto device = message_back(Started{{.name = "NVIDIA \"Card\"",
+                                            .uuid = "GPU-1",
+                                            .pci_address = "0000:01:00.0",
+                                            .free_bytes = 1ULL << 33,
+                                            .total_bytes = 1ULL << 34,
+                                            .granularity_bytes = 2 << 20,
+                                            .drives_display = true}})
+                          .device;
+  EXPECT_EQ(device.name, "NVIDIA \"Card\"");
+  EXPECT_EQ(device.uuid, "GPU-1");
+  EXPECT_EQ(device.pci_address, "0000:01:00.0");
+  EXPECT_EQ(device.free_bytes, 1ULL << 33);
+  EXPECT_EQ(device.total_bytes, 1ULL << 34);
+  EXPECT_EQ(device.granularity_bytes, 2U << 20);
+  EXPECT_TRUE(device.drives_display);
+
+  message_back(Done{});
+  EXPECT_EQ(message_back(Failed{"nbd0: \n why"}).message, "nbd0: \n why");
+  for (const auto end : {ConnectionEnd::disconnected, ConnectionEnd::hung_up, ConnectionEnd::broken,
+                         ConnectionEnd::dropped}) {
+    const auto ended = message_back(ConnectionEnded{.segment = 9, .end = end});
+    EXPECT_EQ(ended.segment, 9U);
+    EXPECT_EQ(ended.end, end);
+  }
+}
+
+TEST(Messages, AnotherVersionIsNamed) {
+  auto text = encode(Request{Remove{1}});
+  const auto at = text.find("\"version\":1");
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, 11, "\"version\":2");
+  const auto request = decode_request(text);
+  ASSERT_FALSE(request);
+  EXPECT_THAT(request.error().message, HasSubstr("different versions (2 and 1)"));
+}
+
+TEST(Messages, GarbageIsAnErrorNotAnException) {
+  for (const char* text :
+       {"", "{", "7", "[]", "{}", "\"\"", R"({"version":1})", R"({"version":"1"})",
+        R"({"version":1,"kind":0})", R"({"version":1,"kind":99,"fields":{}})",
+        R"({"version":1,"kind":-1,"fields":{}})", R"({"version":1,"kind":"0","fields":{}})",
+        R"({"version":1,"kind":0,"fields":7})", R"({"version":1,"kind":0,"fields":{}})"}) {
+    EXPECT_FALSE(decode_request(text)) << text;
+    EXPECT_FALSE(decode_message(text)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace vramswap::messages

@@ -1,0 +1,33 @@
+# shellcheck shell=sh disable=SC2154 # start_hog sets hog_pid, expect_exit output
+# The whole story on one backend: up, pages go out and come back, status, down, nothing left.
+end_to_end() { # BACKEND
+  expect_exit 3 vramswap status
+  expect_exit 0 vramswap up --size 96M --priority 100 --backend "$1"
+  assert_contains "$output" /dev/nbd0
+  assert_eq "$(swap_areas)" 1 "the number of swap areas"
+  assert_eq "$(awk '$1 == "/dev/nbd0" { print $5 }' /proc/swaps)" 100 "the priority"
+  assert_contains "$(swaplabel /dev/nbd0)" vramswap
+
+  leave_free 45
+  # A small one that a large one pushes out: what of it is still swapped at the end, down brings back.
+  start_hog small --mib 16 --seed 2 --passes 1 --hold
+  small=$hog_pid
+  wait_for 'hog_is_holding small' 60
+  reset_swap_counters
+  run_hog --mib 100
+  assert_swapped 50
+
+  assert_at_least "$(swap_used /dev/nbd0)" 4096 "KiB of swap in use"
+  expect_exit 0 vramswap status
+  assert_contains "$output" /dev/nbd0
+  expect_exit 0 vramswap status --json
+  assert_contains "$output" /dev/nbd0
+
+  give_back_memory
+  expect_exit 0 vramswap down
+  assert_clean
+  verify_held small "$small" 60
+  kill -TERM "$small"
+  reap_hog small "$small"
+  expect_exit 3 vramswap status
+}

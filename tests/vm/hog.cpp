@@ -1,0 +1,356 @@
+// Uses more memory than the guest has, and knows every word of it: writes a seeded pattern, reads
+// it back as often as asked, and says how many words were wrong and how long the longest page took.
+//
+// Exit status: 0 every word right, 1 a word wrong, 2 wrong usage, 3 pages lost (SIGBUS) but no word
+// wrong.
+
+#include <getopt.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace {
+
+constexpr std::size_t page_size = 4096;
+constexpr std::size_t words_per_page = page_size / sizeof(std::uint64_t);
+constexpr unsigned max_threads = 16;
+
+struct Options {
+  std::size_t mib = 0;
+  unsigned passes = 2;
+  unsigned threads = 1;
+  std::uint64_t seed = 1;
+  bool scattered = false;
+  bool rewrite = false;
+  bool hold = false;
+};
+
+struct Tally {
+  std::uint64_t words_verified = 0;
+  std::uint64_t wrong_words = 0;
+  std::uint64_t lost_pages = 0;  // in every pass anew
+  std::chrono::nanoseconds max_stall{0};
+};
+
+enum class Action { write, verify, finish };
+
+struct Share;
+
+struct Work {
+  Options options;
+  std::uint64_t* memory = nullptr;
+  std::uint64_t seed = 0;
+  Action action = Action::write;
+  pthread_barrier_t start;
+  pthread_barrier_t done;
+};
+
+struct Share {
+  Work* work = nullptr;
+  std::size_t first_page = 0;
+  std::size_t page_count = 0;
+  Tally tally;
+  pthread_t thread;
+};
+
+thread_local sigjmp_buf lost_page;
+
+void on_lost_page(int) {
+  siglongjmp(lost_page, 1);
+}
+
+std::uint64_t pattern(std::uint64_t seed, std::uint64_t index) {
+  const std::uint64_t product = (index + seed * 0x9e3779b97f4a7c15U) * 0xd1342543de82ef95U;
+  return product ^ (product >> 32);
+}
+
+// The step of an order without locality: a stride that has no factor in common with the count of
+// pages visits each page once, and no list of them has to be kept.
+std::size_t scattering_stride(std::size_t page_count) {
+  auto has_common_factor = [&](std::size_t stride) {
+    std::size_t a = page_count;
+    std::size_t b = stride;
+    while (b != 0) {
+      const std::size_t rest = a % b;
+      a = b;
+      b = rest;
+    }
+    return a != 1;
+  };
+  std::size_t stride = page_count * 5 / 8 + 1;
+  while (has_common_factor(stride)) ++stride;
+  return stride;
+}
+
+void write_page(const Work& work, std::size_t page) {
+  std::uint64_t* words = work.memory + page * words_per_page;
+  for (std::size_t i = 0; i < words_per_page; ++i) {
+    words[i] = pattern(work.seed, page * words_per_page + i);
+  }
+}
+
+std::uint64_t count_wrong_words(const Work& work, std::size_t page) {
+  const std::uint64_t* words = work.memory + page * words_per_page;
+  std::uint64_t wrong = 0;
+  for (std::size_t i = 0; i < words_per_page; ++i) {
+    wrong += words[i] != pattern(work.seed, page * words_per_page + i);
+  }
+  return wrong;
+}
+
+// The fault is taken by this access alone, so that the time is the kernel's and not the pattern's.
+void touch_page(const Work& work, std::size_t page, Tally& tally) {
+  volatile std::uint64_t* word = work.memory + page * words_per_page;
+  const auto before = std::chrono::steady_clock::now();
+  if (work.action == Action::write) {
+    *word = 0;
+  } else {
+    static_cast<void>(*word);
+  }
+  const std::chrono::nanoseconds stall = std::chrono::steady_clock::now() - before;
+  tally.max_stall = std::max(tally.max_stall, stall);
+}
+
+void run_page(const Work& work, std::size_t page, Tally& tally) {
+  if (sigsetjmp(lost_page, 1) != 0) {
+    ++tally.lost_pages;
+    return;
+  }
+  touch_page(work, page, tally);
+  if (work.action == Action::write) {
+    write_page(work, page);
+  } else {
+    tally.wrong_words += count_wrong_words(work, page);
+    tally.words_verified += words_per_page;
+  }
+}
+
+void run_pages(Share& share) {
+  const Work& work = *share.work;
+  // Writing in order and reading out of order is what defeats the kernel's read-ahead.
+  const bool scattered = work.options.scattered && work.action == Action::verify;
+  const std::size_t stride = scattered ? scattering_stride(share.page_count) : 1;
+  std::size_t offset = 0;
+  for (std::size_t i = 0; i < share.page_count; ++i) {
+    run_page(work, share.first_page + offset, share.tally);
+    offset = (offset + stride) % share.page_count;
+  }
+}
+
+void* run_share(void* argument) {
+  auto& share = *static_cast<Share*>(argument);
+  while (true) {
+    pthread_barrier_wait(&share.work->start);
+    if (share.work->action == Action::finish) return nullptr;
+    run_pages(share);
+    pthread_barrier_wait(&share.work->done);
+  }
+}
+
+[[noreturn]] void die(const char* what) {
+  std::perror(what);
+  std::exit(2);
+}
+
+[[noreturn]] void usage() {
+  std::fputs(
+      "usage: hog --mib N [--passes 2] [--order sequential|scattered] [--rewrite] [--threads 1]\n"
+      "           [--seed 1] [--hold]\n"
+      "  --rewrite  write a new pattern between the passes\n"
+      "  --hold     after the passes, keep the memory until SIGTERM; SIGUSR1 verifies it again\n",
+      stderr);
+  std::exit(2);
+}
+
+std::uint64_t parse_number(const char* text, std::uint64_t least, std::uint64_t most) {
+  char* end = nullptr;
+  const std::uint64_t number = std::strtoull(text, &end, 10);
+  if (end == text || *end != '\0' || number < least || number > most) usage();
+  return number;
+}
+
+Options parse(int argc, char** argv) {
+  static constexpr std::array<option, 8> long_options{{{"mib", required_argument, nullptr, 'm'},
+                                                       {"passes", required_argument, nullptr, 'p'},
+                                                       {"order", required_argument, nullptr, 'o'},
+                                                       {"rewrite", no_argument, nullptr, 'r'},
+                                                       {"threads", required_argument, nullptr, 't'},
+                                                       {"seed", required_argument, nullptr, 's'},
+                                                       {"hold", no_argument, nullptr, 'h'},
+                                                       {}}};
+  Options options;
+  for (int c; (c = getopt_long(argc, argv, "", long_options.data(), nullptr)) != -1;) {
+    switch (c) {
+      case 'm':
+        options.mib = parse_number(optarg, 1, 1U << 20);
+        break;
+      case 'p':
+        options.passes = static_cast<unsigned>(parse_number(optarg, 0, 1000));
+        break;
+      case 'o':
+        options.scattered = std::strcmp(optarg, "scattered") == 0;
+        if (!options.scattered && std::strcmp(optarg, "sequential") != 0) usage();
+        break;
+      case 'r':
+        options.rewrite = true;
+        break;
+      case 't':
+        options.threads = static_cast<unsigned>(parse_number(optarg, 1, max_threads));
+        break;
+      case 's':
+        options.seed = parse_number(optarg, 0, UINT32_MAX);
+        break;
+      case 'h':
+        options.hold = true;
+        break;
+      default:
+        usage();
+    }
+  }
+  if (options.mib == 0 || optind != argc) usage();
+  return options;
+}
+
+class Hog {
+ public:
+  explicit Hog(const Options& options) {
+    work_.options = options;
+    work_.seed = options.seed;
+    // The hog's own pages stay in memory, so that a lost page is always one of the pattern's: the
+    // lock covers the threads' stacks, and is lifted for what is mapped later.
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) die("hog: mlockall");
+    start_threads();
+    if (mlockall(MCL_CURRENT) != 0) die("hog: mlockall");
+    void* memory = mmap(nullptr, options.mib << 20, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) die("hog: mmap");
+    work_.memory = static_cast<std::uint64_t*>(memory);
+    // Huge pages would make the longest page touch that of 512 pages.
+    madvise(memory, options.mib << 20, MADV_NOHUGEPAGE);
+  }
+
+  ~Hog() {
+    work_.action = Action::finish;
+    pthread_barrier_wait(&work_.start);
+    for (unsigned i = 0; i < work_.options.threads; ++i) pthread_join(shares_[i].thread, nullptr);
+  }
+
+  Hog(const Hog&) = delete;
+  Hog& operator=(const Hog&) = delete;
+
+  void write() { run(Action::write); }
+  void verify() { run(Action::verify); }
+
+  void rewrite() {
+    ++work_.seed;
+    write();
+  }
+
+  void report(const char* what) const {
+    const Tally sum = total();
+    std::printf("hog: %swords_verified=%llu wrong_words=%llu lost_pages=%llu max_stall_ms=%lld\n",
+                what, static_cast<unsigned long long>(sum.words_verified),
+                static_cast<unsigned long long>(sum.wrong_words),
+                static_cast<unsigned long long>(sum.lost_pages),
+                static_cast<long long>(
+                    std::chrono::duration_cast<std::chrono::milliseconds>(sum.max_stall).count()));
+  }
+
+  int exit_status() const {
+    const Tally sum = total();
+    if (sum.wrong_words != 0) return 1;
+    return sum.lost_pages != 0 ? 3 : 0;
+  }
+
+ private:
+  void start_threads() {
+    const unsigned threads = work_.options.threads;
+    pthread_barrier_init(&work_.start, nullptr, threads + 1);
+    pthread_barrier_init(&work_.done, nullptr, threads + 1);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 64 << 10);
+    const std::size_t pages = (work_.options.mib << 20) / page_size;
+    for (unsigned i = 0; i < threads; ++i) {
+      Share& share = shares_[i];
+      share.work = &work_;
+      share.first_page = pages * i / threads;
+      share.page_count = pages * (i + 1) / threads - share.first_page;
+      errno = pthread_create(&share.thread, &attributes, run_share, &share);
+      if (errno != 0) die("hog: pthread_create");
+    }
+    pthread_attr_destroy(&attributes);
+  }
+
+  void run(Action action) {
+    work_.action = action;
+    pthread_barrier_wait(&work_.start);
+    pthread_barrier_wait(&work_.done);
+  }
+
+  Tally total() const {
+    Tally sum;
+    for (const Share& share : shares_) {
+      sum.words_verified += share.tally.words_verified;
+      sum.wrong_words += share.tally.wrong_words;
+      sum.lost_pages += share.tally.lost_pages;
+      sum.max_stall = std::max(sum.max_stall, share.tally.max_stall);
+    }
+    return sum;
+  }
+
+  Work work_;
+  std::array<Share, max_threads> shares_;
+};
+
+sigset_t hold_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGUSR1);
+  sigaddset(&signals, SIGTERM);
+  return signals;
+}
+
+void hold(Hog& hog) {
+  const sigset_t signals = hold_signals();
+  hog.report("holding ");
+  for (int signal = 0; sigwait(&signals, &signal) == 0 && signal == SIGUSR1;) {
+    hog.verify();
+    hog.report("verified ");
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = parse(argc, argv);
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  if (options.hold) {
+    const sigset_t signals = hold_signals();
+    sigprocmask(SIG_BLOCK, &signals, nullptr);
+  }
+  struct sigaction lost {};
+  lost.sa_handler = on_lost_page;
+  sigaction(SIGBUS, &lost, nullptr);
+
+  Hog hog(options);
+  hog.write();
+  for (unsigned pass = 0; pass < options.passes; ++pass) {
+    if (options.rewrite && pass != 0) hog.rewrite();
+    hog.verify();
+  }
+  if (options.hold) hold(hog);
+  hog.report("");
+  return hog.exit_status();
+}
