@@ -11,7 +11,6 @@ namespace vramswap {
 Result<void> check_swap_off_fits(const MemoryInfo& memory, const std::vector<SwapArea>& areas,
                                  const std::vector<std::string>& ours) {
   using control::format_bytes;
-  const std::uint64_t margin = std::max<std::uint64_t>(memory.total_bytes / 64, 16 << 20);
   std::uint64_t used = 0;
   std::uint64_t other_swap = 0;
   for (const SwapArea& area : areas) {
@@ -21,7 +20,10 @@ Result<void> check_swap_off_fits(const MemoryInfo& memory, const std::vector<Swa
       other_swap += area.size_bytes - area.used_bytes;
     }
   }
-  if (used == 0 || used + margin <= memory.available_bytes + other_swap) return {};
+  // No more than is moved: a few pages fit, whatever the state of the machine.
+  const std::uint64_t margin =
+      std::min(used, std::max<std::uint64_t>(memory.total_bytes / 64, 16 << 20));
+  if (used + margin <= memory.available_bytes + other_swap) return {};
   return fail(
       fmt::format("the {} in use do not fit elsewhere: {} of memory are available and {} of "
                   "other swap are free, {} of which must stay so; end programs or add "

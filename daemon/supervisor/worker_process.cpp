@@ -15,7 +15,7 @@ namespace {
 
 // The channel's number in the worker; the rest is closed by exec.
 constexpr int kWorkerChannel = 3;
-// To scrub and unmap what is left.
+// To close what it has open; the driver takes its time over a context.
 constexpr std::chrono::seconds kDismissTimeout{30};
 
 [[noreturn]] void exec_worker(int channel) {
@@ -131,8 +131,9 @@ awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(std::string req
   answer_.reset();
   answer_or_timeout_.expires_after(timeout);
   if (auto sent = send_packet(channel_->get(), request, fds); !sent) {
-    // EPIPE: it is ending; what it has to say may be in the channel already.
-    if (sent.error().code != EPIPE) co_return std::unexpected(sent.error());
+    // It is ending; what it has to say may be in the channel already.
+    const bool is_ending = sent.error().code == EPIPE || sent.error().code == ECONNRESET;
+    if (!is_ending) co_return std::unexpected(sent.error());
   }
   ErrorCode error;
   while (!answer_ && !exit_status_) {

@@ -24,8 +24,8 @@ class Staging {
   static constexpr std::size_t kHeaderBytes = transmission::kPageBytes;
   static constexpr std::size_t kHeadersPerChunk = kHeaderBytes / transmission::kReplyBytes;
   static constexpr std::size_t kDataBytes = 16 * transmission::kPageBytes;
-  // Twice what one connection may hold, which is twice the longest READ: one connection that is slow
-  // to take its replies leaves enough for the others of its thread.
+  // Twice what one connection may hold, which is twice the longest READ: one connection that is
+  // slow to take its replies leaves enough for the others of its thread.
   static constexpr std::size_t kChunksPerConnection =
       2 * transmission::kMaxTransferBytes / kDataBytes;
   static constexpr std::size_t kChunkCount = 2 * kChunksPerConnection;

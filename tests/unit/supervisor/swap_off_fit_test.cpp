@@ -36,6 +36,11 @@ TEST(SwapOffFit, NothingInUseFitsAlways) {
   EXPECT_TRUE(check_swap_off_fits(memory(0), {area("/dev/nbd0", 512, 0)}, {"/dev/nbd0"}));
 }
 
+TEST(SwapOffFit, AFewPagesNeedNoLargeMargin) {
+  EXPECT_TRUE(check_swap_off_fits(memory(2), {area("/dev/nbd0", 512, 1)}, {"/dev/nbd0"}));
+  EXPECT_FALSE(check_swap_off_fits(memory(1), {area("/dev/nbd0", 512, 1)}, {"/dev/nbd0"}));
+}
+
 TEST(SwapOffFit, TheErrorHasTheFigures) {
   const auto result = check_swap_off_fits(
       memory(50), {area("/dev/nbd0", 512, 100), area("/dev/sda2", 30, 10)}, {"/dev/nbd0"});

@@ -124,6 +124,11 @@ processes_named() { # NAME
   grep -lx "$1" /proc/[0-9]*/comm 2>/dev/null || true
 }
 
+# Not by pidof, which goes by the program: supervisor and worker are one.
+pid_of() { # NAME
+  processes_named "$1" | cut -d / -f 3
+}
+
 # Pages must have gone out and come back since reset_swap_counters.
 reset_swap_counters() {
   pswpin_before=$(vmstat pswpin)
@@ -229,7 +234,7 @@ take_all_swap_areas() {
 assert_clean() {
   assert_eq "$(swap_areas)" 0 "the number of swap areas left"
   assert_eq "$(connected_devices)" "" "the list of connected devices"
-  wait_for '[ -z "$(processes_named vramswapd)" ]' 5
+  wait_for '[ -z "$(processes_named vramswapd)$(processes_named vramswap-worker)" ]' 5
   assert_eq "$(fake_vram_allocations)" "" "the list of VRAM allocations left"
   [ ! -e /run/vramswap/control ] || fail "/run/vramswap/control is left"
 }
