@@ -26,6 +26,7 @@ class ControlSession : public std::enable_shared_from_this<ControlSession> {
   awaitable<void> flush();
   // Calls `closed` once if the client closes its end before `stop_watching`.
   void watch(std::function<void()> closed);
+  // Cancels a write in progress as well: flush first.
   void stop_watching();
 
  private:

@@ -93,6 +93,11 @@ awaitable<Result<void>> Pool::bring_up() {
     }
     infos.push_back(info);
   }
+  // While there is memory.
+  size_reserve();
+  while (!reserve_.is_full()) {
+    if (auto result = reserve_.fill_step(); !result) co_return result;
+  }
   const auto plan = plan_pool(request_, infos);
   if (!plan) co_return std::unexpected(plan.error());
 
@@ -120,6 +125,9 @@ awaitable<Result<void>> Pool::start_worker(Device& device) {
   const auto* started = std::get_if<messages::Started>(&answer->message);
   if (started == nullptr) co_return fail("worker: an unexpected answer to its start");
   device.info = started->device;
+  const auto resident = read_resident_bytes(fmt::format("/proc/{}/status", device.worker->pid()));
+  if (!resident) co_return std::unexpected(resident.error());
+  device.worker_bytes = *resident;
   co_return Result<void>{};
 }
 
@@ -268,6 +276,7 @@ awaitable<void> Pool::release_all() {
     if (device->worker) co_await device->worker->dismiss();
   }
   devices_.clear();
+  reserve_.release();
   is_dismissing_ = false;
 }
 

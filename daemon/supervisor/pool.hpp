@@ -11,6 +11,7 @@
 #include "daemon/control/protocol.hpp"
 #include "daemon/supervisor/asio.hpp"
 #include "daemon/supervisor/child.hpp"
+#include "daemon/supervisor/memory_reserve.hpp"
 #include "daemon/supervisor/pool_plan.hpp"
 #include "daemon/supervisor/segment_state.hpp"
 #include "daemon/supervisor/worker_process.hpp"
@@ -45,6 +46,7 @@ class Pool {
     messages::Start start;
     StoreDeviceInfo info;
     std::shared_ptr<WorkerProcess> worker;
+    std::uint64_t worker_bytes = 0;  // what it had resident before it had a store
     bool is_recovering = false;
   };
   struct Segment {
@@ -87,6 +89,8 @@ class Pool {
   awaitable<Result<void>> try_recover(Device& device);
   awaitable<Result<void>> restart_worker(Device& device);
   awaitable<Result<void>> ensure_worker(Device& device);
+  void size_reserve();
+  awaitable<void> fill_reserve();
 
   Result<void> advance(Segment& segment, SegmentEvent event);
   Segment* find_segment(std::uint32_t id);
@@ -102,6 +106,8 @@ class Pool {
   control::UpRequest request_;
   std::uint32_t pool_id_ = 0;  // random: tells our devices from others, and from those of before
   unsigned connections_ = 1;
+  MemoryReserve reserve_;
+  bool is_filling_ = false;
   bool is_busy_ = false;
   bool is_dismissing_ = false;
   bool is_cancelled_ = false;

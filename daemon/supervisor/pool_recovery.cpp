@@ -16,6 +16,8 @@ constexpr std::chrono::seconds kImportTimeout{60};
 constexpr std::chrono::milliseconds kReconnectDelay{20};
 // A worker that dies as it starts is started again after a pause that doubles up to this.
 constexpr std::chrono::milliseconds kFirstBackoff{100};
+// Between two megabytes that are set aside anew: kswapd is to keep up.
+constexpr std::chrono::milliseconds kReserveInterval{20};
 constexpr std::chrono::milliseconds kLongestBackoff{10000};
 
 }  // namespace
@@ -45,6 +47,7 @@ void Pool::on_worker_exit(Device& device, int status) {
 
 awaitable<void> Pool::recover(Device& device) {
   device.is_recovering = true;
+  reserve_.release();
   const auto is_needed = [&] {
     return std::ranges::any_of(segments_, [&](const auto& segment) {
       return segment->device == &device && segment->has_device();
@@ -56,6 +59,7 @@ awaitable<void> Pool::recover(Device& device) {
     if (result) {
       log_info(
           fmt::format("worker {} of {}: serves again", device.worker->pid(), device.info.name));
+      if (!is_filling_) asio::co_spawn(io_, fill_reserve(), asio::detached);
       break;
     }
     log_error(fmt::format("{}; trying again in {} ms", result.error().message, backoff.count()));
@@ -128,6 +132,25 @@ awaitable<void> Pool::restore_connection(std::uint32_t segment_id, unsigned slot
   std::vector<unsigned> slots{slot};
   const auto result = co_await reconnect(*segment, std::move(slots));
   if (!result) log_error(result.error().message);
+}
+
+// For the neediest worker, with an eighth more for what importing its stores takes.
+void Pool::size_reserve() {
+  std::uint64_t most = 0;
+  for (const auto& device : devices_) most = std::max(most, device->worker_bytes);
+  reserve_.set_size(most + most / 8);
+}
+
+// Back to full, with pauses for the reactor, unless a worker dies meanwhile.
+awaitable<void> Pool::fill_reserve() {
+  is_filling_ = true;
+  const auto is_recovering = [](const auto& device) { return device->is_recovering; };
+  co_await sleep(kReserveInterval);  // the recovery that asks for it is over then
+  while (is_up() && !reserve_.is_full() && std::ranges::none_of(devices_, is_recovering)) {
+    if (const auto result = reserve_.fill_step(); !result) log_error(result.error().message);
+    co_await sleep(kReserveInterval);
+  }
+  is_filling_ = false;
 }
 
 // For a release that comes while the worker is dead or being replaced.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,6 +46,15 @@ Result<UniqueFd> lock_runtime_directory(const std::string& path) {
   return directory;
 }
 
+// 16 segments of 64 connections are more than the usual soft limit of 1024 descriptors. The worker
+// inherits it.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 class Supervisor {
  public:
   Supervisor() : signals_(io_, SIGTERM, SIGINT), idle_(io_), pool_(io_) {}
@@ -76,6 +86,7 @@ Result<void> Supervisor::run(const SupervisorOptions& options) {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGHUP, SIG_IGN);
   umask(022);  // anyone may ask for status
+  raise_descriptor_limit();
   const std::string& directory = options.runtime_directory;
   const auto lock = lock_runtime_directory(directory);
   if (!lock) return std::unexpected(lock.error());
@@ -132,6 +143,8 @@ awaitable<Result<control::Reply>> Supervisor::answer(const control::DownRequest&
   session->watch([this] { pool_.cancel_down(); });
   const auto result = co_await pool_.down(
       down.force, [session](const control::Progress& progress) { session->send(progress); });
+  // Before the watch ends: that cancels what is still being written, too.
+  co_await session->flush();
   session->stop_watching();
   if (!result) {
     log_error(fmt::format("down: {}", result.error().message));

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/close_range.h>
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -13,7 +15,7 @@
 namespace vramswap {
 namespace {
 
-// The channel's number in the worker; the rest is closed by exec.
+// The channel's number in the worker; what is above is closed by exec.
 constexpr int kWorkerChannel = 3;
 // To close what it has open; the driver takes its time over a context.
 constexpr std::chrono::seconds kDismissTimeout{30};
@@ -22,11 +24,18 @@ constexpr std::chrono::seconds kDismissTimeout{30};
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
+  // It may have to start on a machine without free memory: a realtime task allocates below the min
+  // watermark. Its threads begin as ordinary ones; those for I/O ask for the same, and check.
+  const sched_param priority{.sched_priority = 1};
+  sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &priority);
   if (channel == kWorkerChannel) {
     fcntl(channel, F_SETFD, 0);
   } else {
     dup2(channel, kWorkerChannel);
   }
+  // Asio's sockets are not close-on-exec: a worker that had the control socket would keep it open
+  // after the supervisor's death, and clients would wait for an answer.
+  close_range(kWorkerChannel + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   execl("/proc/self/exe", "vramswapd", "--worker", nullptr);
   _exit(127);
 }

@@ -136,4 +136,10 @@ Result<std::uint64_t> read_locked_bytes(const std::string& path) {
   return kilobytes_field(path, *text, "VmLck");
 }
 
+Result<std::uint64_t> read_resident_bytes(const std::string& path) {
+  const auto text = read_file(path);
+  if (!text) return std::unexpected(text.error());
+  return kilobytes_field(path, *text, "VmRSS");
+}
+
 }  // namespace vramswap

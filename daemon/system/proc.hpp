@@ -40,7 +40,8 @@ Result<ThreadStat> parse_thread_stat(std::string_view line);
 // Of every thread, in no order. `task_directory` is e.g. /proc/self/task.
 Result<std::vector<ThreadStat>> read_thread_stats(const std::string& task_directory);
 
-// "VmLck:   123 kB" of /proc/PID/status, in bytes.
+// "VmLck:   123 kB" of /proc/PID/status, in bytes; likewise VmRSS.
 Result<std::uint64_t> read_locked_bytes(const std::string& path = "/proc/self/status");
+Result<std::uint64_t> read_resident_bytes(const std::string& path);
 
 }  // namespace vramswap

@@ -1,0 +1,34 @@
+// Memory set aside for a worker that has to start while there is none: its reclaim could only swap
+// to the device that waits for it.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "daemon/base/error.hpp"
+
+namespace vramswap {
+
+class MemoryReserve {
+ public:
+  MemoryReserve() = default;
+  MemoryReserve(const MemoryReserve&) = delete;
+  ~MemoryReserve() { release(); }
+
+  // What it is to hold, at least; it holds less until it has been filled.
+  void set_size(std::size_t bytes) { size_bytes_ = bytes; }
+  bool is_full() const { return !memory_.empty() && filled_bytes_ >= size_bytes_; }
+
+  // Takes a little more, resident because the process is locked in memory. In steps, since each may
+  // wait for the kernel to free some: while it does, the supervisor is deaf.
+  Result<void> fill_step();
+  // Gives all of it to the kernel's free list, at once.
+  void release();
+
+ private:
+  std::size_t size_bytes_ = 0;
+  std::size_t filled_bytes_ = 0;
+  std::span<std::byte> memory_;
+};
+
+}  // namespace vramswap
