@@ -1,8 +1,10 @@
 #include "daemon/supervisor/pool.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <numeric>
 #include <random>
 #include <ranges>
@@ -16,6 +18,7 @@
 #include "daemon/system/log.hpp"
 #include "daemon/system/proc.hpp"
 #include "daemon/worker/page_map.hpp"
+#include "daemon/worker/ram_store.hpp"
 #include "daemon/worker/transmission.hpp"
 
 namespace vramswap {
@@ -140,7 +143,22 @@ awaitable<Result<void>> Pool::create_store(Segment& segment) {
   auto answer = co_await segment.device->worker->call(create, std::move(fds), kStoreTimeout);
   if (!answer) co_return std::unexpected(answer.error());
   segment.store = std::move(answer->fd);
+  if (auto locked = lock_in_memory(segment); !locked) co_return locked;
   co_return advance(segment, SegmentEvent::store_created);
+}
+
+Result<void> Pool::lock_in_memory(Segment& segment) const {
+  auto page_map =
+      PageMap::map(segment.page_map.get(), segment.plan.size_bytes / transmission::kPageBytes);
+  if (!page_map) return std::unexpected(page_map.error());
+  segment.locked_page_map = *std::move(page_map);
+  if (request_.backend != control::Backend::ram) return {};
+  UniqueFd store(fcntl(segment.store.get(), F_DUPFD_CLOEXEC, 0));
+  if (!store) return fail_errno("ram store", "F_DUPFD_CLOEXEC", errno);
+  auto mapped = make_ram_device()->import(std::move(store), segment.plan.size_bytes);
+  if (!mapped) return std::unexpected(mapped.error());
+  segment.locked_store = *std::move(mapped);
+  return {};
 }
 
 awaitable<Result<void>> Pool::connect(Segment& segment) {
@@ -301,6 +319,7 @@ awaitable<Result<void>> Pool::release(Segment& segment) {
                             scrubbed.error().message));
     }
     segment.store.reset();
+    segment.locked_store.reset();
     co_return advance(segment, SegmentEvent::store_released);
   }
   co_return Result<void>{};

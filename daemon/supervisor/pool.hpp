@@ -15,6 +15,8 @@
 #include "daemon/supervisor/pool_plan.hpp"
 #include "daemon/supervisor/segment_state.hpp"
 #include "daemon/supervisor/worker_process.hpp"
+#include "daemon/worker/page_map.hpp"
+#include "daemon/worker/store.hpp"
 #include "netlink/nbd_client.hpp"
 
 namespace vramswap {
@@ -56,6 +58,10 @@ class Pool {
     SegmentState state = SegmentState::planned;
     UniqueFd page_map;
     UniqueFd store;
+    // Mapped here only to stay locked in memory: while no worker has them mapped, the kernel would
+    // swap host memory out, to the very device that waits for it.
+    std::optional<PageMap> locked_page_map;
+    std::unique_ptr<Store> locked_store;  // of the ram backend
     std::uint32_t nbd_index = 0;
 
     bool has_device() const {
@@ -68,6 +74,7 @@ class Pool {
   awaitable<Result<void>> bring_up();
   awaitable<Result<void>> start_worker(Device& device);
   awaitable<Result<void>> create_store(Segment& segment);
+  Result<void> lock_in_memory(Segment& segment) const;
   awaitable<Result<void>> connect(Segment& segment);
   awaitable<Result<void>> serve(Segment& segment, std::vector<UniqueFd> sockets,
                                 std::vector<unsigned> slots);
