@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 namespace vramswap {
 
@@ -18,11 +19,15 @@ namespace {
 constexpr std::size_t kMaxPages = Staging::kChunksPerConnection * Staging::kDataBytes / kPageBytes;
 constexpr std::size_t kMaxPieces = Batch::kMaxReplies + Staging::kChunksPerConnection;
 
+// Until the pages that another thread is writing are looked at again: about the time of a copy.
+constexpr timespec kClaimPause{.tv_sec = 0, .tv_nsec = 50'000};
+
 }  // namespace
 
-Batch::Batch(Staging& staging) : staging_(staging), own_headers_(kMaxReplies * kReplyBytes) {
+Batch::Batch(Staging& staging, Claimant claimant)
+    : staging_(staging), claimant_(std::move(claimant)), own_headers_(kMaxReplies * kReplyBytes) {
   writes_.reserve(kMaxReplies + 1);
-  written_.reserve(kMaxReplies + 1);
+  changes_.reserve(kMaxReplies + 1);
   reads_.reserve(kMaxPages);
   data_.reserve(kMaxPieces);
   replies_.reserve(kMaxReplies);
@@ -31,7 +36,8 @@ Batch::Batch(Staging& staging) : staging_(staging), own_headers_(kMaxReplies * k
 
 void Batch::clear() {
   writes_.clear();
-  written_.clear();
+  changes_.clear();
+  trims_ = false;
   reads_.clear();
   data_.clear();
   replies_.clear();
@@ -62,6 +68,8 @@ Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> byt
     } else if (judgement.verdict == Verdict::refuse) {
       reply(request->cookie, judgement.error);
     } else if (request->command == NBD_CMD_READ) {
+      // A READ goes by the page map as it is now, so it waits for the trims before it.
+      if (trims_) return stopped(Stop::batch_full);
       if (!connection.waiting_reads.empty() || !take_read(connection, *request)) {
         if (connection.waiting_reads.size() == Connection::kMaxWaitingReads) {
           return stopped(Stop::broken);
@@ -69,7 +77,12 @@ Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> byt
         connection.waiting_reads.push_back(*request);
       }
     } else {
-      if (request->command != NBD_CMD_FLUSH) forget(connection, *request);
+      if (request->command != NBD_CMD_FLUSH) {
+        // TRIM and WRITE_ZEROES: an empty page reads as zeros, whatever the store still holds.
+        changes_.push_back(
+            {request->offset / kPageBytes, request->length / kPageBytes, PageState::empty});
+        trims_ = true;
+      }
       // FLUSH and FUA: a write is in the store before it is answered, there is nothing to wait for.
       reply(request->cookie, 0);
     }
@@ -87,7 +100,7 @@ std::size_t Batch::take_payload(Connection& connection, std::span<std::byte> byt
     if (taken > 0) {
       const std::uint64_t offset = pending.request.offset + pending.received_bytes;
       writes_.push_back({bytes.data(), connection.segment.store->address() + offset, taken});
-      written_.push_back({offset / kPageBytes, taken / kPageBytes});
+      changes_.push_back({offset / kPageBytes, taken / kPageBytes, PageState::valid});
     }
   }
   pending.received_bytes += static_cast<std::uint32_t>(taken);
@@ -158,21 +171,44 @@ void Batch::stage(Connection& connection, std::uint64_t offset, std::span<std::b
   }
 }
 
-// TRIM and WRITE_ZEROES: an empty page reads as zeros, whatever the store still holds.
-void Batch::forget(Connection& connection, const Request& request) {
-  connection.segment.pages->set(request.offset / kPageBytes, request.length / kPageBytes,
-                                PageState::empty);
+Result<Batch::Outcome> Batch::run(Connection& connection, Copier& copier) {
+  if (!changes_.empty()) {
+    Segment& segment = connection.segment;
+    claim_pages(*segment.fence);
+    // In this order: write_fence.hpp says why.
+    if (is_given_up(connection.socket.get())) {
+      release_pages(*segment.fence);
+      return Outcome::given_up;
+    }
+    if (!writes_.empty()) {
+      // A failure ends the worker, claims and all.
+      if (auto result = copier.from_host(writes_); !result) return std::unexpected(result.error());
+    }
+    for (const Change& change : changes_) {
+      segment.pages->set(change.first_page, change.page_count, change.state);
+    }
+    release_pages(*segment.fence);
+  }
+  if (!reads_.empty()) {
+    if (auto result = copier.to_host(reads_); !result) return std::unexpected(result.error());
+  }
+  return Outcome::done;
 }
 
-Result<void> Batch::run(Connection& connection, Copier& copier) {
-  if (!writes_.empty()) {
-    if (auto result = copier.from_host(writes_); !result) return result;
-    for (const auto& range : written_) {
-      connection.segment.pages->set(range.first_page, range.page_count, PageState::valid);
-    }
+// Nobody waits with pages claimed, so nobody waits for ever.
+void Batch::claim_pages(WriteFence& fence) {
+  while (!std::ranges::all_of(changes_, [&](const Change& change) {
+    return fence.claim(change.first_page, change.page_count, claimant_);
+  })) {
+    release_pages(fence);
+    nanosleep(&kClaimPause, nullptr);
   }
-  if (!reads_.empty()) return copier.to_host(reads_);
-  return {};
+}
+
+void Batch::release_pages(WriteFence& fence) {
+  for (const Change& change : changes_) {
+    fence.release(change.first_page, change.page_count, claimant_);
+  }
 }
 
 Batch::Wire Batch::replies() {

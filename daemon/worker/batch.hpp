@@ -19,7 +19,7 @@ class Batch {
   // Reply headers of a batch share the header page of its first chunk.
   static constexpr std::size_t kMaxReplies = Staging::kHeadersPerChunk;
 
-  explicit Batch(Staging& staging);
+  Batch(Staging& staging, Claimant claimant);
 
   enum class Stop {
     need_bytes,  // all complete requests were taken
@@ -35,9 +35,15 @@ class Batch {
   // READs without staging memory are put aside; a later call takes them first.
   Collected collect(Connection& connection, std::span<std::byte> bytes);
 
-  // Moves the data and notes it in the page map. After success every WRITE that was taken is in
-  // the store. Failure is the store's.
-  Result<void> run(Connection& connection, Copier& copier);
+  enum class Outcome {
+    done,      // every WRITE that was taken is in the store, and the page map says so
+    given_up,  // the kernel has dropped the connection: nothing was changed, nothing may be
+               // answered
+  };
+  // Moves the data and notes it in the page map. Waits where another thread is changing the same
+  // pages, which the kernel lets happen only to requests that it has given up (write_fence.hpp).
+  // Failure is the store's.
+  Result<Outcome> run(Connection& connection, Copier& copier);
 
   bool has_replies() const { return !replies_.empty(); }
   // Headers and data in the order of the wire. If `lends`, they lie in chunks that belong to the
@@ -57,9 +63,10 @@ class Batch {
     std::size_t first_piece;  // of data, in data_
     std::size_t piece_count;
   };
-  struct WrittenRange {
+  struct Change {
     std::uint64_t first_page;
     std::uint64_t page_count;
+    PageState state;  // afterwards: valid by a WRITE, empty by a TRIM
   };
 
   std::size_t take_payload(Connection& connection, std::span<std::byte> bytes);
@@ -67,14 +74,18 @@ class Batch {
   // False: no staging for it now; nothing was taken.
   bool take_read(Connection& connection, const transmission::Request& request);
   void stage(Connection& connection, std::uint64_t offset, std::span<std::byte> piece);
-  void forget(Connection& connection, const transmission::Request& request);
+  void claim_pages(WriteFence& fence);
+  void release_pages(WriteFence& fence);
   void reply(std::uint64_t cookie, std::uint32_t error) {
     replies_.push_back({cookie, error, 0, 0});
   }
 
   Staging& staging_;
+  const Claimant claimant_;
   std::vector<Copy> writes_;
-  std::vector<WrittenRange> written_;
+  // In the order of the wire.
+  std::vector<Change> changes_;
+  bool trims_ = false;
   std::vector<Copy> reads_;
   std::vector<std::span<std::byte>> data_;
   std::vector<Reply> replies_;

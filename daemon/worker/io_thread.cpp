@@ -83,12 +83,14 @@ Result<void> IoThread::send_command(const Command& command) {
 }
 
 Result<void> IoThread::add(std::unique_ptr<Connection> connection) {
-  connection->segment.open_connections.fetch_add(1, std::memory_order_relaxed);
+  Segment& segment = connection->segment;
+  if (!segment.fence) segment.fence.emplace(segment.pages->page_count());
+  segment.open_connections.fetch_add(1, std::memory_order_relaxed);
   auto result = send_command({.kind = Command::Kind::add, .connection = connection.get()});
   if (result) {
     (void)connection.release();  // the thread's now
   } else {
-    connection->segment.open_connections.fetch_sub(1, std::memory_order_relaxed);
+    segment.open_connections.fetch_sub(1, std::memory_order_relaxed);
   }
   return result;
 }
@@ -119,7 +121,9 @@ Result<void> IoThread::prepare() {
   auto staging = Staging::create();
   if (!staging) return std::unexpected(staging.error());
   staging_ = std::make_unique<Staging>(*std::move(staging));
-  batch_ = std::make_unique<Batch>(*staging_);
+  auto claimant = Claimant::create();
+  if (!claimant) return std::unexpected(claimant.error());
+  batch_ = std::make_unique<Batch>(*staging_, *std::move(claimant));
   auto sender = ReplySender::create();
   if (!sender) return std::unexpected(sender.error());
   sender_ = std::make_unique<ReplySender>(*std::move(sender));
@@ -219,10 +223,7 @@ void IoThread::process(Connection& connection, std::size_t received) {
   reclaim(connection);
   for (;;) {
     const auto collected = batch_->collect(connection, bytes);
-    if (auto result = finish_batch(connection); !result) {
-      log_error(result.error().message);
-      return close(connection, ConnectionEnd::broken);
-    }
+    if (const auto end = finish_batch(connection)) return close(connection, *end);
     bytes = bytes.subspan(collected.bytes);
     switch (collected.stop) {
       case Batch::Stop::need_bytes:
@@ -255,8 +256,13 @@ void IoThread::hang_up(Connection& connection) {
   close(connection, ConnectionEnd::hung_up);
 }
 
-Result<void> IoThread::finish_batch(Connection& connection) {
-  if (auto result = batch_->run(connection, *copier_); !result) end_worker(result.error());
+std::optional<ConnectionEnd> IoThread::finish_batch(Connection& connection) {
+  const auto outcome = batch_->run(connection, *copier_);
+  if (!outcome) end_worker(outcome.error());
+  if (*outcome == Batch::Outcome::given_up) {
+    batch_->clear();
+    return ConnectionEnd::hung_up;
+  }
   Result<void> sent;
   if (batch_->has_replies()) {
     const auto wire = batch_->replies();
@@ -264,7 +270,9 @@ Result<void> IoThread::finish_batch(Connection& connection) {
     sent = wire.lends ? sender_->lend(socket, wire.pieces) : sender_->copy(socket, wire.pieces);
   }
   batch_->clear();
-  return sent;
+  if (sent) return std::nullopt;
+  log_error(sent.error().message);
+  return ConnectionEnd::broken;
 }
 
 void IoThread::reclaim(Connection& connection) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "daemon/base/error.hpp"
@@ -69,7 +70,8 @@ class IoThread {
   void serve(Connection& connection);
   void serve_waiting_reads();
   void process(Connection& connection, std::size_t received);
-  Result<void> finish_batch(Connection& connection);
+  // How the connection ends, if it does.
+  std::optional<ConnectionEnd> finish_batch(Connection& connection);
   void hang_up(Connection& connection);
   bool has_waiting_reads() const;
   void reclaim(Connection& connection);

@@ -13,6 +13,7 @@
 #include "daemon/worker/staging.hpp"
 #include "daemon/worker/store.hpp"
 #include "daemon/worker/transmission.hpp"
+#include "daemon/worker/write_fence.hpp"
 
 namespace vramswap {
 
@@ -21,6 +22,7 @@ struct Segment {
   std::uint32_t id = 0;
   std::unique_ptr<Store> store;
   std::optional<PageMap> pages;
+  std::optional<WriteFence> fence;  // made when the first connection is added
   std::atomic<unsigned> open_connections = 0;
 };
 

@@ -71,6 +71,7 @@ class BatchTest : public testing::Test {
     segment_.store = device_->create(kPages * kPageBytes).value();
     const auto fd = PageMap::create(kPages).value();
     segment_.pages = PageMap::map(fd.get(), kPages).value();
+    segment_.fence.emplace(kPages);
     copier_ = device_->make_copier(staging_.memory()).value();
   }
 
@@ -158,7 +159,7 @@ class BatchTest : public testing::Test {
   Segment segment_;
   Connection connection_{UniqueFd(), segment_};
   Staging staging_ = Staging::create().value();
-  Batch batch_{staging_};
+  Batch batch_{staging_, Claimant::create().value()};
   std::unique_ptr<Copier> copier_;
   Bytes sent_;
   int batches_ = 0;
@@ -221,6 +222,45 @@ TEST_F(BatchTest, TrimAndWriteZeroesForget) {
     EXPECT_EQ(wrong_words(read_page(9).data, 9, 0), 0U);
     EXPECT_EQ(wrong_words(read_page(11).data, 11, 0), 0U);
   }
+}
+
+// The page map changes in the order of the wire.
+TEST_F(BatchTest, WritesAndTrimsOfOnePageInOneBatch) {
+  for (const auto command : {Command::trim, Command::write_zeroes}) {
+    batches_ = 0;
+    feed_all(Stream()
+                 .write(1, 2, 1)
+                 .add(command, 1, 1)  // stays empty
+                 .add(command, 3, 1)
+                 .write(3, 1, 2)
+                 .write(4, 1, 1)
+                 .add(command, 4, 1)
+                 .write(4, 1, 3)
+                 .write(5, 1, 1)
+                 .write(5, 1, 4)
+                 .bytes);
+    EXPECT_EQ(batches_, 1);
+    EXPECT_EQ(replies().size(), 9U);
+    EXPECT_EQ(pages().count(PageState::valid), 4U);
+    EXPECT_EQ(wrong_words(read_page(1).data, 1, 0), 0U);
+    EXPECT_EQ(wrong_words(read_page(2).data, 2, 1), 0U);
+    EXPECT_EQ(wrong_words(read_page(3).data, 3, 2), 0U);
+    EXPECT_EQ(wrong_words(read_page(4).data, 4, 3), 0U);
+    EXPECT_EQ(wrong_words(read_page(5).data, 5, 4), 0U);
+  }
+}
+
+TEST_F(BatchTest, AReadBehindATrimSeesIt) {
+  feed_all(Stream().write(8, 2, 1).bytes);
+  replies();
+  pages().set(9, 1, PageState::lost);
+  feed_all(
+      Stream().add(Command::read, 8, 1).add(Command::trim, 8, 2).add(Command::read, 8, 2).bytes);
+  const auto all = replies(
+      [](std::uint64_t cookie) { return cookie == 1 ? 0 : (cookie == 0 ? 1 : 2) * kPageBytes; });
+  EXPECT_EQ(wrong_words(all.at(0).data, 8, 1), 0U);
+  EXPECT_EQ(all.at(2).error, 0U);
+  EXPECT_EQ(wrong_words(all.at(2).data, 8, 0), 0U);
 }
 
 TEST_F(BatchTest, FlushAndFuaAreAnsweredWhenTheWriteIsStored) {
