@@ -46,6 +46,7 @@ class Batch {
   Result<Outcome> run(Connection& connection, Copier& copier);
 
   bool has_replies() const { return !replies_.empty(); }
+  std::size_t reply_count() const { return replies_.size(); }
   // Headers and data in the order of the wire. If `lends`, they lie in chunks that belong to the
   // socket from now on (they are on connection.lent); if not, in memory of the batch.
   struct Wire {

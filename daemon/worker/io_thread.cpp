@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -12,6 +13,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "daemon/system/hardening.hpp"
 #include "daemon/system/log.hpp"
@@ -41,9 +43,10 @@ bool read_empty(int socket) {
 
 // Pointers through a pipe: the thread takes no lock that the control thread could hold.
 struct IoThread::Command {
-  enum class Kind { add, drop, stop } kind;
+  enum class Kind { add, drop, pause, resume, stop } kind;
   Connection* connection = nullptr;
   const Segment* segment = nullptr;
+  std::uint32_t pause = 0;
 };
 
 Result<std::unique_ptr<IoThread>> IoThread::start(StoreDevice& device, int report_pipe,
@@ -54,8 +57,8 @@ Result<std::unique_ptr<IoThread>> IoThread::start(StoreDevice& device, int repor
   if (pipe2(ends, O_CLOEXEC) != 0) return fail_errno("I/O thread", "pipe2", errno);
   self->command_read_ = UniqueFd(ends[0]);
   self->command_write_ = UniqueFd(ends[1]);
-  self->ready_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
-  if (!self->ready_) return fail_errno("I/O thread", "eventfd", errno);
+  self->answered_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
+  if (!self->answered_) return fail_errno("I/O thread", "eventfd", errno);
 
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
@@ -64,8 +67,8 @@ Result<std::unique_ptr<IoThread>> IoThread::start(StoreDevice& device, int repor
   pthread_attr_destroy(&attributes);
   if (error != 0) return fail_errno("I/O thread", "pthread_create", error);
   self->started_ = true;
-  eventfd_t ready = 0;
-  eventfd_read(self->ready_.get(), &ready);
+  eventfd_t answers = 0;
+  eventfd_read(self->answered_.get(), &answers);
   if (!self->prepared_) return std::unexpected(self->prepared_.error());
   return self;
 }
@@ -99,11 +102,38 @@ Result<void> IoThread::drop(const Segment& segment) {
   return send_command({.kind = Command::Kind::drop, .segment = &segment});
 }
 
+Result<bool> IoThread::pause(std::chrono::milliseconds limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  const std::uint32_t number = ++last_pause_;
+  if (auto result = send_command({.kind = Command::Kind::pause, .pause = number}); !result) {
+    return std::unexpected(result.error());
+  }
+  // The number tells this pause's answer from a late one to a pause that was called off.
+  while (paused_.load(std::memory_order_acquire) != number) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd wait{answered_.get(), POLLIN, 0};
+    const int ready = left.count() > 0 ? poll(&wait, 1, static_cast<int>(left.count())) : 0;
+    if (ready < 0 && errno != EINTR) return fail_errno("I/O thread", "poll", errno);
+    if (ready == 0) {
+      if (auto result = resume(); !result) return std::unexpected(result.error());
+      return false;
+    }
+    eventfd_t answers = 0;
+    if (ready > 0) eventfd_read(answered_.get(), &answers);
+  }
+  return true;
+}
+
+Result<void> IoThread::resume() {
+  return send_command({.kind = Command::Kind::resume});
+}
+
 void* IoThread::entry(void* self_pointer) {
   auto& self = *static_cast<IoThread*>(self_pointer);
   self.prepared_ = self.prepare();
   const bool serves = self.prepared_.has_value();
-  eventfd_write(self.ready_.get(), 1);
+  eventfd_write(self.answered_.get(), 1);
   if (serves) self.run();
   // The copier's stream belongs to this thread's context, so it goes with the thread.
   self.copier_.reset();
@@ -132,6 +162,7 @@ Result<void> IoThread::prepare() {
   copier_ = *std::move(copier);
   connections_.reserve(kMaxConnections);
   retired_.reserve(kMaxConnections);
+  parked_.reserve(kMaxConnections);
 
   epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) return fail_errno("I/O thread", "epoll_create1", errno);
@@ -152,6 +183,8 @@ void IoThread::run() {
       auto* connection = static_cast<Connection*>(events[i].data.ptr);
       if (connection == nullptr) {
         commands = true;
+      } else if (connection->parked) {
+        // It hung up. resume() finds it so.
       } else if ((events[i].events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0) {
         hang_up(*connection);
       } else {
@@ -161,6 +194,7 @@ void IoThread::run() {
     serve_waiting_reads();
     // Last, because a command may close connections that this round's events point to.
     if (commands && !handle_commands()) return;
+    if (pause_ != 0) advance_pause();
   }
 }
 
@@ -173,8 +207,8 @@ bool IoThread::handle_commands() {
     case Command::Kind::add: {
       auto& connection =
           *connections_.emplace_back(std::unique_ptr<Connection>(command.connection));
-      epoll_event event{.events = EPOLLIN | EPOLLRDHUP, .data = {.ptr = &connection}};
-      if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, connection.socket.get(), &event) != 0) {
+      connection.parked = pause_ != 0;
+      if (!watch(connection, EPOLL_CTL_ADD)) {
         log_error(errno_error("connection", "epoll_ctl", errno).message);
         close(connection, ConnectionEnd::broken);
       }
@@ -186,12 +220,57 @@ bool IoThread::handle_commands() {
         if (&connection.segment == command.segment) close(connection, ConnectionEnd::dropped);
       }
       return true;
+    case Command::Kind::pause:
+      pause_ = command.pause;
+      return true;
+    case Command::Kind::resume:
+      end_pause();
+      return true;
   }
   return true;
 }
 
+// A parked connection stays in the set, since taking it in again would allocate. Its end, which can
+// not be masked, is told once.
+bool IoThread::watch(Connection& connection, int operation) {
+  const std::uint32_t events = connection.parked ? EPOLLONESHOT : EPOLLIN | EPOLLRDHUP;
+  epoll_event event{.events = events, .data = {.ptr = &connection}};
+  return epoll_ctl(epoll_.get(), operation, connection.socket.get(), &event) == 0;
+}
+
+// Parks whoever is between two messages, and answers once all are.
+void IoThread::advance_pause() {
+  if (paused_.load(std::memory_order_relaxed) == pause_) return;
+  bool all = true;
+  for (const auto& connection : connections_) {
+    if (!connection->parked && connection->missing_bytes() == 0) {
+      connection->parked = true;
+      watch(*connection, EPOLL_CTL_MOD);
+    }
+    all &= connection->parked && connection->waiting_reads.empty();
+  }
+  if (!all) return;
+  parked_.clear();
+  for (const auto& connection : connections_) {
+    parked_.push_back({connection->segment.id, connection->slot, connection->socket.get()});
+  }
+  paused_.store(pause_, std::memory_order_release);
+  eventfd_write(answered_.get(), 1);
+}
+
+void IoThread::end_pause() {
+  pause_ = 0;
+  for (const auto& connection : connections_) {
+    if (!std::exchange(connection->parked, false)) continue;
+    watch(*connection, EPOLL_CTL_MOD);
+  }
+}
+
 void IoThread::serve(Connection& connection) {
-  const auto room = staging_->receive_area().subspan(connection.carry_bytes);
+  auto room = staging_->receive_area().subspan(connection.carry_bytes);
+  // Not a byte of the next message, or it would have to be waited for in turn. Never 0 here: who is
+  // between two messages has been parked.
+  if (pause_ != 0) room = room.first(std::min(room.size(), connection.missing_bytes()));
   const ssize_t received = recv(connection.socket.get(), room.data(), room.size(), MSG_DONTWAIT);
   if (received < 0) {
     if (errno == EAGAIN || errno == EINTR) return;
@@ -263,6 +342,7 @@ std::optional<ConnectionEnd> IoThread::finish_batch(Connection& connection) {
     batch_->clear();
     return ConnectionEnd::hung_up;
   }
+  requests_served_.fetch_add(batch_->reply_count(), std::memory_order_relaxed);
   Result<void> sent;
   if (batch_->has_replies()) {
     const auto wire = batch_->replies();

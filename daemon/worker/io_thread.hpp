@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -36,11 +38,19 @@ struct ConnectionReport {
   ConnectionEnd end;
 };
 
+// A connection of a paused thread, to be handed to another process.
+struct ParkedConnection {
+  std::uint32_t segment_id;
+  std::uint32_t slot;
+  int socket;  // stays the thread's
+};
+
 struct IoThreadOptions {
   // SCHED_RR 1, checked. Only unprivileged tests go without.
   bool realtime = true;
 };
 
+// All but start() is for the thread that called it, the control thread.
 class IoThread {
  public:
   // Starts the thread and returns when it is ready to serve, or why it can not be. `report_pipe`
@@ -51,11 +61,25 @@ class IoThread {
   // Ends the thread; its connections are closed.
   ~IoThread();
 
-  // From the control thread. The connection is served from now on. Its socket is non-blocking, and
+  // The connection is served from now on, or from resume() on. Its socket is non-blocking, and
   // has a send buffer for all that it may be lent, so that a slow reader stops nobody else.
   Result<void> add(std::unique_ptr<Connection> connection);
   // Closes the connections of `segment`; a report follows for each.
   Result<void> drop(const Segment& segment);
+
+  // Stops to serve, without a byte lost: what has been received in part is received to the end of
+  // its message and answered, what the kernel sends after that stays in the socket. True: paused,
+  // nothing is under way in the stores. False: not within `limit` (a message that does not arrive
+  // in full, a READ whose memory is lent to somebody who does not read, a store that hangs), and
+  // the thread serves on.
+  Result<bool> pause(std::chrono::milliseconds limit);
+  // A connection that has ended meanwhile is noticed and reported now.
+  Result<void> resume();
+  // While paused: the connections, as they were when pause() returned.
+  std::vector<ParkedConnection> connections() const { return parked_; }
+
+  // Since the start; errors count.
+  std::uint64_t requests_served() const { return requests_served_.load(std::memory_order_relaxed); }
 
  private:
   struct Command;
@@ -67,6 +91,9 @@ class IoThread {
   Result<void> prepare();
   void run();
   bool handle_commands();  // false: the thread is to end
+  bool watch(Connection& connection, int operation);
+  void advance_pause();
+  void end_pause();
   void serve(Connection& connection);
   void serve_waiting_reads();
   void process(Connection& connection, std::size_t received);
@@ -86,8 +113,12 @@ class IoThread {
   bool started_ = false;
   UniqueFd command_read_;
   UniqueFd command_write_;
-  UniqueFd ready_;  // eventfd: prepare() is over
+  UniqueFd answered_;  // eventfd: look at prepared_ or paused_
   Result<void> prepared_;
+  std::uint32_t last_pause_ = 0;           // its number; of the control thread alone
+  std::atomic<std::uint32_t> paused_ = 0;  // the last one that was reached
+  std::vector<ParkedConnection> parked_;   // of that one; settled before `paused_` is set
+  std::atomic<std::uint64_t> requests_served_ = 0;
 
   // Of the thread alone.
   UniqueFd epoll_;
@@ -96,6 +127,7 @@ class IoThread {
   std::unique_ptr<ReplySender> sender_;
   std::unique_ptr<Copier> copier_;
   std::vector<std::unique_ptr<Connection>> connections_;
+  std::uint32_t pause_ = 0;  // the one asked for; 0: none
   // Closed to us, but the other side may not have read all that was lent to it.
   struct Retired {
     UniqueFd socket;

@@ -43,6 +43,12 @@ struct Connection {
     std::uint32_t error;  // not 0: the payload is drained and this is answered
   };
 
+  // To the end of the message whose beginning was received; 0 between two messages.
+  std::size_t missing_bytes() const {
+    if (pending) return pending->request.length - pending->received_bytes - carry_bytes;
+    return carry_bytes == 0 ? 0 : transmission::kRequestBytes - carry_bytes;
+  }
+
   UniqueFd socket;
   Segment& segment;
   const std::uint32_t slot;  // which of the segment's connections: the number of its I/O thread
@@ -52,6 +58,8 @@ struct Connection {
   std::size_t carry_bytes = 0;
   // READs that found no staging memory, because earlier replies have not been taken yet.
   std::vector<transmission::Request> waiting_reads;
+  // Nothing is received for now; never in the middle of a message.
+  bool parked = false;
   // Chunks whose pages the socket may still refer to.
   std::vector<Staging::Chunk> lent;
 };
