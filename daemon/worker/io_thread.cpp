@@ -159,7 +159,7 @@ Result<void> IoThread::prepare() {
   sender_ = std::make_unique<ReplySender>(*std::move(sender));
   auto copier = device_->make_copier(staging_->memory());
   if (!copier) return std::unexpected(copier.error());
-  copier_ = *std::move(copier);
+  copier_ = std::make_unique<TimedCopier>(*std::move(copier), store_clock_);
   connections_.reserve(kMaxConnections);
   retired_.reserve(kMaxConnections);
   parked_.reserve(kMaxConnections);

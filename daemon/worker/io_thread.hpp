@@ -17,6 +17,7 @@
 #include "daemon/worker/segment.hpp"
 #include "daemon/worker/staging.hpp"
 #include "daemon/worker/store.hpp"
+#include "daemon/worker/timed_copier.hpp"
 
 namespace vramswap {
 
@@ -80,6 +81,10 @@ class IoThread {
 
   // Since the start; errors count.
   std::uint64_t requests_served() const { return requests_served_.load(std::memory_order_relaxed); }
+  // When the call to the store began that the thread is in; nothing: it is in none.
+  std::optional<std::chrono::steady_clock::time_point> in_store_since() const {
+    return store_clock_.since();
+  }
 
  private:
   struct Command;
@@ -119,6 +124,7 @@ class IoThread {
   std::atomic<std::uint32_t> paused_ = 0;  // the last one that was reached
   std::vector<ParkedConnection> parked_;   // of that one; settled before `paused_` is set
   std::atomic<std::uint64_t> requests_served_ = 0;
+  StoreClock store_clock_;
 
   // Of the thread alone.
   UniqueFd epoll_;

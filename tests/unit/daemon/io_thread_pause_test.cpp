@@ -52,6 +52,7 @@ TEST_F(IoThreadPauseTest, HandsLoadedSocketsToAnotherThreadWithoutAByteLost) {
   while (loaded.wait_for(milliseconds(20)) == std::future_status::timeout) {
     const auto paused = thread->pause(seconds(5));
     ASSERT_TRUE(paused && *paused) << moves;
+    EXPECT_FALSE(thread->in_store_since());
     const auto served = thread->requests_served();
     Segment& next_segment = take_over(*segment, page_map.get());
     auto next_thread = start();
@@ -229,16 +230,24 @@ TEST_F(IoThreadPauseTest, ConnectionsThatComeOrGoMeanwhile) {
 TEST_F(IoThreadPauseTest, AStoreThatHangsHoldsUpNobodyElse) {
   const auto thread = start();
   const auto socket = connect(*thread, make_segment());
+  EXPECT_FALSE(thread->in_store_since());
   device_.holds_next_write = true;
   const auto before = std::chrono::steady_clock::now();
   ASSERT_TRUE(send_write(socket, 1, 1));
   device_.arrived.acquire();
+  const auto since = thread->in_store_since();
+  ASSERT_TRUE(since);
+  EXPECT_GE(*since, before);
+  EXPECT_LE(*since, std::chrono::steady_clock::now());
+
   EXPECT_FALSE(thread->pause(milliseconds(20)).value());
   EXPECT_LT(std::chrono::steady_clock::now() - before, seconds(5));
+  EXPECT_EQ(thread->in_store_since(), since);
   EXPECT_EQ(thread->requests_served(), 0U);
   device_.gate.release();
   // The pause that was called off, and may have been reached late, does not count as this one.
   ASSERT_TRUE(thread->pause(seconds(5)).value());
+  EXPECT_FALSE(thread->in_store_since());
   EXPECT_EQ(thread->requests_served(), 1U);
   ASSERT_TRUE(thread->resume());
   EXPECT_TRUE(load::receive_reply(socket.get()));

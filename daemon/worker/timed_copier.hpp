@@ -1,0 +1,54 @@
+// A Copier that tells other threads since when it has been at work.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "daemon/worker/store.hpp"
+
+namespace vramswap {
+
+// When the call that is under way began. Written by one thread, read by any.
+class StoreClock {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  void begin() { since_.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed); }
+  void end() { since_.store(kIdle, std::memory_order_relaxed); }
+  std::optional<Clock::time_point> since() const {
+    const auto since = since_.load(std::memory_order_relaxed);
+    if (since == kIdle) return std::nullopt;
+    return Clock::time_point(Clock::duration(since));
+  }
+
+ private:
+  static constexpr Clock::rep kIdle = 0;  // the clock counts from boot
+  std::atomic<Clock::rep> since_ = kIdle;
+};
+
+class TimedCopier final : public Copier {
+ public:
+  TimedCopier(std::unique_ptr<Copier> copier, StoreClock& clock)
+      : copier_(std::move(copier)), clock_(clock) {}
+
+  Result<void> to_host(std::span<const Copy> batch) override {
+    clock_.begin();
+    auto result = copier_->to_host(batch);
+    clock_.end();
+    return result;
+  }
+  Result<void> from_host(std::span<const Copy> batch) override {
+    clock_.begin();
+    auto result = copier_->from_host(batch);
+    clock_.end();
+    return result;
+  }
+
+ private:
+  std::unique_ptr<Copier> copier_;
+  StoreClock& clock_;
+};
+
+}  // namespace vramswap
