@@ -351,6 +351,8 @@ std::optional<ConnectionEnd> IoThread::finish_batch(Connection& connection) {
   }
   batch_->clear();
   if (sent) return std::nullopt;
+  // Given up meanwhile, which is no error: the requests are sent again over another connection.
+  if (sent.error().code == EPIPE) return ConnectionEnd::hung_up;
   log_error(sent.error().message);
   return ConnectionEnd::broken;
 }
