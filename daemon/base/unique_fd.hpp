@@ -1,6 +1,7 @@
 // The owner of a file descriptor: nothing else in the project calls close(2).
 #pragma once
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <utility>
@@ -21,6 +22,9 @@ class UniqueFd {
 
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
+  // Another descriptor of the same open file, close-on-exec; empty, with errno, where there is none
+  // to be had.
+  UniqueFd duplicate() const { return UniqueFd(fcntl(fd_, F_DUPFD_CLOEXEC, 0)); }
   int release() { return std::exchange(fd_, -1); }
   void reset() {
     // Not retried on EINTR: Linux has closed the descriptor by then.

@@ -1,6 +1,5 @@
 #include "daemon/worker/page_map.hpp"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -14,17 +13,8 @@ static_assert(std::atomic<std::uint8_t>::is_always_lock_free &&
                   sizeof(std::atomic<std::uint8_t>) == 1,
               "the map is shared between processes");
 
-Result<UniqueFd> PageMap::create(std::uint64_t page_count) {
-  UniqueFd fd(memfd_create("vramswap-page-map", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd) return fail_errno("page map", "memfd_create", errno);
-  if (ftruncate(fd.get(), static_cast<off_t>(page_count)) != 0) {
-    return fail_errno("page map", "ftruncate", errno);
-  }
-  // Neither side can shrink it under the other, which would turn a page fault into SIGBUS.
-  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-    return fail_errno("page map", "F_ADD_SEALS", errno);
-  }
-  return fd;
+Result<UniqueFd> PageMap::create(std::uint64_t page_count, HostMemory memory) {
+  return create_host_memory("vramswap-page-map", page_count, memory);
 }
 
 Result<PageMap> PageMap::map(int fd, std::uint64_t page_count) {
@@ -48,6 +38,16 @@ PageMap& PageMap::operator=(PageMap&& other) noexcept {
 
 PageMap::~PageMap() {
   if (!pages_.empty()) munmap(pages_.data(), pages_.size());
+}
+
+std::uint64_t PageMap::lose_valid() {
+  std::uint64_t lost = 0;
+  for (std::uint64_t page = 0; page < page_count(); ++page) {
+    if (at(page) != PageState::valid) continue;
+    set(page, 1, PageState::lost);
+    ++lost;
+  }
+  return lost;
 }
 
 std::uint64_t PageMap::run_length(std::uint64_t first, std::uint64_t limit) const {

@@ -1,5 +1,5 @@
-// What each 4 KiB page of a segment holds: one byte a page in a memfd that supervisor and worker
-// share, so that it outlives either.
+// What each 4 KiB page of a segment holds: one byte a page in host memory that supervisor and
+// worker share, so that it outlives either.
 #pragma once
 
 #include <atomic>
@@ -9,6 +9,7 @@
 
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
+#include "daemon/system/host_memory.hpp"
 
 namespace vramswap {
 
@@ -20,9 +21,10 @@ enum class PageState : std::uint8_t {
 
 class PageMap {
  public:
-  // A memfd of `page_count` empty pages, its size sealed. Both sides map it with `map`.
-  static Result<UniqueFd> create(std::uint64_t page_count);
-  // Fails with EINVAL where the memfd's size does not match.
+  // `page_count` empty pages. Both sides map it with `map`.
+  static Result<UniqueFd> create(std::uint64_t page_count,
+                                 HostMemory memory = HostMemory::swappable);
+  // Fails with EINVAL where the size does not match.
   static Result<PageMap> map(int fd, std::uint64_t page_count);
 
   PageMap(PageMap&& other) noexcept;
@@ -41,6 +43,8 @@ class PageMap {
       page.store(static_cast<std::uint8_t>(state), std::memory_order_release);
     }
   }
+  // The content of the store is gone: what was valid is lost. How many pages that were.
+  std::uint64_t lose_valid();
   // Pages from `first`, at most `limit`, that are in the same state as `first`. At least 1.
   std::uint64_t run_length(std::uint64_t first, std::uint64_t limit) const;
   bool any(std::uint64_t first, std::uint64_t count, PageState state) const;

@@ -1,6 +1,5 @@
 #include "daemon/worker/ram_store.hpp"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -33,7 +32,7 @@ class RamStore final : public Store {
   std::uint64_t size_bytes() const override { return memory_.size(); }
 
   Result<UniqueFd> export_fd() override {
-    UniqueFd copy(fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
+    UniqueFd copy = fd_.duplicate();
     if (!copy) return fail_errno("ram store", "F_DUPFD_CLOEXEC", errno);
     return copy;
   }
@@ -66,7 +65,8 @@ class RamCopier final : public Copier {
 
 class RamDevice final : public StoreDevice {
  public:
-  explicit RamDevice(std::string meminfo_path) : meminfo_path_(std::move(meminfo_path)) {}
+  RamDevice(HostMemory memory, std::string meminfo_path)
+      : memory_(memory), meminfo_path_(std::move(meminfo_path)) {}
 
   Result<StoreDeviceInfo> info() override {
     const auto memory = read_memory_info(meminfo_path_);
@@ -81,12 +81,9 @@ class RamDevice final : public StoreDevice {
   }
 
   Result<std::unique_ptr<Store>> create(std::uint64_t size_bytes) override {
-    UniqueFd fd(memfd_create("vramswap-ram-store", MFD_CLOEXEC));
-    if (!fd) return fail_errno("ram store", "memfd_create", errno);
-    if (ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0) {
-      return fail_errno("ram store", "ftruncate", errno);
-    }
-    return RamStore::map(std::move(fd), size_bytes);
+    auto fd = create_host_memory("vramswap-ram-store", size_bytes, memory_);
+    if (!fd) return std::unexpected(fd.error());
+    return RamStore::map(*std::move(fd), size_bytes);
   }
 
   Result<std::unique_ptr<Store>> import(UniqueFd fd, std::uint64_t size_bytes) override {
@@ -103,13 +100,14 @@ class RamDevice final : public StoreDevice {
   }
 
  private:
-  std::string meminfo_path_;
+  const HostMemory memory_;
+  const std::string meminfo_path_;
 };
 
 }  // namespace
 
-std::unique_ptr<StoreDevice> make_ram_device(std::string meminfo_path) {
-  return std::make_unique<RamDevice>(std::move(meminfo_path));
+std::unique_ptr<StoreDevice> make_ram_device(HostMemory memory, std::string meminfo_path) {
+  return std::make_unique<RamDevice>(memory, std::move(meminfo_path));
 }
 
 }  // namespace vramswap

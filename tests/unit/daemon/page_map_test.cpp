@@ -34,6 +34,17 @@ TEST(PageMap, RunsEndWhereTheStateChangesOrTheLimitIs) {
   EXPECT_EQ(map->count(PageState::valid), 7U);
 }
 
+TEST(PageMap, LosesWhatWasValid) {
+  const auto fd = PageMap::create(16);
+  auto map = PageMap::map(fd->get(), 16);
+  map->set(4, 8, PageState::valid);
+  map->set(11, 2, PageState::lost);
+  EXPECT_EQ(map->lose_valid(), 7U);
+  EXPECT_EQ(map->count(PageState::lost), 9U);
+  EXPECT_EQ(map->count(PageState::empty), 7U);
+  EXPECT_EQ(map->lose_valid(), 0U);
+}
+
 TEST(PageMap, IsSharedByItsMappingsAndOutlivesThem) {
   const auto fd = PageMap::create(16);
   const auto reader = PageMap::map(fd->get(), 16);
