@@ -22,9 +22,14 @@ constexpr int kChannel = 3;
 int main(int argc, char** argv) {
   po::options_description options(
       "vramswapd serves swap on VRAM. It is started by vramswap or systemd");
-  options.add_options()("detached", "log to the kernel's log once it is ready")  //
-      ("worker", "serve a supervisor on descriptor 3; for its own use")          //
-      ("version", "print the version")                                           //
+  options.add_options()("detached", "log to the kernel's log once it is ready")       //
+      ("worker", "serve a supervisor on descriptor 3; for its own use")               //
+      ("image", po::value<int>(), "go on as this worker; for its own use")            //
+      ("inherit", po::value<std::string>(), "go on as this daemon; for its own use")  //
+      ("takes-over-from", po::value<int>(),
+       "succeed if it can take over swap that is up from a "
+       "vramswapd with this version of the handover")  //
+      ("version", "print the version")                 //
       ("help", "print this");
   po::variables_map given;
   try {
@@ -45,13 +50,28 @@ int main(int argc, char** argv) {
     std::cout << "vramswapd " VRAMSWAP_VERSION "\n";
     return 0;
   }
+  if (given.contains("takes-over-from")) {
+    const int version = given["takes-over-from"].as<int>();
+    if (version == vramswap::handover_version()) return 0;
+    std::cerr << fmt::format("vramswapd " VRAMSWAP_VERSION
+                             ": cannot take over from the one that runs (handover {}, not "
+                             "{}): take the swap down, then up again\n",
+                             version, vramswap::handover_version());
+    return kExitFailed;
+  }
   vramswap::prepare_log();
-  if (given.contains("worker")) return vramswap::run_worker(kChannel);
+  if (given.contains("worker")) {
+    return given.contains("image") ? vramswap::run_worker(-1, given["image"].as<int>())
+                                   : vramswap::run_worker(kChannel);
+  }
   if (geteuid() != 0) {
     std::cerr << "vramswapd: needs root\n";
     return kExitFailed;
   }
-  const auto result = vramswap::run_supervisor({.detached = given.contains("detached")});
+  vramswap::SupervisorOptions supervisor;
+  supervisor.detached = given.contains("detached");
+  if (given.contains("inherit")) supervisor.inherited = given["inherit"].as<std::string>();
+  const auto result = vramswap::run_supervisor(std::move(supervisor));
   if (result) return 0;
   vramswap::log_error(result.error().message);
   return kExitFailed;

@@ -1,4 +1,4 @@
-// The three commands. Each takes the words after its name and returns an exit code.
+// The commands. Each takes the words after its name and returns an exit code.
 #pragma once
 
 #include <boost/program_options/options_description.hpp>
@@ -14,6 +14,7 @@ namespace vramswap::swapctl {
 int up(const Words& words, const Environment& environment);
 int down(const Words& words, const Environment& environment);
 int status(const Words& words, const Environment& environment);
+int reload(const Words& words, const Environment& environment);
 
 // What `vramswap NAME --help` prints around the list of options.
 struct Help {
@@ -29,6 +30,9 @@ std::expected<boost::program_options::variables_map, ExitCode> read_words(
 
 // Prints "vramswap: MESSAGE" and returns `code`; prints nothing for an empty message.
 ExitCode report(const Environment& environment, const Error& error, ExitCode code);
+// A connection to the daemon that runs, or, where one has died with its swap up, to a new one that
+// has taken it over. `no_daemon` errors mean that nothing is up.
+Result<ControlClient> connect_to_swap(const Environment& environment);
 // Root alone may change what is up.
 Result<void> require_root(const Environment& environment, std::string_view command);
 

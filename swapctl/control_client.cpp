@@ -105,6 +105,14 @@ bool no_daemon(const Error& error) {
   return error.code == ENOENT || error.code == ECONNREFUSED;
 }
 
+bool has_orphans(const std::filesystem::path& socket) {
+  std::error_code error;
+  const std::filesystem::directory_iterator entries(socket.parent_path(), error);
+  return std::ranges::any_of(entries, [](const auto& entry) {
+    return entry.path().filename().native().starts_with(control::kWorkerSocketPrefix);
+  });
+}
+
 Result<control::Reply> ask_any(ControlClient& client, const control::Request& request,
                                const Waiting& waiting) {
   if (auto sent = client.send(request); !sent) return std::unexpected(sent.error());

@@ -43,6 +43,9 @@ class ControlClient {
 // Whether connect() failed because no daemon runs: no socket, or one whose daemon is gone.
 bool no_daemon(const Error& error);
 
+// Whether a daemon that ran here has left its workers, and so its swap: the next one takes it over.
+bool has_orphans(const std::filesystem::path& socket);
+
 // Sends `request` and waits for what ends the exchange; a Failure is returned as the error.
 Result<control::Reply> ask_any(ControlClient& client, const control::Request& request,
                                const Waiting& waiting);

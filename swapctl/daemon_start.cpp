@@ -71,7 +71,8 @@ Result<ControlClient> wait_for_answer(const fs::path& socket, const DaemonStart&
     if (Clock::now() >= deadline) break;
     std::this_thread::sleep_for(start.poll_interval);
   }
-  if (child) kill(*child, SIGTERM);  // it has made nothing yet
+  // It has made nothing yet. But one that takes over live swap would take that down.
+  if (child && !has_orphans(socket)) kill(*child, SIGTERM);
   return fail(fmt::format("{} did not answer at {} within {} s: see its log", kProgram,
                           socket.string(),
                           std::chrono::duration_cast<std::chrono::seconds>(start.limit).count()));

@@ -49,7 +49,7 @@ int down(const Words& words, const Environment& environment) {
     return report(environment, root.error(), kFailed);
   }
 
-  auto client = ControlClient::connect(environment.socket);
+  auto client = connect_to_swap(environment);
   if (!client) {
     const bool absent = no_daemon(client.error());
     return report(environment, absent ? Error{"nothing is up"} : client.error(), kFailed);

@@ -18,6 +18,7 @@ Usage:
   vramswap up [options]      make swap of VRAM; starts vramswapd if it does not run
   vramswap down [--force]    bring every swapped page back and free the VRAM
   vramswap status [--json]   show what is up
+  vramswap reload            after an upgrade: replace the programs, with the swap up
   vramswap --help | --version
 
 "vramswap COMMAND --help" says more about each. Sizes: G means GiB.
@@ -32,7 +33,7 @@ Files:
 
 int dispatch(const Words& words, const Environment& environment) {
   if (words.empty()) {
-    return report(environment, {"say what to do: up, down or status (see vramswap --help)"},
+    return report(environment, {"say what to do: up, down, status or reload (see vramswap --help)"},
                   kWrongUsage);
   }
   const std::string& command = words.front();
@@ -40,6 +41,7 @@ int dispatch(const Words& words, const Environment& environment) {
   if (command == "up") return up(rest, environment);
   if (command == "down") return down(rest, environment);
   if (command == "status") return status(rest, environment);
+  if (command == "reload") return reload(rest, environment);
   if (command == "--help" || command == "-h") {
     environment.out << kHelp;
     return kDone;
@@ -48,10 +50,11 @@ int dispatch(const Words& words, const Environment& environment) {
     environment.out << "vramswap " VRAMSWAP_VERSION "\n";
     return kDone;
   }
-  return report(environment,
-                {fmt::format("unknown {} '{}': write up, down or status (see vramswap --help)",
-                             command.starts_with('-') ? "option" : "command", command)},
-                kWrongUsage);
+  return report(
+      environment,
+      {fmt::format("unknown {} '{}': write up, down, status or reload (see vramswap --help)",
+                   command.starts_with('-') ? "option" : "command", command)},
+      kWrongUsage);
 }
 
 }  // namespace
@@ -81,6 +84,17 @@ ExitCode report(const Environment& environment, const Error& error, ExitCode cod
 Result<void> require_root(const Environment& environment, std::string_view command) {
   if (environment.is_root) return {};
   return fail(fmt::format("{} needs root: run it with sudo", command));
+}
+
+Result<ControlClient> connect_to_swap(const Environment& environment) {
+  auto client = ControlClient::connect(environment.socket);
+  if (client || !no_daemon(client.error()) || !has_orphans(environment.socket)) return client;
+  if (!environment.is_root) {
+    return fail(
+        "vramswapd has died, and its swap is up: run 'sudo vramswap status', which starts it "
+        "again");
+  }
+  return environment.start_daemon(environment.socket);
 }
 
 int run(std::span<const char* const> words, const Environment& environment) {

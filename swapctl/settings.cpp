@@ -18,7 +18,8 @@ using control::UpRequest;
 constexpr std::uint64_t kPageBytes = 4096;
 // CUDA hands out physical memory in pieces of this size.
 constexpr std::uint64_t kVramGranularity = 2ULL << 20;
-constexpr std::int64_t kMaxReconnectSeconds = 86400;
+constexpr std::int64_t kMaxSeconds = 86400;
+constexpr std::int64_t kMaxHangSeconds = 3600;
 
 // Errors leave a notifier the library's way.
 template <class T>
@@ -59,9 +60,9 @@ unsigned parse_connections(std::string_view text) {
   return parse_integer("connections", text, 0U, control::kMaxConnections);
 }
 
-std::chrono::seconds parse_timeout(std::string_view text) {
-  return std::chrono::seconds(
-      parse_integer<std::int64_t>("reconnect-timeout", text, 1, kMaxReconnectSeconds));
+std::chrono::seconds parse_seconds(const char* name, std::string_view text, std::int64_t low,
+                                   std::int64_t high) {
+  return std::chrono::seconds(parse_integer<std::int64_t>(name, text, low, high));
 }
 
 std::uint64_t parse_segment_size(const std::string& text) {
@@ -121,10 +122,31 @@ po::options_description up_settings(UpRequest& request) {
       fmt::format("I/O threads and sockets a device, 0..{}; 0: by the number of cores (default {})",
                   control::kMaxConnections, defaults.connections));
   add("reconnect-timeout",
-      one("SECONDS", [&request](Text text) { request.reconnect_timeout = parse_timeout(text); }),
+      one("SECONDS",
+          [&request](Text text) {
+            request.reconnect_timeout = parse_seconds("reconnect-timeout", text, 1, kMaxSeconds);
+          }),
       fmt::format("how long swap I/O waits for a dead server to come back before it fails, "
                   "1..{} (default {})",
-                  kMaxReconnectSeconds, defaults.reconnect_timeout.count()));
+                  kMaxSeconds, defaults.reconnect_timeout.count()));
+  add("doze-after",
+      one("SECONDS",
+          [&request](Text text) {
+            request.doze_after = parse_seconds("doze-after", text, 0, kMaxSeconds);
+          }),
+      fmt::format(
+          "give the GPU context up, and so let the card's clocks down, after this long without "
+          "swap I/O; the next page then waits until there is one again. 0..{}; 0: never "
+          "(default {}; the ram backend: never)",
+          kMaxSeconds, control::kDefaultDozeAfter.count()));
+  add("hang-timeout",
+      one("SECONDS",
+          [&request](Text text) {
+            request.hang_timeout = parse_seconds("hang-timeout", text, 1, kMaxHangSeconds);
+          }),
+      fmt::format("a copy to or from the GPU that takes longer is taken for a hang, and the worker "
+                  "replaced, 1..{} (default {})",
+                  kMaxHangSeconds, defaults.hang_timeout.count()));
   return settings;
 }
 

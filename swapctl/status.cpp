@@ -24,7 +24,7 @@ Exit codes:
 
 // No value: no daemon runs.
 Result<std::optional<control::Status>> ask_status(const Environment& environment) {
-  auto client = ControlClient::connect(environment.socket);
+  auto client = connect_to_swap(environment);
   if (!client) {
     if (no_daemon(client.error())) return std::nullopt;
     return std::unexpected(client.error());

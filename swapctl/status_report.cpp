@@ -1,5 +1,6 @@
 #include "swapctl/status_report.hpp"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@ namespace {
 
 using control::SegmentStatus;
 using control::Status;
+using control::WorkerStatus;
 using Json = nlohmann::ordered_json;  // as written here, not by name
 
 constexpr std::size_t kColumns = 6;
@@ -80,10 +82,47 @@ Json text_or_null(const std::string& text) {
 }
 
 Json to_json(const SegmentStatus& segment) {
-  return {{"device", text_or_null(segment.device)},     {"size_bytes", segment.size_bytes},
-          {"used_bytes", segment.used_bytes},           {"priority", segment.priority},
-          {"backend", to_string(segment.backend)},      {"store", segment.store},
-          {"gpu_uuid", text_or_null(segment.gpu_uuid)}, {"state", segment.state}};
+  return {{"device", text_or_null(segment.device)},
+          {"size_bytes", segment.size_bytes},
+          {"used_bytes", segment.used_bytes},
+          {"priority", segment.priority},
+          {"backend", to_string(segment.backend)},
+          {"store", segment.store},
+          {"gpu_uuid", text_or_null(segment.gpu_uuid)},
+          {"state", segment.state},
+          {"generation", segment.generation},
+          {"lost_pages", segment.lost_pages},
+          {"lost_at", segment.lost_at}};
+}
+
+Json to_json(const WorkerStatus& worker) {
+  return {{"store", worker.store},
+          {"gpu_uuid", text_or_null(worker.gpu_uuid)},
+          {"pid", worker.pid},
+          {"state", worker.state},
+          {"restarts", worker.restarts},
+          {"last_pause_ms", worker.last_pause_ms},
+          {"problem", text_or_null(worker.problem)}};
+}
+
+// A line a worker, and one a segment that has lost pages.
+std::string worker_lines(const Status& status) {
+  std::string text;
+  for (const auto& worker : status.workers) {
+    text += fmt::format("worker {} of {}: {}", worker.pid, worker.store, worker.state);
+    if (worker.restarts > 0) {
+      text += fmt::format(", {} restart{}, last pause {} ms", worker.restarts,
+                          worker.restarts == 1 ? "" : "s", worker.last_pause_ms);
+    }
+    text += '\n';
+    if (!worker.problem.empty()) text += fmt::format("  cannot be replaced: {}\n", worker.problem);
+  }
+  for (const auto& segment : status.segments) {
+    if (segment.lost_pages == 0) continue;
+    text += fmt::format("{}: {} pages lost, last at {:%F %T}, generation {}\n", segment.device,
+                        segment.lost_pages, fmt::localtime(segment.lost_at), segment.generation);
+  }
+  return text;
 }
 
 }  // namespace
@@ -98,7 +137,7 @@ std::string status_table(const Status& status) {
   }
   std::string text;
   for (const auto& row : rows) text += format_row(row, widths);
-  return text;
+  return text + worker_lines(status);
 }
 
 std::string status_json(const std::optional<Status>& status) {
@@ -107,6 +146,10 @@ std::string status_json(const std::optional<Status>& status) {
   Json json = {{"version", kStatusJsonVersion}, {"daemon", nullptr}, {"segments", Json::array()}};
   if (status) json["daemon"] = {{"version", status->version}, {"pid", status->supervisor_pid}};
   for (const auto& segment : segments) json["segments"].push_back(to_json(segment));
+  json["workers"] = Json::array();
+  if (status) {
+    for (const auto& worker : status->workers) json["workers"].push_back(to_json(worker));
+  }
   json["total"] = {{"size_bytes", total.size_bytes}, {"used_bytes", total.used_bytes}};
   return json.dump(2) + '\n';
 }

@@ -27,7 +27,17 @@ Json to_json(const SegmentStatus& segment) {
           {"backend", to_string(segment.backend)},
           {"store", segment.store},
           {"gpu_uuid", segment.gpu_uuid},
-          {"state", segment.state}};
+          {"state", segment.state},
+          {"generation", segment.generation},
+          {"lost_pages", segment.lost_pages},
+          {"lost_at", segment.lost_at}};
+}
+
+Json to_json(const WorkerStatus& worker) {
+  return {{"store", worker.store},       {"gpu_uuid", worker.gpu_uuid},
+          {"pid", worker.pid},           {"state", worker.state},
+          {"restarts", worker.restarts}, {"last_pause_ms", worker.last_pause_ms},
+          {"problem", worker.problem}};
 }
 
 // A value that is well formed but not allowed. Thrown inside decoding only, as nlohmann's own
@@ -70,6 +80,10 @@ UpRequest up_from(const Json& json) {
   up.connections = integer(json, "connections", 0U, kMaxConnections);
   up.reconnect_timeout =
       std::chrono::seconds(integer<std::int64_t>(json, "reconnect_timeout_s", 1, 86400));
+  if (!json.at("doze_after_s").is_null()) {
+    up.doze_after = std::chrono::seconds(integer<std::int64_t>(json, "doze_after_s", 0, 86400));
+  }
+  up.hang_timeout = std::chrono::seconds(integer<std::int64_t>(json, "hang_timeout_s", 1, 3600));
   return up;
 }
 
@@ -81,13 +95,29 @@ SegmentStatus segment_from(const Json& json) {
           .backend = unwrap(parse_backend(json.at("backend").get<std::string>())),
           .store = json.at("store"),
           .gpu_uuid = json.at("gpu_uuid"),
-          .state = json.at("state")};
+          .state = json.at("state"),
+          .generation = json.at("generation"),
+          .lost_pages = byte_count(json, "lost_pages"),
+          .lost_at = json.at("lost_at")};
+}
+
+WorkerStatus worker_from(const Json& json) {
+  return {.store = json.at("store"),
+          .gpu_uuid = json.at("gpu_uuid"),
+          .pid = json.at("pid"),
+          .state = json.at("state"),
+          .restarts = json.at("restarts"),
+          .last_pause_ms = json.at("last_pause_ms"),
+          .problem = json.at("problem")};
 }
 
 Status status_from(const Json& json) {
-  Status status{
-      .version = json.at("version"), .supervisor_pid = json.at("supervisor_pid"), .segments = {}};
+  Status status{.version = json.at("version"),
+                .supervisor_pid = json.at("supervisor_pid"),
+                .segments = {},
+                .workers = {}};
   for (const Json& segment : json.at("segments")) status.segments.push_back(segment_from(segment));
+  for (const Json& worker : json.at("workers")) status.workers.push_back(worker_from(worker));
   return status;
 }
 
@@ -96,6 +126,7 @@ Request request_from(const Json& json) {
   if (type == "up") return up_from(json);
   if (type == "down") return DownRequest{.force = json.at("force").get<bool>()};
   if (type == "status") return StatusRequest{};
+  if (type == "reload") return ReloadRequest{};
   throw BadValue{{fmt::format("unknown request '{}'", type)}};
 }
 
@@ -151,6 +182,9 @@ std::string encode(const Request& request) {
                                  json["segment_size_bytes"] = up.segment_size_bytes;
                                  json["connections"] = up.connections;
                                  json["reconnect_timeout_s"] = up.reconnect_timeout.count();
+                                 json["doze_after_s"] =
+                                     up.doze_after ? Json(up.doze_after->count()) : Json();
+                                 json["hang_timeout_s"] = up.hang_timeout.count();
                                  return json.dump();
                                },
                                [](const DownRequest& down) {
@@ -158,7 +192,8 @@ std::string encode(const Request& request) {
                                  json["force"] = down.force;
                                  return json.dump();
                                },
-                               [](const StatusRequest&) { return message("status").dump(); }},
+                               [](const StatusRequest&) { return message("status").dump(); },
+                               [](const ReloadRequest&) { return message("reload").dump(); }},
                     request);
 }
 
@@ -177,6 +212,10 @@ std::string encode(const Reply& reply) {
                                  json["segments"] = Json::array();
                                  for (const auto& segment : status.segments) {
                                    json["segments"].push_back(to_json(segment));
+                                 }
+                                 json["workers"] = Json::array();
+                                 for (const auto& worker : status.workers) {
+                                   json["workers"].push_back(to_json(worker));
                                  }
                                  return json.dump();
                                },

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -18,9 +19,11 @@
 namespace vramswap::control {
 
 // Raised when a message changes its meaning; both sides refuse another version by name.
-inline constexpr int kProtocolVersion = 1;
+inline constexpr int kProtocolVersion = 2;
 inline constexpr std::string_view kRuntimeDirectory = "/run/vramswap";
 inline constexpr std::string_view kSocketPath = "/run/vramswap/control";
+// Beside it, a socket a worker: what there is when the daemon has died and its swap is up.
+inline constexpr std::string_view kWorkerSocketPrefix = "worker-";
 // Longest line either side accepts, in bytes.
 inline constexpr std::size_t kMaxLineBytes = 1 << 20;
 
@@ -44,12 +47,20 @@ struct UpRequest {
   unsigned connections = 0;
   // How long the kernel queues I/O while no worker serves, before it fails it. Whole seconds.
   std::chrono::seconds reconnect_timeout{600};
+  // Without a request, until the worker gives its GPU context up; 0: never. Nothing: 60 for
+  // Backend::vram, never for Backend::ram, which has no power to save.
+  std::optional<std::chrono::seconds> doze_after = {};
+  // A copy that takes longer is taken for a GPU that hangs.
+  std::chrono::seconds hang_timeout{10};
 };
+inline constexpr std::chrono::seconds kDefaultDozeAfter{60};
 struct DownRequest {
   bool force = false;  // even if the used pages do not seem to fit elsewhere
 };
 struct StatusRequest {};
-using Request = std::variant<UpRequest, DownRequest, StatusRequest>;
+// Replace daemon and workers by the programs that are installed now, with the swap up.
+struct ReloadRequest {};
+using Request = std::variant<UpRequest, DownRequest, StatusRequest, ReloadRequest>;
 
 struct Progress {
   std::string device;  // "/dev/nbd0"
@@ -62,14 +73,27 @@ struct SegmentStatus {
   std::uint64_t used_bytes = 0;
   int priority = 0;  // as /proc/swaps has it
   Backend backend = Backend::vram;
-  std::string store;     // the GPU's name, or "ram"
-  std::string gpu_uuid;  // empty for ram
-  std::string state;     // a name of SegmentState: "active", "swapping-off", ...
+  std::string store;             // the GPU's name, or "ram"
+  std::string gpu_uuid;          // empty for ram
+  std::string state;             // a name of SegmentState: "active", "swapping-off", ...
+  unsigned generation = 0;       // how often its content was lost with the VRAM
+  std::uint64_t lost_pages = 0;  // in all
+  std::int64_t lost_at = 0;      // when last, seconds since the epoch; 0: never
+};
+struct WorkerStatus {
+  std::string store;     // as in SegmentStatus
+  std::string gpu_uuid;  // likewise
+  int pid = 0;           // 0: there is none
+  std::string state;     // a name of WorkerState, or "dead"
+  unsigned restarts = 0;
+  std::int64_t last_pause_ms = 0;  // from the last one's death until its successor served
+  std::string problem;             // why it could not be replaced when that was tried last
 };
 struct Status {
   std::string version;  // the daemon's
   int supervisor_pid = 0;
-  std::vector<SegmentStatus> segments;  // empty: nothing is up
+  std::vector<SegmentStatus> segments;     // empty: nothing is up
+  std::vector<WorkerStatus> workers = {};  // one for each store device
 };
 struct Done {};
 struct Failure {

@@ -1,5 +1,6 @@
 #include "daemon/supervisor/control_server.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -23,6 +24,10 @@ bool peer_is_root(Socket& socket) {
 }
 
 }  // namespace
+
+UniqueFd ControlSession::duplicate() {
+  return UniqueFd(fcntl(socket_.native_handle(), F_DUPFD_CLOEXEC, 0));
+}
 
 awaitable<Result<control::Request>> ControlSession::receive() {
   std::string line;

@@ -17,6 +17,9 @@ class ControlSession : public std::enable_shared_from_this<ControlSession> {
   ControlSession(asio::local::stream_protocol::socket socket, bool is_root)
       : socket_(std::move(socket)), drained_(socket_.get_executor()), is_root_(is_root) {}
 
+  // The connection, for a program that takes this one's place.
+  UniqueFd duplicate();
+
   // By the credentials that the kernel noted at connect(2).
   bool is_root() const { return is_root_; }
 

@@ -13,27 +13,38 @@
 
 namespace vramswap {
 
-Result<void> disconnect_leftovers(const std::string& block_directory,
-                                  const std::string& swaps_path) {
+std::vector<NbdDevice> find_our_devices(const std::string& block_directory) {
+  std::vector<NbdDevice> devices;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(block_directory, error)) {
     const std::string name = entry.path().filename();
-    std::uint32_t index = 0;
     if (!name.starts_with("nbd")) continue;
+    NbdDevice device{};
     const char* end = name.data() + name.size();
-    if (std::from_chars(name.data() + 3, end, index).ptr != end) continue;
-    if (!read_backend_identifier(name, block_directory).starts_with(kBackendPrefix)) continue;
+    if (std::from_chars(name.data() + 3, end, device.index).ptr != end) continue;
+    device.identifier = read_backend_identifier(name, block_directory);
+    if (device.identifier.starts_with(kBackendPrefix)) devices.push_back(std::move(device));
+  }
+  return devices;
+}
+
+Result<void> disconnect_leftovers(const std::string& adopted, const std::string& block_directory,
+                                  const std::string& swaps_path) {
+  for (const NbdDevice& device : find_our_devices(block_directory)) {
+    if (!adopted.empty() && device.identifier.starts_with(adopted)) continue;
     const auto areas = read_swap_areas(swaps_path);
     if (!areas) return std::unexpected(areas.error());
-    const std::string path = device_path(index);
+    const std::string path = device_path(device.index);
     if (std::ranges::find(*areas, path, &SwapArea::path) != areas->end()) {
-      return fail(fmt::format(
-          "{} is swap of a vramswapd that has died; its worker serves on: swapoff {} by hand first",
-          path, path));
+      return fail(
+          fmt::format("{} is swap of a vramswapd that has died together with its worker: its pages "
+                      "are lost. End "
+                      "the programs that have any there, then swapoff {} by hand",
+                      path, path));
     }
     auto nbd = netlink::NbdClient::open();
     if (!nbd) return fail(nbd.error().message());
-    if (auto gone = disconnect_device(*nbd, index); !gone) return gone;
+    if (auto gone = disconnect_device(*nbd, device.index); !gone) return gone;
     log_info(fmt::format("{}: left by a vramswapd that has died; disconnected", path));
   }
   return {};

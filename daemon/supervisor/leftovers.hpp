@@ -1,8 +1,10 @@
 // Devices that an earlier supervisor left connected.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "daemon/base/error.hpp"
 
@@ -11,9 +13,18 @@ namespace vramswap {
 // What the backend identifiers of our devices begin with.
 inline constexpr std::string_view kBackendPrefix = "vramswap-";
 
-// Disconnects those that carry no swap, recognised by their backend identifier. One that does is an
-// error that names it: a second pool beside it would be an accident.
-Result<void> disconnect_leftovers(const std::string& block_directory = "/sys/block",
+struct NbdDevice {
+  std::uint32_t index;
+  std::string identifier;
+};
+// Connected devices of ours, whichever vramswapd they belong to.
+std::vector<NbdDevice> find_our_devices(const std::string& block_directory = "/sys/block");
+
+// Disconnects those of our devices that carry no swap and whose identifier does not begin with
+// `adopted`. One that carries swap is an error that names it: what served it is gone, and so are
+// its pages.
+Result<void> disconnect_leftovers(const std::string& adopted,
+                                  const std::string& block_directory = "/sys/block",
                                   const std::string& swaps_path = "/proc/swaps");
 
 }  // namespace vramswap

@@ -1,11 +1,10 @@
 #include "daemon/supervisor/pool.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <numeric>
 #include <random>
 #include <ranges>
 
@@ -16,10 +15,8 @@
 #include "daemon/system/block_queue.hpp"
 #include "daemon/system/cpu.hpp"
 #include "daemon/system/log.hpp"
-#include "daemon/system/proc.hpp"
 #include "daemon/worker/page_map.hpp"
-#include "daemon/worker/ram_store.hpp"
-#include "daemon/worker/transmission.hpp"
+#include "daemon/worker/rendezvous.hpp"
 
 namespace vramswap {
 namespace {
@@ -32,8 +29,20 @@ constexpr std::chrono::seconds kStoreTimeout{120};
 // More threads take memory, locked for good, and bring nothing: it is one GPU behind one bus.
 constexpr unsigned kMaxDefaultConnections = 8;
 constexpr std::chrono::milliseconds kProgressInterval{250};
+// After this the kernel sends a request again that nobody has answered: what a worker had received
+// when it died waits as long, up to a second more, for the kernel's timer has whole seconds. It may
+// strike a worker that is merely slow as well. That costs a new socket and no page, since a resent
+// WRITE cannot overtake the first one (see write_fence.hpp), so it may be shorter than the slowest
+// request of a busy machine ever was.
+constexpr std::chrono::milliseconds kRequestTimeout{500};
 
-std::string describe(const std::vector<control::SegmentStatus>& segments) {
+std::chrono::seconds doze_after(const control::UpRequest& request) {
+  const bool saves_power = request.backend == control::Backend::vram;
+  return request.doze_after.value_or(saves_power ? control::kDefaultDozeAfter
+                                                 : std::chrono::seconds(0));
+}
+
+std::string describe_segments(const std::vector<control::SegmentStatus>& segments) {
   std::uint64_t total = 0;
   for (const auto& segment : segments) total += segment.size_bytes;
   return fmt::format("{} on {}{}", control::format_bytes(total), segments.front().device,
@@ -57,12 +66,20 @@ std::string Pool::Segment::path() const {
   return has_device() ? device_path(nbd_index) : "";
 }
 
+std::vector<unsigned> Pool::Segment::unconnected_threads() const {
+  std::vector<unsigned> threads;
+  for (unsigned thread = 0; thread < connections.size(); ++thread) {
+    if (connections[thread] == 0) threads.push_back(thread);
+  }
+  return threads;
+}
+
 awaitable<Result<void>> Pool::up(control::UpRequest request) {
   if (is_busy_) co_return fail("another up or down is in progress");
   if (is_up()) {
-    const auto now = status();
+    const auto now = segments();
     co_return fail(fmt::format("up already: {}; run 'vramswap down' first",
-                               now ? describe(*now) : "see 'vramswap status'"));
+                               now ? describe_segments(*now) : "see 'vramswap status'"));
   }
   const Busy busy(*this);
   request_ = std::move(request);
@@ -87,7 +104,12 @@ awaitable<Result<void>> Pool::bring_up() {
   for (const std::string& selector : selectors) {
     auto& device = *devices_.emplace_back(std::make_unique<Device>());
     device.index = devices_.size() - 1;
-    device.start = {request_.backend, selector, connections_};
+    device.start = {.backend = request_.backend,
+                    .gpu = selector,
+                    .io_threads = connections_,
+                    .rendezvous = rendezvous::path(runtime_directory_, device.index),
+                    .doze_after = doze_after(request_),
+                    .hang_timeout = request_.hang_timeout};
     if (auto result = co_await start_worker(device); !result) co_return result;
     const auto& info = device.info;
     if (std::ranges::find(infos, info.uuid, &StoreDeviceInfo::uuid) != infos.end()) {
@@ -95,6 +117,8 @@ awaitable<Result<void>> Pool::bring_up() {
                                  info.name, info.uuid));
     }
     infos.push_back(info);
+    // The first card may be another one after a restart.
+    if (!info.uuid.empty()) device.start.gpu = info.uuid;
   }
   // While there is memory.
   size_reserve();
@@ -111,7 +135,11 @@ awaitable<Result<void>> Pool::bring_up() {
     segment.device = devices_[planned.device].get();
     segment.plan = planned;
     if (auto result = co_await create_store(segment); !result) co_return result;
+    if (auto result = advance(segment, SegmentEvent::store_created); !result) co_return result;
+    store_memory(segment);
   }
+  // Before the kernel writes a page.
+  co_await publish();
   for (const auto& segment : segments_) {
     if (auto result = co_await connect(*segment); !result) co_return result;
     if (auto result = co_await activate(*segment); !result) co_return result;
@@ -120,7 +148,7 @@ awaitable<Result<void>> Pool::bring_up() {
 }
 
 awaitable<Result<void>> Pool::start_worker(Device& device) {
-  auto worker = WorkerProcess::spawn(io_, handlers_of(device));
+  auto worker = WorkerProcess::spawn(io_, handlers_of(device.index));
   if (!worker) co_return std::unexpected(worker.error());
   device.worker = *std::move(worker);
   auto answer = co_await device.worker->call(device.start, {}, kStartTimeout);
@@ -135,39 +163,28 @@ awaitable<Result<void>> Pool::start_worker(Device& device) {
 }
 
 awaitable<Result<void>> Pool::create_store(Segment& segment) {
-  auto page_map = PageMap::create(segment.plan.size_bytes / transmission::kPageBytes);
-  if (!page_map) co_return std::unexpected(page_map.error());
-  segment.page_map = *std::move(page_map);
+  if (!segment.page_map) {
+    auto page_map = PageMap::create(segment.page_count(), HostMemory::unswappable);
+    if (!page_map) co_return std::unexpected(page_map.error());
+    segment.page_map = *std::move(page_map);
+  }
   const messages::Create create{segment.id, segment.plan.size_bytes};
   std::vector<int> fds{segment.page_map.get()};
   auto answer = co_await segment.device->worker->call(create, std::move(fds), kStoreTimeout);
   if (!answer) co_return std::unexpected(answer.error());
-  segment.store = std::move(answer->fd);
-  if (auto locked = lock_in_memory(segment); !locked) co_return locked;
-  co_return advance(segment, SegmentEvent::store_created);
-}
-
-Result<void> Pool::lock_in_memory(Segment& segment) const {
-  auto page_map =
-      PageMap::map(segment.page_map.get(), segment.plan.size_bytes / transmission::kPageBytes);
-  if (!page_map) return std::unexpected(page_map.error());
-  segment.locked_page_map = *std::move(page_map);
-  if (request_.backend != control::Backend::ram) return {};
-  UniqueFd store(fcntl(segment.store.get(), F_DUPFD_CLOEXEC, 0));
-  if (!store) return fail_errno("ram store", "F_DUPFD_CLOEXEC", errno);
-  auto mapped = make_ram_device()->import(std::move(store), segment.plan.size_bytes);
-  if (!mapped) return std::unexpected(mapped.error());
-  segment.locked_store = *std::move(mapped);
-  return {};
+  if (answer->fds.size() != 1) co_return fail("worker: no descriptor of a new store");
+  segment.store = std::move(answer->fds[0]);
+  segment.is_in_worker = true;
+  co_return Result<void>{};
 }
 
 awaitable<Result<void>> Pool::connect(Segment& segment) {
   auto pairs = make_socket_pairs(connections_);
   if (!pairs) co_return std::unexpected(pairs.error());
-  std::vector<unsigned> slots(connections_);
-  std::iota(slots.begin(), slots.end(), 0U);
-  auto served = co_await serve(segment, std::move(pairs->worker_ends), std::move(slots));
-  if (!served) co_return served;
+  segment.connections.assign(connections_, 0);
+  auto served = co_await serve(segment, pairs->worker_ends, segment.unconnected_threads());
+  if (!served) co_return std::unexpected(served.error());
+  for (const auto& name : *served) segment.connections[name.thread] = name.id;
   const auto index = nbd_->connect({.size_bytes = segment.plan.size_bytes,
                                     .block_size_bytes = transmission::kPageBytes,
                                     .server_flags = transmission::kServerFlags,
@@ -182,17 +199,21 @@ awaitable<Result<void>> Pool::connect(Segment& segment) {
   co_return advance(segment, SegmentEvent::device_connected);
 }
 
-// Hands sockets to the worker.
-awaitable<Result<void>> Pool::serve(Segment& segment, std::vector<UniqueFd> sockets,
-                                    std::vector<unsigned> slots) {
-  const messages::Connect connect{segment.id, std::move(slots)};
+// Hands sockets to the worker, one for each of `threads`.
+awaitable<Result<std::vector<messages::ConnectionName>>> Pool::serve(
+    Segment& segment, const std::vector<UniqueFd>& sockets, std::vector<unsigned> threads) {
+  messages::Connect connect{segment.id, {}};
+  for (const unsigned thread : threads) {
+    connect.connections.push_back({++segment.last_connection, thread});
+  }
   auto answer = co_await segment.device->worker->call(connect, raw(sockets), kStoreTimeout);
   if (!answer) co_return std::unexpected(answer.error());
-  co_return Result<void>{};
+  co_return std::move(connect.connections);
 }
 
 awaitable<Result<void>> Pool::activate(Segment& segment) {
-  auto set = set_queue_for_swap(device_name(segment.nbd_index), transmission::kMaxTransferBytes);
+  auto set = set_queue_for_swap(device_name(segment.nbd_index), transmission::kMaxTransferBytes,
+                                kRequestTimeout);
   if (!set) co_return set;
   auto made = co_await make_swap_area(io_, segment.path());
   if (!made) co_return made;
@@ -241,9 +262,7 @@ awaitable<Result<void>> Pool::swap_off_all(bool force, const ProgressSink& progr
   }
   if (result) co_return result;
   for (Segment* segment : std::views::reverse(swapped_off)) {
-    auto on = co_await swap_on(io_, segment->path(), segment->plan.priority);
-    if (on) on = advance(*segment, SegmentEvent::swap_on);
-    if (!on) log_error(on.error().message);
+    if (auto on = co_await activate(*segment); !on) log_error(on.error().message);
   }
   if (is_cancelled_) co_return fail("cancelled: the swap is up as before");
   co_return std::unexpected(Error{result.error().message + "; the swap is up as before"});
@@ -254,6 +273,11 @@ awaitable<Result<void>> Pool::swap_off(Segment& segment) {
   // Also refuses an interrupted segment: swapoff would lose what it could not read.
   if (auto result = advance(segment, SegmentEvent::swap_off_started); !result) co_return result;
   const std::string path = segment.path();
+  const auto areas = read_swap_areas();
+  if (areas && std::ranges::find(*areas, path, &SwapArea::path) == areas->end()) {
+    // Somebody else has, as systemd does at shutdown.
+    co_return advance(segment, SegmentEvent::swap_off_done);
+  }
   auto child = start_swap_off(io_, path);
   Result<void> result = child ? Result<void>{} : std::unexpected(child.error());
   if (child) {
@@ -286,6 +310,10 @@ awaitable<void> Pool::release_all() {
   for (const auto& segment : std::views::reverse(segments_)) {
     if (auto result = co_await release(*segment); !result) log_error(result.error().message);
   }
+  co_await drop_released();
+}
+
+awaitable<void> Pool::drop_released() {
   std::erase_if(segments_,
                 [](const auto& segment) { return segment->state == SegmentState::planned; });
   if (is_up()) co_return;
@@ -293,7 +321,9 @@ awaitable<void> Pool::release_all() {
   for (const auto& device : devices_) {
     if (device->worker) co_await device->worker->dismiss();
   }
+  for (const auto& device : devices_) unlink(device->start.rendezvous.c_str());
   devices_.clear();
+  forget_description();
   reserve_.release();
   is_dismissing_ = false;
 }
@@ -318,14 +348,14 @@ awaitable<Result<void>> Pool::release(Segment& segment) {
       log_error(fmt::format("segment {}: freed without being scrubbed: {}", segment.id,
                             scrubbed.error().message));
     }
+    forget_memory(segment);
     segment.store.reset();
-    segment.locked_store.reset();
     co_return advance(segment, SegmentEvent::store_released);
   }
   co_return Result<void>{};
 }
 
-Result<std::vector<control::SegmentStatus>> Pool::status() const {
+Result<std::vector<control::SegmentStatus>> Pool::segments() const {
   const auto areas = read_swap_areas();
   if (!areas) return std::unexpected(areas.error());
   std::vector<control::SegmentStatus> list;
@@ -337,13 +367,32 @@ Result<std::vector<control::SegmentStatus>> Pool::status() const {
                                   .backend = request_.backend,
                                   .store = segment->device->info.name,
                                   .gpu_uuid = segment->device->info.uuid,
-                                  .state = std::string(to_string(segment->state))};
+                                  .state = std::string(to_string(segment->state)),
+                                  .generation = segment->generation,
+                                  .lost_pages = segment->lost_pages,
+                                  .lost_at = segment->lost_at};
     const auto area = std::ranges::find(*areas, status.device, &SwapArea::path);
     if (area != areas->end()) {
       status.used_bytes = area->used_bytes;
       status.priority = area->priority;
     }
     list.push_back(std::move(status));
+  }
+  return list;
+}
+
+std::vector<control::WorkerStatus> Pool::workers() const {
+  std::vector<control::WorkerStatus> list;
+  for (const auto& device : devices_) {
+    const auto& worker = device->worker;
+    const bool is_running = worker && worker->is_running();
+    list.push_back({.store = device->info.name,
+                    .gpu_uuid = device->info.uuid,
+                    .pid = is_running ? worker->pid() : 0,
+                    .state = is_running ? std::string(to_string(worker->state())) : "dead",
+                    .restarts = device->restarts,
+                    .last_pause_ms = device->last_pause.count(),
+                    .problem = device->problem});
   }
   return list;
 }
@@ -368,7 +417,7 @@ std::vector<std::string> Pool::swap_paths() const {
 }
 
 std::uint64_t Pool::used_bytes() const {
-  const auto now = status();
+  const auto now = segments();
   std::uint64_t used = 0;
   if (now) {
     for (const auto& segment : *now) used += segment.used_bytes;
@@ -377,7 +426,11 @@ std::uint64_t Pool::used_bytes() const {
 }
 
 std::string Pool::backend_identifier(const Segment& segment) const {
-  return fmt::format("{}{:08x}-{}", kBackendPrefix, pool_id_, segment.id);
+  return fmt::format("{}{}", identifier_prefix(), segment.id);
+}
+
+std::string Pool::identifier_prefix() const {
+  return is_up() ? fmt::format("{}{:08x}-", kBackendPrefix, pool_id_) : "";
 }
 
 awaitable<void> Pool::sleep(std::chrono::milliseconds duration) {

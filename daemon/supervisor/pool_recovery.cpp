@@ -1,42 +1,79 @@
-// The part of Pool that answers the death of a worker and the end of a connection.
+// The part of Pool that answers the death of a worker, the end of a connection and the loss of
+// VRAM.
 #include <fmt/format.h>
+#include <poll.h>
 
 #include <algorithm>
-#include <numeric>
+#include <cerrno>
+#include <ctime>
 
 #include "daemon/supervisor/nbd_device.hpp"
 #include "daemon/supervisor/pool.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/worker/page_map.hpp"
 
 namespace vramswap {
 namespace {
 
 constexpr std::chrono::seconds kImportTimeout{60};
+constexpr std::chrono::seconds kReplaceTimeout{60};
 // The kernel notices a dead socket within milliseconds; before it has, it drops a new one.
 constexpr std::chrono::milliseconds kReconnectDelay{20};
+constexpr unsigned kReconnectAttempts = 50;
 // A worker that dies as it starts is started again after a pause that doubles up to this.
 constexpr std::chrono::milliseconds kFirstBackoff{100};
+constexpr std::chrono::milliseconds kLongestBackoff{10000};
 // Between two megabytes that are set aside anew: kswapd is to keep up.
 constexpr std::chrono::milliseconds kReserveInterval{20};
-constexpr std::chrono::milliseconds kLongestBackoff{10000};
+// The driver does not tell a reset from a passing failure. Only after so many attempts, each by a
+// new worker on a card that works, over so long a time, is the content of a store taken for lost.
+constexpr unsigned kStaleImports = 3;
+constexpr std::chrono::seconds kStaleTime{3};
+
+// Whether anybody has the other end open.
+bool is_connected(const UniqueFd& socket) {
+  pollfd end{socket.get(), POLLRDHUP, 0};
+  return poll(&end, 1, 0) == 0;
+}
 
 }  // namespace
 
-WorkerProcess::Handlers Pool::handlers_of(Device& device) {
+WorkerProcess::Handlers Pool::handlers_of(std::size_t index) {
   return {.on_connection_ended =
               [this](const messages::ConnectionEnded& ended) { on_connection_ended(ended); },
-          .on_exit = [this, &device](int status) { on_worker_exit(device, status); }};
+          .on_state_changed =
+              [this, index](WorkerState state) {
+                if (index < devices_.size()) on_worker_state(*devices_[index], state);
+              },
+          .on_exit =
+              [this, index] {
+                if (index < devices_.size()) on_worker_exit(*devices_[index]);
+              }};
 }
 
-void Pool::on_worker_exit(Device& device, int status) {
+void Pool::on_worker_state(Device& device, WorkerState state) {
   if (is_dismissing_) return;
+  // A context takes memory, and the machine may have none.
+  if (state == WorkerState::waking) reserve_.release();
+  if (state == WorkerState::serving && !device.is_recovering && !is_filling_) {
+    asio::co_spawn(io_, fill_reserve(), asio::detached);
+  }
+}
+
+void Pool::on_worker_exit(Device& device) {
+  if (is_dismissing_ || !device.worker || device.worker->is_running()) return;
+  if (!device.is_recovering) device.died_at = Clock::now();
   log_error(fmt::format("worker {} of {}: {}", device.worker->pid(), device.info.name,
-                        describe_wait_status(status)));
+                        device.worker->how_it_ended()));
   bool is_needed = false;
   for (const auto& segment : segments_) {
     if (segment->device != &device) continue;
+    std::ranges::fill(segment->connections, 0);
+    segment->is_in_worker = false;
     // What swapoff cannot read it would count as gone. The kill is in force before its reads fail.
-    if (segment->state == SegmentState::swapping_off) swap_off_child_->kill();
+    if (segment->state == SegmentState::swapping_off && swap_off_child_ != nullptr) {
+      swap_off_child_->kill();
+    }
     is_needed |= segment->has_device();
     (void)advance(*segment, SegmentEvent::worker_lost);  // not for a planned one
   }
@@ -45,6 +82,7 @@ void Pool::on_worker_exit(Device& device, int status) {
   }
 }
 
+// Goes on for as long as it takes: what is in VRAM is kept, and the kernel queues the I/O.
 awaitable<void> Pool::recover(Device& device) {
   device.is_recovering = true;
   reserve_.release();
@@ -57,20 +95,29 @@ awaitable<void> Pool::recover(Device& device) {
        backoff = std::min(backoff * 2, kLongestBackoff)) {
     const auto result = co_await try_recover(device);
     if (result) {
-      log_info(
-          fmt::format("worker {} of {}: serves again", device.worker->pid(), device.info.name));
-      if (!is_filling_) asio::co_spawn(io_, fill_reserve(), asio::detached);
+      ++device.restarts;
+      device.problem.clear();
+      device.last_pause =
+          std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - device.died_at);
+      log_info(fmt::format("worker {} of {}: serves again after {} ms", device.worker->pid(),
+                           device.info.name, device.last_pause.count()));
       break;
     }
-    log_error(fmt::format("{}; trying again in {} ms", result.error().message, backoff.count()));
+    device.problem = result.error().message;
+    log_error(
+        fmt::format("{}; trying again in {} ms. The swapped pages are kept; mend the cause, "
+                    "and programs that wait for one go on",
+                    device.problem, backoff.count()));
     co_await sleep(backoff);
   }
   device.is_recovering = false;
+  if (device.problem.empty()) co_await publish();
+  if (!is_filling_) asio::co_spawn(io_, fill_reserve(), asio::detached);
 }
 
 awaitable<Result<void>> Pool::try_recover(Device& device) {
   auto result = co_await restart_worker(device);
-  if (!result) {
+  if (!result && device.worker) {
     // Half a recovery is none: the next one starts from a dead worker again.
     device.worker->kill();
     co_await device.worker->dismiss();
@@ -78,60 +125,140 @@ awaitable<Result<void>> Pool::try_recover(Device& device) {
   co_return result;
 }
 
-// A new worker over the same memory.
+// A new worker over the same memory. The old one is dead, so nothing that it was doing can come
+// after what this one does.
 awaitable<Result<void>> Pool::restart_worker(Device& device) {
   if (auto result = co_await start_worker(device); !result) co_return result;
+  if (auto result = co_await describe_to(device); !result) co_return result;
   for (const auto& segment : segments_) {
     if (segment->device != &device || segment->state == SegmentState::planned) continue;
-    const messages::Import import{segment->id, segment->plan.size_bytes};
-    std::vector<int> fds{segment->page_map.get(), segment->store.get()};
-    auto answer = co_await device.worker->call(import, std::move(fds), kImportTimeout);
-    if (!answer) co_return std::unexpected(answer.error());
+    if (auto result = co_await restore_store(*segment); !result) co_return result;
+  }
+  device.stale_imports = 0;
+  for (const auto& segment : segments_) {
+    if (segment->device != &device || segment->state == SegmentState::planned) continue;
     if (segment->has_device()) {
-      std::vector<unsigned> slots(connections_);
-      std::iota(slots.begin(), slots.end(), 0U);
-      if (auto result = co_await reconnect(*segment, std::move(slots)); !result) co_return result;
+      if (auto result = co_await reconnect(*segment); !result) co_return result;
     }
     if (auto result = advance(*segment, SegmentEvent::worker_restored); !result) co_return result;
   }
   co_return Result<void>{};
 }
 
-// Fresh sockets in the place of dead ones. Success does not mean that the kernel took them: those
-// it drops come back as ended connections, and are tried again.
-awaitable<Result<void>> Pool::reconnect(Segment& segment, std::vector<unsigned> slots) {
-  auto pairs = make_socket_pairs(static_cast<unsigned>(slots.size()));
-  if (!pairs) co_return std::unexpected(pairs.error());
-  auto served = co_await serve(segment, std::move(pairs->worker_ends), std::move(slots));
-  if (!served) co_return served;
-  const auto done = nbd_->reconfigure({.index = segment.nbd_index,
-                                       .backend_identifier = backend_identifier(segment),
-                                       .sockets = raw(pairs->kernel_ends)});
-  if (!done) co_return std::unexpected(Error{done.error().message(), done.error().code});
-  co_return Result<void>{};
+awaitable<Result<void>> Pool::restore_store(Segment& segment) {
+  if (segment.store) {
+    const messages::Import import{segment.id, segment.plan.size_bytes};
+    std::vector<int> fds{segment.page_map.get(), segment.store.get()};
+    auto answer = co_await segment.device->worker->call(import, std::move(fds), kImportTimeout);
+    if (answer) segment.is_in_worker = true;
+    if (answer) co_return Result<void>{};
+    if (answer.error().code != ESTALE || !is_given_up(*segment.device)) {
+      co_return std::unexpected(answer.error());
+    }
+  }
+  if (auto result = lose_content(segment); !result) co_return result;
+  auto created = co_await create_store(segment);
+  if (created) store_memory(segment);
+  co_return created;
+}
+
+// After one more import that found nothing.
+bool Pool::is_given_up(Device& device) {
+  const auto now = Clock::now();
+  if (device.stale_imports++ == 0) device.first_stale_import = now;
+  return device.stale_imports >= kStaleImports && now - device.first_stale_import >= kStaleTime;
+}
+
+// What the kernel had written is gone. Reading it is an error from now on; the rest, and what is
+// written from now on, is as good as ever.
+Result<void> Pool::lose_content(Segment& segment) {
+  auto pages = PageMap::map(segment.page_map.get(), segment.page_count());
+  if (!pages) return std::unexpected(pages.error());
+  const std::uint64_t lost = pages->lose_valid();
+  if (segment.store) {
+    forget_memory(segment);
+    segment.store.reset();
+    ++segment.generation;
+  }
+  if (lost == 0) return {};
+  segment.lost_pages += lost;
+  segment.lost_at = std::time(nullptr);
+  log_error(
+      fmt::format("{}: {} pages are lost: the memory behind them is gone (GPU reset?). Programs "
+                  "that read one get SIGBUS",
+                  segment.path(), lost));
+  return {};
+}
+
+// Fresh sockets in the place of dead ones, until the kernel has taken one for each I/O thread: it
+// drops those that come before it has noticed that the old ones are dead, and says nothing.
+awaitable<Result<void>> Pool::reconnect(Segment& segment) {
+  while (segment.is_reconnecting) co_await sleep(kReconnectDelay);
+  segment.is_reconnecting = true;
+  auto result = co_await offer_sockets(segment);
+  segment.is_reconnecting = false;
+  co_return result;
+}
+
+awaitable<Result<void>> Pool::offer_sockets(Segment& segment) {
+  for (unsigned attempt = 0; attempt < kReconnectAttempts; ++attempt) {
+    if (attempt > 0) co_await sleep(kReconnectDelay);
+    auto threads = segment.unconnected_threads();
+    if (threads.empty()) co_return Result<void>{};
+    auto pairs = make_socket_pairs(static_cast<unsigned>(threads.size()));
+    if (!pairs) co_return std::unexpected(pairs.error());
+    const auto served = co_await serve(segment, pairs->worker_ends, std::move(threads));
+    if (!served) co_return std::unexpected(served.error());
+    const auto done = nbd_->reconfigure({.index = segment.nbd_index,
+                                         .backend_identifier = backend_identifier(segment),
+                                         .sockets = raw(pairs->kernel_ends)});
+    if (!done) co_return std::unexpected(Error{done.error().message(), done.error().code});
+    // Who is left holding the other ends is the kernel.
+    pairs->kernel_ends.clear();
+    for (std::size_t i = 0; i < served->size(); ++i) {
+      const auto& name = (*served)[i];
+      if (is_connected(pairs->worker_ends[i])) segment.connections[name.thread] = name.id;
+    }
+  }
+  co_return fail(fmt::format("{}: the kernel takes no new sockets", segment.path()));
 }
 
 void Pool::on_connection_ended(const messages::ConnectionEnded& ended) {
-  const Segment* segment = find_segment(ended.segment);
+  Segment* segment = find_segment(ended.segment);
   if (segment == nullptr || !segment->has_device()) return;
+  // Not one that the kernel never took, nor one that has been replaced.
+  const auto slot = std::ranges::find(segment->connections, ended.connection);
+  if (slot == segment->connections.end()) return;
+  *slot = 0;
   if (ended.end == ConnectionEnd::disconnected || ended.end == ConnectionEnd::dropped) {
     if (segment->state != SegmentState::connected) {
       log_error(fmt::format("{}: somebody else has disconnected it", segment->path()));
     }
     return;
   }
-  asio::co_spawn(io_, restore_connection(ended.segment, ended.slot), asio::detached);
+  asio::co_spawn(io_, restore_connections(ended.segment), asio::detached);
 }
 
 // The kernel drops a socket that it finds slow, and the others go on: this one only is replaced.
-awaitable<void> Pool::restore_connection(std::uint32_t segment_id, unsigned slot) {
+awaitable<void> Pool::restore_connections(std::uint32_t segment_id) {
   co_await sleep(kReconnectDelay);
   Segment* segment = find_segment(segment_id);
   if (segment == nullptr || !segment->has_device() || segment->device->is_recovering) co_return;
   if (!segment->device->worker->is_running()) co_return;
-  std::vector<unsigned> slots{slot};
-  const auto result = co_await reconnect(*segment, std::move(slots));
+  const auto result = co_await reconnect(*segment);
   if (!result) log_error(result.error().message);
+}
+
+awaitable<Result<void>> Pool::replace_workers(std::string program) {
+  for (const auto& device : devices_) {
+    if (device->is_recovering || !device->worker->is_running()) {
+      co_return fail(fmt::format("the worker of {} is being replaced already", device->info.name));
+    }
+    const messages::Replace replace{program};
+    const auto answer = co_await device->worker->call(replace, {}, kReplaceTimeout);
+    if (!answer) co_return std::unexpected(answer.error());
+  }
+  co_return Result<void>{};
 }
 
 // For the neediest worker, with an eighth more for what importing its stores takes.
@@ -144,9 +271,12 @@ void Pool::size_reserve() {
 // Back to full, with pauses for the reactor, unless a worker dies meanwhile.
 awaitable<void> Pool::fill_reserve() {
   is_filling_ = true;
-  const auto is_recovering = [](const auto& device) { return device->is_recovering; };
+  const auto needs_it = [](const auto& device) {
+    return device->is_recovering || !device->worker ||
+           device->worker->state() == WorkerState::waking;
+  };
   co_await sleep(kReserveInterval);  // the recovery that asks for it is over then
-  while (is_up() && !reserve_.is_full() && std::ranges::none_of(devices_, is_recovering)) {
+  while (is_up() && !reserve_.is_full() && std::ranges::none_of(devices_, needs_it)) {
     if (const auto result = reserve_.fill_step(); !result) log_error(result.error().message);
     co_await sleep(kReserveInterval);
   }
@@ -156,7 +286,7 @@ awaitable<void> Pool::fill_reserve() {
 // For a release that comes while the worker is dead or being replaced.
 awaitable<Result<void>> Pool::ensure_worker(Device& device) {
   while (device.is_recovering) co_await sleep(kReconnectDelay);
-  if (device.worker->is_running()) co_return Result<void>{};
+  if (device.worker && device.worker->is_running()) co_return Result<void>{};
   co_return co_await try_recover(device);
 }
 

@@ -90,6 +90,12 @@ std::string_view to_string(SegmentEvent event) {
   return "?";
 }
 
+SegmentState state_as_found(bool has_device, bool is_swap, bool is_served) {
+  if (!has_device) return State::allocated;
+  if (is_swap) return is_served ? State::active : State::interrupted;
+  return is_served ? State::connected : State::stranded;
+}
+
 std::optional<SegmentState> next_state(SegmentState state, SegmentEvent event) {
   const auto found = std::ranges::find_if(kTransitions, [&](const Transition& transition) {
     return transition.from == state && transition.event == event;

@@ -35,6 +35,9 @@ inline constexpr int kSegmentEventCount = 10;
 std::string_view to_string(SegmentState state);
 std::string_view to_string(SegmentEvent event);
 
+// That of a segment which a dead supervisor left, as the kernel and its worker show it.
+SegmentState state_as_found(bool has_device, bool is_swap, bool is_served);
+
 // Nothing where the event cannot happen in that state: a bug, or an operation to refuse.
 std::optional<SegmentState> next_state(SegmentState state, SegmentEvent event);
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/close_range.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -10,14 +11,19 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <thread>
 
+#include "daemon/supervisor/child.hpp"
 #include "daemon/supervisor/control_server.hpp"
+#include "daemon/supervisor/inherited_fds.hpp"
 #include "daemon/supervisor/leftovers.hpp"
 #include "daemon/supervisor/notify.hpp"
 #include "daemon/supervisor/pool.hpp"
 #include "daemon/system/hardening.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/worker/messages.hpp"
+#include "daemon/worker/worker.hpp"
 
 namespace vramswap {
 namespace {
@@ -27,6 +33,10 @@ constexpr std::chrono::seconds kLockTimeout{5};
 constexpr std::chrono::milliseconds kLockPoll{50};
 // Without swap the daemon ends; this long after its start somebody should have said `up`.
 constexpr std::chrono::seconds kIdleTimeout{30};
+// What a supervisor passes on beside its pool's memory.
+const std::string kLockName = "lock";
+const std::string kClientName = "client";  // who asked for the reload
+
 // Who presses Ctrl-C twice, or sends TERM again because nothing seems to happen, means one stop.
 constexpr std::chrono::seconds kSignalPause{10};
 
@@ -57,17 +67,26 @@ void raise_descriptor_limit() {
 
 class Supervisor {
  public:
-  Supervisor() : signals_(io_, SIGTERM, SIGINT), idle_(io_), pool_(io_) {}
+  explicit Supervisor(SupervisorOptions options)
+      : options_(std::move(options)),
+        signals_(io_, SIGTERM, SIGINT),
+        idle_(io_),
+        pool_(io_, options_.runtime_directory) {}
 
-  Result<void> run(const SupervisorOptions& options);
+  Result<void> run();
 
  private:
   using Session = std::shared_ptr<ControlSession>;
 
+  awaitable<void> start(NamedFds inherited);
+  awaitable<Result<void>> take_over(NamedFds inherited);
   awaitable<void> handle(control::Request request, Session session);
   awaitable<Result<control::Reply>> answer(const control::UpRequest& up, Session session);
   awaitable<Result<control::Reply>> answer(const control::DownRequest& down, Session session);
   awaitable<Result<control::Reply>> answer(const control::StatusRequest& status, Session session);
+  awaitable<Result<control::Reply>> answer(const control::ReloadRequest& reload, Session session);
+  awaitable<void> finish_reload(Session session);
+  Error become_program(Session session);
   Result<control::Reply> status() const;
 
   awaitable<void> handle_signals();
@@ -75,6 +94,11 @@ class Supervisor {
   awaitable<void> end_if_never_used();
   void end_if_nothing_is_up();
 
+  const SupervisorOptions options_;
+  // As it was when this process began: an upgrade puts another file there.
+  const std::string program_ = std::filesystem::read_symlink("/proc/self/exe");
+  UniqueFd lock_;
+  Result<void> started_;
   asio::io_context io_{1};
   asio::signal_set signals_;
   asio::steady_timer idle_;
@@ -82,28 +106,56 @@ class Supervisor {
   std::unique_ptr<ControlServer> server_;
 };
 
-Result<void> Supervisor::run(const SupervisorOptions& options) {
+Result<void> Supervisor::run() {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGHUP, SIG_IGN);
   umask(022);  // anyone may ask for status
   raise_descriptor_limit();
-  const std::string& directory = options.runtime_directory;
-  const auto lock = lock_runtime_directory(directory);
-  if (!lock) return std::unexpected(lock.error());
+  NamedFds inherited = take_fd_store();
+  if (!options_.inherited.empty()) {
+    auto passed_on = take_passed_on(options_.inherited);
+    if (!passed_on) return std::unexpected(passed_on.error());
+    inherited = *std::move(passed_on);
+  }
+  lock_ = std::move(inherited[kLockName]);
+  if (!lock_) {
+    auto lock = lock_runtime_directory(options_.runtime_directory);
+    if (!lock) return std::unexpected(lock.error());
+    lock_ = *std::move(lock);
+  }
   if (auto hardened = harden_process(); !hardened) return hardened;
-  if (auto clean = disconnect_leftovers(); !clean) return clean;
-  auto server = ControlServer::listen(io_, directory + "/control",
+  asio::co_spawn(io_, start(std::move(inherited)), asio::detached);
+  io_.run();
+  return started_;
+}
+
+awaitable<void> Supervisor::start(NamedFds inherited) {
+  const int client = inherited[kClientName].release();
+  started_ = co_await take_over(std::move(inherited));
+  if (!started_) {
+    io_.stop();
+    co_return;
+  }
+  asio::co_spawn(io_, handle_signals(), asio::detached);
+  asio::co_spawn(io_, end_if_never_used(), asio::detached);
+  if (options_.detached) detach_log();
+  notify_ready();
+  if (client < 0) co_return;
+  asio::local::stream_protocol::socket socket(io_, asio::local::stream_protocol(), client);
+  co_await finish_reload(std::make_shared<ControlSession>(std::move(socket), true));
+}
+
+awaitable<Result<void>> Supervisor::take_over(NamedFds inherited) {
+  // Before anybody can ask: who does is to hear of all there is.
+  if (auto adopted = co_await pool_.adopt(std::move(inherited)); !adopted) co_return adopted;
+  if (auto clean = disconnect_leftovers(pool_.identifier_prefix()); !clean) co_return clean;
+  auto server = ControlServer::listen(io_, options_.runtime_directory + "/control",
                                       [this](control::Request request, Session session) {
                                         return handle(std::move(request), std::move(session));
                                       });
-  if (!server) return std::unexpected(server.error());
+  if (!server) co_return std::unexpected(server.error());
   server_ = *std::move(server);
-  asio::co_spawn(io_, handle_signals(), asio::detached);
-  asio::co_spawn(io_, end_if_never_used(), asio::detached);
-  if (options.detached) detach_log();
-  notify_ready();
-  io_.run();
-  return {};
+  co_return Result<void>{};
 }
 
 awaitable<void> Supervisor::handle(control::Request request, Session session) {
@@ -116,11 +168,14 @@ awaitable<void> Supervisor::handle(control::Request request, Session session) {
     reply = co_await answer(*up, session);
   } else if (const auto* down = std::get_if<control::DownRequest>(&request)) {
     reply = co_await answer(*down, session);
+  } else if (const auto* reload = std::get_if<control::ReloadRequest>(&request)) {
+    reply = co_await answer(*reload, session);
   } else {
     reply = co_await answer(control::StatusRequest{}, session);
   }
-  const bool changes = !std::holds_alternative<control::StatusRequest>(request);
-  const bool is_last = changes && !pool_.is_up() && !pool_.is_busy();
+  const bool may_be_last = std::holds_alternative<control::UpRequest>(request) ||
+                           std::holds_alternative<control::DownRequest>(request);
+  const bool is_last = may_be_last && !pool_.is_up() && !pool_.is_busy();
   // Before the reply: who reads it may start another daemon.
   if (is_last) server_->close();
   session->send(reply ? *reply : control::Failure{reply.error().message});
@@ -157,11 +212,59 @@ awaitable<Result<control::Reply>> Supervisor::answer(const control::StatusReques
   co_return status();
 }
 
+// Answers only if it was refused: what answers otherwise is the new program.
+awaitable<Result<control::Reply>> Supervisor::answer(const control::ReloadRequest&,
+                                                     Session session) {
+  if (pool_.is_busy()) co_return fail("an up or down is in progress: reload when it is over");
+  std::vector<std::string> question{program_, "--takes-over-from",
+                                    fmt::format("{}", handover_version())};
+  if (auto asked = co_await run_program(io_, std::move(question)); !asked) {
+    log_error(fmt::format("reload: refused: {}", asked.error().message));
+    co_return fail(fmt::format("{}; the old program runs on", asked.error().message));
+  }
+  const Error error = become_program(session);
+  log_error(fmt::format("reload: {}", error.message));
+  co_return std::unexpected(error);
+}
+
+// Workers and kernel take it for the death of one supervisor and the start of the next. Should a
+// worker die at this moment, too, the memory is still held here.
+Error Supervisor::become_program(Session session) {
+  NamedFds fds = pool_.memory();
+  fds[kLockName] = lock_.duplicate();
+  fds[kClientName] = session->duplicate();
+  // Asio opens its sockets without the flag.
+  close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+  std::vector<std::string> words{kDaemonArgument0, "--inherit", pass_on(fds)};
+  if (options_.detached) words.emplace_back("--detached");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  execv(program_.c_str(), argv.data());
+  return errno_error(program_, "execv", errno);
+}
+
+// In the new program.
+awaitable<void> Supervisor::finish_reload(Session session) {
+  const auto replaced = co_await pool_.replace_workers(program_);
+  if (replaced) {
+    const auto now = status();
+    session->send(now ? *now : control::Failure{now.error().message});
+  } else {
+    log_error(fmt::format("reload: {}", replaced.error().message));
+    session->send(control::Failure{
+        fmt::format("the daemon was replaced, but not its worker: {}", replaced.error().message)});
+  }
+  co_await session->flush();
+}
+
 Result<control::Reply> Supervisor::status() const {
-  auto segments = pool_.status();
+  auto segments = pool_.segments();
   if (!segments) return std::unexpected(segments.error());
-  return control::Status{
-      .version = VRAMSWAP_VERSION, .supervisor_pid = getpid(), .segments = *std::move(segments)};
+  return control::Status{.version = VRAMSWAP_VERSION,
+                         .supervisor_pid = getpid(),
+                         .segments = *std::move(segments),
+                         .workers = pool_.workers()};
 }
 
 awaitable<void> Supervisor::handle_signals() {
@@ -206,9 +309,12 @@ void Supervisor::end_if_nothing_is_up() {
 
 }  // namespace
 
-Result<void> run_supervisor(const SupervisorOptions& options) {
-  Supervisor supervisor;
-  return supervisor.run(options);
+int handover_version() {
+  return messages::kVersion;
+}
+
+Result<void> run_supervisor(SupervisorOptions options) {
+  return Supervisor(std::move(options)).run();
 }
 
 }  // namespace vramswap

@@ -8,13 +8,20 @@
 
 namespace vramswap {
 
+// Of everything that outlives a process: what is handed to a worker, kept by it, or kept for the
+// next supervisor. A program takes over from one of the same version only.
+int handover_version();
+
 struct SupervisorOptions {
   // Log to the kernel's log from the moment it is ready; errors before that go to stderr.
   bool detached = false;
   std::string runtime_directory = std::string(control::kRuntimeDirectory);
+  // What a supervisor that has become this program by exec passed on; empty: there was none.
+  std::string inherited;
 };
 
-// The whole life of the daemon. An error means that it could not start, and left nothing behind.
-Result<void> run_supervisor(const SupervisorOptions& options);
+// The whole life of the daemon. It first takes over the swap of one that has died, or that it was
+// itself before exec. An error means that it could not start, and left everything as it was.
+Result<void> run_supervisor(SupervisorOptions options);
 
 }  // namespace vramswap

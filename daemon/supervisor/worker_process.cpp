@@ -5,12 +5,15 @@
 #include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 
 #include "daemon/supervisor/child.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/worker/rendezvous.hpp"
+#include "daemon/worker/worker.hpp"
 
 namespace vramswap {
 namespace {
@@ -36,7 +39,7 @@ constexpr std::chrono::seconds kDismissTimeout{30};
   // Asio's sockets are not close-on-exec: a worker that had the control socket would keep it open
   // after the supervisor's death, and clients would wait for an answer.
   close_range(kWorkerChannel + 1, ~0U, CLOSE_RANGE_CLOEXEC);
-  execl("/proc/self/exe", "vramswapd", "--worker", nullptr);
+  execl("/proc/self/exe", kDaemonArgument0, "--worker", nullptr);
   _exit(127);
 }
 
@@ -57,8 +60,28 @@ Result<std::shared_ptr<WorkerProcess>> WorkerProcess::spawn(asio::io_context& io
     reap(pid);
     return std::unexpected(pidfd.error());
   }
-  std::shared_ptr<WorkerProcess> worker(
-      new WorkerProcess(io, pid, std::move(ours), *std::move(pidfd), std::move(handlers)));
+  return watch(std::shared_ptr<WorkerProcess>(new WorkerProcess(
+                   io, pid, std::move(ours), *std::move(pidfd), std::move(handlers))),
+               io);
+}
+
+Result<std::shared_ptr<WorkerProcess>> WorkerProcess::meet(asio::io_context& io,
+                                                           const std::string& path,
+                                                           Handlers handlers) {
+  auto meeting = rendezvous::connect(path);
+  if (!meeting) return std::unexpected(meeting.error());
+  fcntl(meeting->channel.get(), F_SETFL, O_NONBLOCK);
+  // It listened a moment ago. Were the number another's by now, the channel would be at its end.
+  auto pidfd = open_pidfd(meeting->worker);
+  if (!pidfd) return std::unexpected(pidfd.error());
+  return watch(std::shared_ptr<WorkerProcess>(
+                   new WorkerProcess(io, meeting->worker, std::move(meeting->channel),
+                                     *std::move(pidfd), std::move(handlers))),
+               io);
+}
+
+std::shared_ptr<WorkerProcess> WorkerProcess::watch(std::shared_ptr<WorkerProcess> worker,
+                                                    asio::io_context& io) {
   asio::co_spawn(io, read_messages(worker), asio::detached);
   asio::co_spawn(io, await_exit(worker), asio::detached);
   return worker;
@@ -92,13 +115,17 @@ void WorkerProcess::take(Packet packet) {
     handlers_.on_connection_ended(std::get<messages::ConnectionEnded>(*message));
     return;
   }
+  if (message && std::holds_alternative<messages::StateChanged>(*message)) {
+    state_ = std::get<messages::StateChanged>(*message).state;
+    handlers_.on_state_changed(state_);
+    return;
+  }
   if (!message) {
     answer_ = std::unexpected(message.error());
   } else if (const auto* failed = std::get_if<messages::Failed>(&*message)) {
-    answer_ = fail(failed->message);
+    answer_ = std::unexpected(Error{failed->message, failed->code});
   } else {
-    answer_ = Answer{*std::move(message),
-                     packet.fds.empty() ? UniqueFd() : std::move(packet.fds.front())};
+    answer_ = Answer{*std::move(message), std::move(packet.fds)};
   }
   answer_or_timeout_.cancel();
 }
@@ -111,11 +138,19 @@ awaitable<void> WorkerProcess::await_exit(std::shared_ptr<WorkerProcess> self) {
     if (!packet || !*packet) break;
     self->take(*std::move(*packet));
   }
-  self->exit_status_ = reap(self->pid_);
+  // It is a child of ours if we started it, or this program did before it was replaced by exec.
+  if (int status = 0; waitpid(self->pid_, &status, WNOHANG) == self->pid_) {
+    self->exit_status_ = status;
+  }
+  self->has_ended_ = true;
   self->answer_or_timeout_.cancel();
   self->exited_.cancel();
   if (self->channel_) self->channel_->cancel();
-  self->handlers_.on_exit(*self->exit_status_);
+  self->handlers_.on_exit();
+}
+
+std::string WorkerProcess::how_it_ended() const {
+  return exit_status_ ? describe_wait_status(*exit_status_) : "ended";
 }
 
 awaitable<Result<WorkerProcess::Answer>> WorkerProcess::call(messages::Request request,
@@ -133,10 +168,8 @@ awaitable<Result<WorkerProcess::Answer>> WorkerProcess::call(messages::Request r
 awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(std::string request,
                                                                  std::vector<int> fds,
                                                                  std::chrono::seconds timeout) {
-  const auto ended = [this] {
-    return fail(fmt::format("worker {}: {}", pid_, describe_wait_status(*exit_status_)));
-  };
-  if (exit_status_) co_return ended();
+  const auto ended = [this] { return fail(fmt::format("worker {}: {}", pid_, how_it_ended())); };
+  if (has_ended_) co_return ended();
   answer_.reset();
   answer_or_timeout_.expires_after(timeout);
   if (auto sent = send_packet(channel_->get(), request, fds); !sent) {
@@ -145,7 +178,7 @@ awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(std::string req
     if (!is_ending) co_return std::unexpected(sent.error());
   }
   ErrorCode error;
-  while (!answer_ && !exit_status_) {
+  while (!answer_ && !has_ended_) {
     co_await answer_or_timeout_.async_wait(into(error));
     if (!error) {
       ::kill(pid_, SIGKILL);
@@ -157,7 +190,7 @@ awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(std::string req
 }
 
 void WorkerProcess::kill() {
-  if (!exit_status_) ::kill(pid_, SIGKILL);
+  if (!has_ended_) ::kill(pid_, SIGKILL);
 }
 
 awaitable<void> WorkerProcess::dismiss() {
@@ -167,7 +200,7 @@ awaitable<void> WorkerProcess::dismiss() {
   }
   ErrorCode error;
   exited_.expires_after(kDismissTimeout);
-  while (!exit_status_) {
+  while (!has_ended_) {
     co_await exited_.async_wait(into(error));
     if (!error) {
       log_error(fmt::format("worker {}: does not end; killed", pid_));

@@ -1,4 +1,5 @@
-// A worker as the supervisor sees it: a child process that answers requests over a channel.
+// A worker as the supervisor sees it: a process that answers requests over a channel. It is a
+// child, or was one of a supervisor that has died.
 #pragma once
 
 #include <sys/types.h>
@@ -7,7 +8,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
+#include <string>
+#include <vector>
 
 #include "daemon/supervisor/asio.hpp"
 #include "daemon/worker/channel.hpp"
@@ -17,19 +19,22 @@ namespace vramswap {
 
 class WorkerProcess {
  public:
-  // Called on the reactor. `on_exit` comes once, with the wait status, after which every call
-  // fails.
+  // Called on the reactor. `on_exit` comes once, after which every call fails.
   struct Handlers {
     std::function<void(messages::ConnectionEnded)> on_connection_ended;
-    std::function<void(int status)> on_exit;
+    std::function<void(WorkerState)> on_state_changed;
+    std::function<void()> on_exit;
   };
   struct Answer {
-    messages::Message message;  // Started or Done
-    UniqueFd fd;
+    messages::Message message;  // Started, Done or Adopted
+    std::vector<UniqueFd> fds;
   };
 
   // Starts this same program as a worker.
   static Result<std::shared_ptr<WorkerProcess>> spawn(asio::io_context& io, Handlers handlers);
+  // The worker that listens at `path`, see rendezvous.hpp.
+  static Result<std::shared_ptr<WorkerProcess>> meet(asio::io_context& io, const std::string& path,
+                                                     Handlers handlers);
   // A worker that still runs is left running: it serves on until its connections end.
   ~WorkerProcess() = default;
   WorkerProcess(const WorkerProcess&) = delete;
@@ -46,12 +51,19 @@ class WorkerProcess {
   // Tells the worker that it is not needed and waits until it has ended. It must not serve swap.
   awaitable<void> dismiss();
 
-  bool is_running() const { return !exit_status_.has_value(); }
+  bool is_running() const { return !has_ended_; }
   pid_t pid() const { return pid_; }
+  // As it said last.
+  WorkerState state() const { return state_; }
+  // "exit status 10", "killed by signal 9 (Killed)"; of one that is no child only "ended".
+  std::string how_it_ended() const;
 
  private:
   WorkerProcess(asio::io_context& io, pid_t pid, UniqueFd channel, UniqueFd pidfd,
                 Handlers handlers);
+
+  static std::shared_ptr<WorkerProcess> watch(std::shared_ptr<WorkerProcess> worker,
+                                              asio::io_context& io);
 
   static awaitable<void> read_messages(std::shared_ptr<WorkerProcess> self);
   static awaitable<void> await_exit(std::shared_ptr<WorkerProcess> self);
@@ -63,7 +75,9 @@ class WorkerProcess {
   std::unique_ptr<WatchedFd> channel_;
   WatchedFd pidfd_;
   Handlers handlers_;
-  std::optional<int> exit_status_;
+  WorkerState state_ = WorkerState::fresh;
+  bool has_ended_ = false;
+  std::optional<int> exit_status_;  // of a child
   bool is_calling_ = false;
   asio::steady_timer next_call_;  // cancelled when a call is over
   std::optional<Result<Answer>> answer_;

@@ -31,10 +31,13 @@ Result<void> set(const std::string& path, std::string_view value) {
 }  // namespace
 
 Result<void> set_queue_for_swap(const std::string& device_name, std::uint64_t max_request_bytes,
+                                std::chrono::milliseconds request_timeout,
                                 const std::string& block_directory) {
   const std::string queue = fmt::format("{}/{}/queue/", block_directory, device_name);
   if (auto result = set(queue + "scheduler", "none"); !result) return result;
   if (auto result = set(queue + "wbt_lat_usec", "0"); !result) return result;
+  const auto timeout = fmt::format("{}", request_timeout.count());
+  if (auto result = set(queue + "io_timeout", timeout); !result) return result;
   const std::string limit_path = queue + "max_sectors_kb";
   const auto limit = read_file(limit_path);
   if (!limit) return std::unexpected(limit.error());

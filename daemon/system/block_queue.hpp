@@ -1,6 +1,7 @@
 // The settings of a block device's queue in sysfs.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -9,9 +10,11 @@
 namespace vramswap {
 
 // Sets the queue of `device_name` ("nbd3") for swap: no I/O scheduler and no writeback throttling
-// (a hog's longest stall was 0.045 s instead of 0.7-1.1 s without them), and no request longer
-// than `max_request_bytes`. A setting that this kernel does not have is passed over.
+// (a hog's longest stall was 0.045 s instead of 0.7-1.1 s without them), no request longer than
+// `max_request_bytes`, and `request_timeout` before a request without an answer is sent again. A
+// setting that this kernel does not have is passed over.
 Result<void> set_queue_for_swap(const std::string& device_name, std::uint64_t max_request_bytes,
+                                std::chrono::milliseconds request_timeout,
                                 const std::string& block_directory = "/sys/block");
 
 // What CONNECT left in /sys/block/nbdN/backend; empty if it is not connected or has none.

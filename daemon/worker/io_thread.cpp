@@ -252,7 +252,7 @@ void IoThread::advance_pause() {
   if (!all) return;
   parked_.clear();
   for (const auto& connection : connections_) {
-    parked_.push_back({connection->segment.id, connection->slot, connection->socket.get()});
+    parked_.push_back({connection->segment.id, connection->id, connection->socket.get()});
   }
   paused_.store(pause_, std::memory_order_release);
   eventfd_write(answered_.get(), 1);
@@ -381,10 +381,10 @@ void IoThread::close(Connection& connection, ConnectionEnd end) {
     retired_.push_back({std::move(connection.socket), std::move(connection.lent)});
   }
   Segment& segment = connection.segment;
-  const std::uint32_t slot = connection.slot;
+  const std::uint32_t connection_id = connection.id;
   std::erase_if(connections_, [&](const auto& owned) { return owned.get() == &connection; });
   reclaim_staging();
-  const ConnectionReport report{segment.id, slot, end};
+  const ConnectionReport report{segment.id, connection_id, end};
   // Last use of the segment: the control thread may free it as soon as the count is zero.
   segment.open_connections.fetch_sub(1, std::memory_order_release);
   if (write(report_pipe_, &report, sizeof report) != sizeof report) {

@@ -24,6 +24,8 @@ namespace vramswap {
 // The worker's exit status when a store fails. It does not answer the requests at hand: the kernel
 // sends them again to the worker that follows, while an error would reach processes as SIGBUS.
 inline constexpr int kExitStoreFailed = 10;
+// Likewise when a copy hangs.
+inline constexpr int kExitStoreHung = 11;
 
 enum class ConnectionEnd : std::uint32_t {
   disconnected,  // NBD_CMD_DISC, the kernel's good-bye
@@ -35,14 +37,14 @@ enum class ConnectionEnd : std::uint32_t {
 // Written by I/O threads into the report pipe, read by the control thread.
 struct ConnectionReport {
   std::uint32_t segment_id;
-  std::uint32_t slot;
+  std::uint32_t connection_id;
   ConnectionEnd end;
 };
 
 // A connection of a paused thread, to be handed to another process.
 struct ParkedConnection {
   std::uint32_t segment_id;
-  std::uint32_t slot;
+  std::uint32_t connection_id;
   int socket;  // stays the thread's
 };
 

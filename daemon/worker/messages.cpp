@@ -4,27 +4,32 @@
 
 #include <nlohmann/json.hpp>
 
-namespace vramswap {
+#include "daemon/worker/messages_json.hpp"
 
-// Found by argument-dependent lookup.
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StoreDeviceInfo, name, uuid, pci_address, free_bytes,
-                                   total_bytes, granularity_bytes, drives_display)
+namespace vramswap::messages {
 
-namespace messages {
-
-// Enumerations travel as their numbers: both ends are this program.
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Start, backend, gpu, io_threads)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Create, segment, size_bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Import, segment, size_bytes)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Connect, segment, threads)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ConnectionName, id, thread)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Connect, segment, connections)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Remove, segment)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Describe, text)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(HandOver, segment)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Replace, program)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Started, device)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Failed, message)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ConnectionEnded, segment, slot, end)
-inline void to_json(nlohmann::json& json, const Done&) {
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Failed, message, code)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ConnectionEnded, segment, connection, end)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StateChanged, state)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Adopted::Segment, id, connections)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Adopted, description, state, segments)
+
+// Those without a field, which the macro cannot do.
+template <class T>
+concept Empty = std::is_empty_v<T>;
+void to_json(nlohmann::json& json, const Empty auto&) {
   json = nlohmann::json::object();
 }
-inline void from_json(const nlohmann::json&, Done&) {}
+void from_json(const nlohmann::json&, Empty auto&) {}
 
 namespace {
 
@@ -78,5 +83,4 @@ Result<Message> decode_message(std::string_view text) {
   return decode_variant<Message>(text);
 }
 
-}  // namespace messages
-}  // namespace vramswap
+}  // namespace vramswap::messages

@@ -28,8 +28,8 @@ struct Segment {
 
 // One socket of the kernel's device, owned by one I/O thread.
 struct Connection {
-  Connection(UniqueFd socket_, Segment& segment_, std::uint32_t slot_ = 0)
-      : socket(std::move(socket_)), segment(segment_), slot(slot_) {
+  Connection(UniqueFd socket_, Segment& segment_, std::uint32_t id_ = 0)
+      : socket(std::move(socket_)), segment(segment_), id(id_) {
     lent.reserve(Staging::kChunksPerConnection);
     waiting_reads.reserve(kMaxWaitingReads);
   }
@@ -51,7 +51,7 @@ struct Connection {
 
   UniqueFd socket;
   Segment& segment;
-  const std::uint32_t slot;  // which of the segment's connections: the number of its I/O thread
+  const std::uint32_t id;  // as the supervisor calls it
   std::optional<PendingWrite> pending;
   // The end of what was received last: less than a header, or less than a page of a payload.
   std::array<std::byte, transmission::kPageBytes> carry;

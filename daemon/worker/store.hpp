@@ -57,7 +57,8 @@ class StoreDevice {
   virtual Result<StoreDeviceInfo> info() = 0;
   // Zeroed. `size_bytes` is a multiple of the granularity.
   virtual Result<std::unique_ptr<Store>> create(std::uint64_t size_bytes) = 0;
-  // The store behind an exported fd, with its bytes as they are.
+  // The store behind an exported fd, with its bytes as they are. ESTALE: the fd has no store behind
+  // it any more, as far as can be told.
   virtual Result<std::unique_ptr<Store>> import(UniqueFd fd, std::uint64_t size_bytes) = 0;
   // Called in the thread that will use it. `host` outlives the Copier.
   virtual Result<std::unique_ptr<Copier>> make_copier(std::span<std::byte> host) = 0;

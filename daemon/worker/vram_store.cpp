@@ -1,5 +1,6 @@
 #include "daemon/worker/vram_store.hpp"
 
+#include <cerrno>
 #include <filesystem>
 #include <utility>
 #include <vector>
@@ -17,6 +18,14 @@ namespace {
 
 std::unexpected<Error> fail_cuda(const cuda::Error& error) {
   return std::unexpected(Error{error.message()});
+}
+
+// The driver does not say "there was a reset" (CUDA_ERROR_UNKNOWN was seen), so it is told from
+// what passes: a machine without memory, and a context that is broken itself.
+Error import_error(const cuda::Error& error) {
+  const bool passes =
+      error.code == cuda::api::CUDA_ERROR_OUT_OF_MEMORY || cuda::context_is_lost(error.code);
+  return {error.message(), passes ? 0 : ESTALE};
 }
 
 // CUDA tells of a display only where the driver limits the run time of kernels, which Wayland
@@ -118,7 +127,7 @@ class VramDevice final : public StoreDevice {
 
   Result<std::unique_ptr<Store>> import(UniqueFd fd, std::uint64_t size_bytes) override {
     auto memory = cuda::VramMemory::import(context_, fd.get(), size_bytes);
-    if (!memory) return fail_cuda(memory.error());
+    if (!memory) return std::unexpected(import_error(memory.error()));
     return std::make_unique<VramStore>(*std::move(memory));
   }
 

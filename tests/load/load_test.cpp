@@ -176,8 +176,9 @@ TEST_F(WorkerUnderLoad, AMessageThatCannotBeReadDoesNoHarm) {
 TEST_F(WorkerUnderLoad, ARefusedRequestHasNoEffect) {
   auto [ours, theirs] = make_connection();
   auto [ours_too, theirs_too] = make_connection();
-  const auto answer = worker_->ask(messages::Connect{.segment = 0, .threads = {0, 99}},
-                                   {theirs.get(), theirs_too.get()});
+  const auto answer =
+      worker_->ask(messages::Connect{.segment = 0, .connections = {{1, 0}, {2, 99}}},
+                   {theirs.get(), theirs_too.get()});
   ASSERT_TRUE(answer);
   EXPECT_TRUE(std::holds_alternative<messages::Failed>(answer->message));
   theirs.reset();

@@ -1,11 +1,23 @@
 // A worker for tests. `--unhardened` lets it run without privileges; it must never serve a kernel.
-#include <cstring>
+#include <cstdlib>
+#include <string_view>
 
 #include "daemon/worker/worker.hpp"
+#include "daemon/worker/worker_image.hpp"
 
 int main(int argc, char** argv) {
   constexpr int kChannel = 3;
   vramswap::WorkerOptions options;
-  if (argc > 1 && std::strcmp(argv[1], "--unhardened") == 0) options.hardened = false;
-  return vramswap::run_worker(kChannel, options);
+  options.arguments = {argv[0]};
+  int image = -1;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--unhardened") {
+      options.hardened = false;
+      options.arguments.emplace_back(word);
+    } else if (word == vramswap::kImageOption && i + 1 < argc) {
+      image = std::atoi(argv[++i]);
+    }
+  }
+  return vramswap::run_worker(image < 0 ? kChannel : -1, image, options);
 }

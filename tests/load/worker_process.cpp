@@ -131,6 +131,10 @@ Result<WorkerProcess::Answer> WorkerProcess::ask_raw(std::string_view text, std:
       ended.push_back(*end);
       continue;
     }
+    if (const auto* changed = std::get_if<messages::StateChanged>(&*message)) {
+      state = changed->state;
+      continue;
+    }
     return Answer{*message, std::move((*packet)->fds)};
   }
 }
@@ -166,13 +170,13 @@ Result<std::vector<UniqueFd>> WorkerProcess::connect(std::uint32_t segment, unsi
   std::vector<UniqueFd> ours;
   std::vector<UniqueFd> theirs;
   std::vector<int> fds;
-  messages::Connect request{.segment = segment, .threads = {}};
+  messages::Connect request{.segment = segment, .connections = {}};
   for (unsigned thread = 0; thread < count; ++thread) {
     auto [our_end, their_end] = make_connection();
     fds.push_back(their_end.get());
     ours.push_back(std::move(our_end));
     theirs.push_back(std::move(their_end));
-    request.threads.push_back(thread);
+    request.connections.push_back({++last_connection_, thread});
   }
   if (auto done = expect_done(ask(request, fds)); !done) return std::unexpected(done.error());
   return ours;

@@ -34,7 +34,7 @@ class WorkerProcess {
   Result<std::vector<UniqueFd>> connect(std::uint32_t segment, unsigned count);
   Result<void> remove(std::uint32_t segment);
 
-  // Answers come in order; what comes unasked is put aside in `ended`.
+  // Answers come in order; what comes unasked is put aside in `ended` and `state`.
   struct Answer {
     messages::Message message;
     std::vector<UniqueFd> fds;
@@ -42,6 +42,7 @@ class WorkerProcess {
   Result<Answer> ask(const messages::Request& request, std::vector<int> fds = {});
   Result<Answer> ask_raw(std::string_view text, std::vector<int> fds = {});
   std::vector<messages::ConnectionEnded> ended;
+  WorkerState state = WorkerState::fresh;  // as it said last
 
   int channel() const { return channel_.get(); }
   void close_channel() { channel_.reset(); }
@@ -56,6 +57,7 @@ class WorkerProcess {
 
   pid_t pid_ = -1;  // -1 once waited for
   UniqueFd channel_;
+  std::uint32_t last_connection_ = 0;
 };
 
 }  // namespace vramswap::load

@@ -15,7 +15,9 @@ UpRequest some_up() {
           .gpus = {"0", "GPU-1234"},
           .segment_size_bytes = 1ULL << 28,
           .connections = 4,
-          .reconnect_timeout = std::chrono::seconds(30)};
+          .reconnect_timeout = std::chrono::seconds(30),
+          .doze_after = std::chrono::seconds(5),
+          .hang_timeout = std::chrono::seconds(7)};
 }
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {
@@ -35,15 +37,26 @@ TEST(Protocol, UpReadsBack) {
   EXPECT_EQ(up.segment_size_bytes, 1ULL << 28);
   EXPECT_EQ(up.connections, 4U);
   EXPECT_EQ(up.reconnect_timeout, std::chrono::seconds(30));
+  EXPECT_EQ(up.doze_after, std::chrono::seconds(5));
+  EXPECT_EQ(up.hang_timeout, std::chrono::seconds(7));
+
+  auto without = some_up();
+  without.doze_after.reset();
+  const auto back = decode_request(encode(Request{without}));
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_EQ(std::get<UpRequest>(*back).doze_after, std::nullopt);
 }
 
-TEST(Protocol, DownAndStatusReadBack) {
+TEST(Protocol, TheOtherRequestsReadBack) {
   const auto down = decode_request(encode(Request{DownRequest{.force = true}}));
   ASSERT_TRUE(down);
   EXPECT_TRUE(std::get<DownRequest>(*down).force);
   const auto status = decode_request(encode(Request{StatusRequest{}}));
   ASSERT_TRUE(status);
   EXPECT_TRUE(std::holds_alternative<StatusRequest>(*status));
+  const auto reload = decode_request(encode(Request{ReloadRequest{}}));
+  ASSERT_TRUE(reload);
+  EXPECT_TRUE(std::holds_alternative<ReloadRequest>(*reload));
 }
 
 TEST(Protocol, RepliesReadBack) {
@@ -56,7 +69,17 @@ TEST(Protocol, RepliesReadBack) {
                                     .backend = Backend::ram,
                                     .store = "ram",
                                     .gpu_uuid = "",
-                                    .state = "active"}}};
+                                    .state = "active",
+                                    .generation = 2,
+                                    .lost_pages = 17,
+                                    .lost_at = 1700000000}},
+                      .workers = {{.store = "ram",
+                                   .gpu_uuid = "",
+                                   .pid = 43,
+                                   .state = "serving",
+                                   .restarts = 3,
+                                   .last_pause_ms = 150,
+                                   .problem = "none"}}};
   const auto reply = decode_reply(encode(Reply{status}));
   ASSERT_TRUE(reply) << reply.error().message;
   const auto& back = std::get<Status>(*reply);
@@ -66,6 +89,15 @@ TEST(Protocol, RepliesReadBack) {
   EXPECT_EQ(back.segments[0].device, "/dev/nbd3");
   EXPECT_EQ(back.segments[0].used_bytes, 4096U);
   EXPECT_EQ(back.segments[0].state, "active");
+  EXPECT_EQ(back.segments[0].generation, 2U);
+  EXPECT_EQ(back.segments[0].lost_pages, 17U);
+  EXPECT_EQ(back.segments[0].lost_at, 1700000000);
+  ASSERT_EQ(back.workers.size(), 1U);
+  EXPECT_EQ(back.workers[0].pid, 43);
+  EXPECT_EQ(back.workers[0].state, "serving");
+  EXPECT_EQ(back.workers[0].restarts, 3U);
+  EXPECT_EQ(back.workers[0].last_pause_ms, 150);
+  EXPECT_EQ(back.workers[0].problem, "none");
 
   const auto progress = decode_reply(encode(Reply{Progress{"/dev/nbd0", 1, 2}}));
   EXPECT_EQ(std::get<Progress>(*progress).total_bytes, 2U);
@@ -79,10 +111,10 @@ TEST(Protocol, OneMessageIsOneLine) {
 }
 
 TEST(Protocol, AnotherVersionIsNamed) {
-  const auto line = replaced(encode(Request{StatusRequest{}}), "\"protocol\":1", "\"protocol\":2");
+  const auto line = replaced(encode(Request{StatusRequest{}}), "\"protocol\":2", "\"protocol\":3");
   const auto request = decode_request(line);
   ASSERT_FALSE(request);
-  EXPECT_THAT(request.error().message, HasSubstr("protocol 2"));
+  EXPECT_THAT(request.error().message, HasSubstr("protocol 3"));
 }
 
 TEST(Protocol, OutOfRangeIsNamed) {
@@ -97,8 +129,8 @@ TEST(Protocol, OutOfRangeIsNamed) {
 
 TEST(Protocol, GarbageIsAnErrorNotAnException) {
   for (const char* line :
-       {"", "{", "[]", "7", "{}", "null", R"({"protocol":1})", R"({"protocol":1,"type":"up"})",
-        R"({"protocol":1,"type":"dance"})", R"({"protocol":"1","type":"status"})"}) {
+       {"", "{", "[]", "7", "{}", "null", R"({"protocol":2})", R"({"protocol":2,"type":"up"})",
+        R"({"protocol":2,"type":"dance"})", R"({"protocol":"2","type":"status"})"}) {
     EXPECT_FALSE(decode_request(line)) << line;
     EXPECT_FALSE(decode_reply(line)) << line;
   }

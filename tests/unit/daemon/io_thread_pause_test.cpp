@@ -1,3 +1,6 @@
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include <chrono>
 #include <future>
 #include <thread>
@@ -18,6 +21,12 @@ class IoThreadPauseTest : public IoThreadTest {
   static bool is_readable_within(const UniqueFd& socket, milliseconds limit) {
     pollfd wait{socket.get(), POLLIN, 0};
     return poll(&wait, 1, static_cast<int>(limit.count())) > 0;
+  }
+
+  static void wait_until_received(const UniqueFd& socket) {
+    for (int unread = 1; unread != 0; std::this_thread::yield()) {
+      ASSERT_EQ(ioctl(socket.get(), SIOCOUTQ, &unread), 0);
+    }
   }
 
   // The segment as another process has it: the same store and page map, all else its own.
@@ -59,7 +68,7 @@ TEST_F(IoThreadPauseTest, HandsLoadedSocketsToAnotherThreadWithoutAByteLost) {
     ASSERT_EQ(thread->connections().size(), fds.size());
     for (const auto& parked : thread->connections()) {
       auto connection = std::make_unique<Connection>(
-          UniqueFd(fcntl(parked.socket, F_DUPFD_CLOEXEC, 0)), next_segment, parked.slot);
+          UniqueFd(fcntl(parked.socket, F_DUPFD_CLOEXEC, 0)), next_segment, parked.connection_id);
       EXPECT_EQ(thread->requests_served(), served);
       ASSERT_TRUE(next_thread->add(std::move(connection)));
     }
@@ -98,20 +107,21 @@ TEST_F(IoThreadPauseTest, TellsWhichConnectionsItHas) {
   Segment& second = make_segment();
   std::vector<UniqueFd> ends;
   std::vector<int> sockets;
-  for (const auto& [segment, slot] : {std::pair{&first, 3U}, std::pair{&second, 5U}}) {
+  for (const auto& [segment, connection_id] : {std::pair{&first, 3U}, std::pair{&second, 5U}}) {
     auto [ours, theirs] = load::make_connection();
     sockets.push_back(theirs.get());
     ends.push_back(std::move(ours));
-    ASSERT_TRUE(thread->add(std::make_unique<Connection>(std::move(theirs), *segment, slot)));
+    ASSERT_TRUE(
+        thread->add(std::make_unique<Connection>(std::move(theirs), *segment, connection_id)));
   }
   ASSERT_TRUE(thread->pause(seconds(5)).value());
   const auto parked = thread->connections();
   ASSERT_EQ(parked.size(), 2U);
   EXPECT_EQ(parked[0].segment_id, first.id);
-  EXPECT_EQ(parked[0].slot, 3U);
+  EXPECT_EQ(parked[0].connection_id, 3U);
   EXPECT_EQ(parked[0].socket, sockets[0]);
   EXPECT_EQ(parked[1].segment_id, second.id);
-  EXPECT_EQ(parked[1].slot, 5U);
+  EXPECT_EQ(parked[1].connection_id, 5U);
   EXPECT_EQ(parked[1].socket, sockets[1]);
 }
 
@@ -137,7 +147,8 @@ TEST_F(IoThreadPauseTest, HalfAHeaderCallsThePauseOff) {
   const auto other = connect(*thread, segment);
   const auto header = load::encode({.command = Command::flush});
   ASSERT_EQ(send(half.get(), header.data(), 14, 0), 14);
-  ASSERT_TRUE(write_page(other, 1, 1));  // the half is received by now
+  wait_until_received(half);
+  ASSERT_TRUE(write_page(other, 1, 1));
   EXPECT_FALSE(thread->pause(milliseconds(50)).value());
   EXPECT_EQ(read_page(other, 1, 1), 0U);
   ASSERT_EQ(send(half.get(), header.data() + 14, 14, 0), 14);
@@ -168,7 +179,7 @@ TEST_F(IoThreadPauseTest, AMessageThatHasBegunIsServedToItsEnd) {
     const auto served = thread->requests_served();
     ASSERT_TRUE(write_page(socket, 3, 1));
     ASSERT_GT(send(socket.get(), stream.data(), first_part, 0), 0);
-    std::this_thread::sleep_for(milliseconds(20));
+    wait_until_received(socket);
     auto paused = std::async(std::launch::async, [&] { return thread->pause(seconds(10)); });
     EXPECT_EQ(paused.wait_for(milliseconds(50)), std::future_status::timeout);
     ASSERT_GT(send(socket.get(), stream.data() + first_part, stream.size() - first_part, 0), 0);
@@ -191,9 +202,8 @@ TEST_F(IoThreadPauseTest, AReadThatWaitsForMemoryCallsThePauseOff) {
   constexpr int kReads = 100;
   for (int i = 0; i < kReads; ++i) {
     ASSERT_TRUE(send_read(socket, 0, 1));
-    if (i < 32) std::this_thread::sleep_for(milliseconds(1));
+    wait_until_received(socket);  // so that each takes a chunk of its own
   }
-  std::this_thread::sleep_for(milliseconds(20));
   EXPECT_FALSE(thread->pause(milliseconds(50)).value());
   for (int i = 0; i < kReads; ++i) ASSERT_EQ(receive_read(socket, 1, 5), 0U) << i;
   EXPECT_TRUE(thread->pause(seconds(5)).value());

@@ -3,10 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
+
 namespace vramswap::messages {
 namespace {
 
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 template <class T>
@@ -24,11 +25,18 @@ T message_back(const T& value) {
 }
 
 TEST(Messages, RequestsReadBack) {
-  const auto start =
-      request_back(Start{.backend = control::Backend::ram, .gpu = "GPU-1234", .io_threads = 4});
+  const auto start = request_back(Start{.backend = control::Backend::ram,
+                                        .gpu = "GPU-1234",
+                                        .io_threads = 4,
+                                        .rendezvous = "/run/x",
+                                        .doze_after = std::chrono::seconds(60),
+                                        .hang_timeout = std::chrono::seconds(9)});
   EXPECT_EQ(start.backend, control::Backend::ram);
   EXPECT_EQ(start.gpu, "GPU-1234");
   EXPECT_EQ(start.io_threads, 4U);
+  EXPECT_EQ(start.rendezvous, "/run/x");
+  EXPECT_EQ(start.doze_after, std::chrono::seconds(60));
+  EXPECT_EQ(start.hang_timeout, std::chrono::seconds(9));
 
   const auto create = request_back(Create{.segment = 3, .size_bytes = 1ULL << 40});
   EXPECT_EQ(create.segment, 3U);
@@ -38,11 +46,17 @@ TEST(Messages, RequestsReadBack) {
   EXPECT_EQ(import.segment, 4U);
   EXPECT_EQ(import.size_bytes, 2ULL << 20);
 
-  const auto connect = request_back(Connect{.segment = 5, .threads = {2, 0, 1}});
+  const auto connect = request_back(Connect{.segment = 5, .connections = {{17, 2}, {18, 0}}});
   EXPECT_EQ(connect.segment, 5U);
-  EXPECT_THAT(connect.threads, ElementsAre(2, 0, 1));
+  ASSERT_EQ(connect.connections.size(), 2U);
+  EXPECT_EQ(connect.connections[0].id, 17U);
+  EXPECT_EQ(connect.connections[0].thread, 2U);
 
   EXPECT_EQ(request_back(Remove{.segment = 6}).segment, 6U);
+  EXPECT_EQ(request_back(Describe{.text = "{\"a\":1}"}).text, "{\"a\":1}");
+  request_back(Adopt{});
+  EXPECT_EQ(request_back(HandOver{.segment = 7}).segment, 7U);
+  EXPECT_EQ(request_back(Replace{.program = "/sbin/x"}).program, "/sbin/x");
 }
 
 TEST(Messages, AnswersReadBack) {
@@ -63,31 +77,42 @@ TEST(Messages, AnswersReadBack) {
   EXPECT_TRUE(device.drives_display);
 
   message_back(Done{});
-  EXPECT_EQ(message_back(Failed{"nbd0: \n why"}).message, "nbd0: \n why");
+  const auto failed = message_back(Failed{"nbd0: \n why", ESTALE});
+  EXPECT_EQ(failed.message, "nbd0: \n why");
+  EXPECT_EQ(failed.code, ESTALE);
+  EXPECT_EQ(message_back(StateChanged{WorkerState::dozing}).state, WorkerState::dozing);
+  const auto adopted = message_back(Adopted{"text", WorkerState::serving, {{3, {{7, 1}}}}});
+  EXPECT_EQ(adopted.description, "text");
+  EXPECT_EQ(adopted.state, WorkerState::serving);
+  ASSERT_EQ(adopted.segments.size(), 1U);
+  EXPECT_EQ(adopted.segments[0].id, 3U);
+  ASSERT_EQ(adopted.segments[0].connections.size(), 1U);
+  EXPECT_EQ(adopted.segments[0].connections[0].id, 7U);
   for (const auto end : {ConnectionEnd::disconnected, ConnectionEnd::hung_up, ConnectionEnd::broken,
                          ConnectionEnd::dropped}) {
-    const auto ended = message_back(ConnectionEnded{.segment = 9, .end = end});
+    const auto ended = message_back(ConnectionEnded{.segment = 9, .connection = 4, .end = end});
     EXPECT_EQ(ended.segment, 9U);
+    EXPECT_EQ(ended.connection, 4U);
     EXPECT_EQ(ended.end, end);
   }
 }
 
 TEST(Messages, AnotherVersionIsNamed) {
   auto text = encode(Request{Remove{1}});
-  const auto at = text.find("\"version\":1");
+  const auto at = text.find("\"version\":2");
   ASSERT_NE(at, std::string::npos);
-  text.replace(at, 11, "\"version\":2");
+  text.replace(at, 11, "\"version\":3");
   const auto request = decode_request(text);
   ASSERT_FALSE(request);
-  EXPECT_THAT(request.error().message, HasSubstr("different versions (2 and 1)"));
+  EXPECT_THAT(request.error().message, HasSubstr("different versions (3 and 2)"));
 }
 
 TEST(Messages, GarbageIsAnErrorNotAnException) {
   for (const char* text :
-       {"", "{", "7", "[]", "{}", "\"\"", R"({"version":1})", R"({"version":"1"})",
-        R"({"version":1,"kind":0})", R"({"version":1,"kind":99,"fields":{}})",
-        R"({"version":1,"kind":-1,"fields":{}})", R"({"version":1,"kind":"0","fields":{}})",
-        R"({"version":1,"kind":0,"fields":7})", R"({"version":1,"kind":0,"fields":{}})"}) {
+       {"", "{", "7", "[]", "{}", "\"\"", R"({"version":2})", R"({"version":"2"})",
+        R"({"version":2,"kind":0})", R"({"version":2,"kind":99,"fields":{}})",
+        R"({"version":2,"kind":-1,"fields":{}})", R"({"version":2,"kind":"0","fields":{}})",
+        R"({"version":2,"kind":0,"fields":7})", R"({"version":2,"kind":0,"fields":{}})"}) {
     EXPECT_FALSE(decode_request(text)) << text;
     EXPECT_FALSE(decode_message(text)) << text;
   }

@@ -8,28 +8,31 @@ namespace vramswap {
 namespace {
 
 constexpr std::uint64_t kMiB = 1 << 20;
+constexpr std::chrono::milliseconds kRequestTimeout{500};
 
 TEST(BlockQueue, SetsWhatTheQueueHas) {
   const FakeTree sys;
   sys.write("nbd3/queue/scheduler", "[mq-deadline] none\n");
   sys.write("nbd3/queue/wbt_lat_usec", "2000\n");
   sys.write("nbd3/queue/max_sectors_kb", "4096\n");
-  ASSERT_TRUE(set_queue_for_swap("nbd3", kMiB, sys.path()));
+  sys.write("nbd3/queue/io_timeout", "30000\n");
+  ASSERT_TRUE(set_queue_for_swap("nbd3", kMiB, kRequestTimeout, sys.path()));
   EXPECT_TRUE(sys.read("nbd3/queue/scheduler").starts_with("none"));
   EXPECT_TRUE(sys.read("nbd3/queue/wbt_lat_usec").starts_with("0"));
   EXPECT_TRUE(sys.read("nbd3/queue/max_sectors_kb").starts_with("1024"));
+  EXPECT_TRUE(sys.read("nbd3/queue/io_timeout").starts_with("500"));
 }
 
 TEST(BlockQueue, LeavesShorterRequestsAlone) {
   const FakeTree sys;
   sys.write("nbd3/queue/max_sectors_kb", "128\n");
-  ASSERT_TRUE(set_queue_for_swap("nbd3", kMiB, sys.path()));
+  ASSERT_TRUE(set_queue_for_swap("nbd3", kMiB, kRequestTimeout, sys.path()));
   EXPECT_EQ(sys.read("nbd3/queue/max_sectors_kb"), "128\n");
 }
 
 TEST(BlockQueue, NoQueueAtAllIsAnError) {
   const FakeTree sys;
-  const auto result = set_queue_for_swap("nbd3", kMiB, sys.path());
+  const auto result = set_queue_for_swap("nbd3", kMiB, kRequestTimeout, sys.path());
   ASSERT_FALSE(result);
   EXPECT_NE(result.error().message.find("max_sectors_kb"), std::string::npos);
 }

@@ -63,6 +63,27 @@ TEST(StatusTable, ASegmentWithoutADeviceHasADash) {
             "total  64M   0B\n");
 }
 
+TEST(StatusTable, SaysHowTheWorkersAreAndWhatWasLost) {
+  auto lossy = segment("/dev/nbd0", 0, 5, "GPU-aaaaaaaa-1111");
+  lossy.generation = 1;
+  lossy.lost_pages = 300;
+  lossy.lost_at = 1700000000;
+  auto status = status_of({lossy});
+  status.workers = {{.store = "NVIDIA H200",
+                     .gpu_uuid = "GPU-aaaaaaaa-1111",
+                     .pid = 77,
+                     .state = "serving",
+                     .restarts = 2,
+                     .last_pause_ms = 310,
+                     .problem = ""}};
+  const auto text = status_table(status);
+  EXPECT_NE(text.find("worker 77 of NVIDIA H200: serving, 2 restarts, last pause 310 ms\n"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("/dev/nbd0: 300 pages lost, last at 2023-11-1"), std::string::npos) << text;
+  EXPECT_NE(text.find("generation 1\n"), std::string::npos) << text;
+}
+
 TEST(StatusJson, HasNumbersAndStableNames) {
   EXPECT_EQ(status_json(status_of({segment("/dev/nbd0", 4096, -2, "GPU-aaaaaaaa-1")})),
             R"({
@@ -80,9 +101,13 @@ TEST(StatusJson, HasNumbersAndStableNames) {
       "backend": "vram",
       "store": "NVIDIA H200",
       "gpu_uuid": "GPU-aaaaaaaa-1",
-      "state": "active"
+      "state": "active",
+      "generation": 0,
+      "lost_pages": 0,
+      "lost_at": 0
     }
   ],
+  "workers": [],
   "total": {
     "size_bytes": 1073741824,
     "used_bytes": 4096

@@ -29,7 +29,7 @@ struct UsageTest : CommandTest {
 
 TEST_F(UsageTest, WrongWordsAreExplained) {
   const Wrong table[] = {
-      {{}, "say what to do: up, down or status"},
+      {{}, "say what to do: up, down, status or reload"},
       {{"upp"}, "unknown command 'upp'"},
       {{"--size", "7G"}, "unknown option '--size'"},
       {{"up", "--sise", "7G"}, "'--sise' (see vramswap up --help)"},

@@ -1,0 +1,43 @@
+#include <ostream>
+
+#include "swapctl/commands.hpp"
+#include "swapctl/status_report.hpp"
+
+namespace vramswap::swapctl {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr Help kHelp = {.name = "reload",
+                        .before = R"(Usage: vramswap reload
+
+After an upgrade: replaces the running vramswapd and its workers by the programs that are installed
+now. The swap stays up, and no page is moved; programs that need one wait until the new worker has
+its GPU context. Where the new version cannot take over from the old one, the old one runs on.
+
+)",
+                        .after = R"(
+Exit codes:
+  0 done, 1 failed, 2 wrong usage
+)"};
+
+}  // namespace
+
+int reload(const Words& words, const Environment& environment) {
+  const auto arguments = read_words(words, po::options_description("Options"), kHelp, environment);
+  if (!arguments) return arguments.error();
+  if (const auto root = require_root(environment, "reload"); !root) {
+    return report(environment, root.error(), kFailed);
+  }
+  auto client = connect_to_swap(environment);
+  if (!client) {
+    const bool absent = no_daemon(client.error());
+    return report(environment, absent ? Error{"nothing is up"} : client.error(), kFailed);
+  }
+  const auto now = ask<control::Status>(*client, control::ReloadRequest{});
+  if (!now) return report(environment, now.error(), kFailed);
+  environment.out << status_table(*now);
+  return kDone;
+}
+
+}  // namespace vramswap::swapctl
