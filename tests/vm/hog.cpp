@@ -13,12 +13,14 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 
 namespace {
 
@@ -29,6 +31,7 @@ constexpr unsigned max_threads = 16;
 struct Options {
   std::size_t mib = 0;
   unsigned passes = 2;
+  std::chrono::seconds seconds{0};  // 0: as many passes as asked
   unsigned threads = 1;
   std::uint64_t seed = 1;
   bool scattered = false;
@@ -61,6 +64,7 @@ struct Share {
   std::size_t first_page = 0;
   std::size_t page_count = 0;
   Tally tally;
+  std::atomic<std::chrono::nanoseconds::rep> window_stall{0};
   pthread_t thread;
 };
 
@@ -109,8 +113,17 @@ std::uint64_t count_wrong_words(const Work& work, std::size_t page) {
   return wrong;
 }
 
+// Counted when the touch has ended, so that a stall is in one window only, and there as a whole.
+void note_stall(Share& share, std::chrono::nanoseconds stall) {
+  share.tally.max_stall = std::max(share.tally.max_stall, stall);
+  auto longest = share.window_stall.load();
+  while (longest < stall.count() &&
+         !share.window_stall.compare_exchange_weak(longest, stall.count())) {
+  }
+}
+
 // The fault is taken by this access alone, so that the time is the kernel's and not the pattern's.
-void touch_page(const Work& work, std::size_t page, Tally& tally) {
+void touch_page(const Work& work, std::size_t page, Share& share) {
   volatile std::uint64_t* word = work.memory + page * words_per_page;
   const auto before = std::chrono::steady_clock::now();
   if (work.action == Action::write) {
@@ -118,16 +131,16 @@ void touch_page(const Work& work, std::size_t page, Tally& tally) {
   } else {
     static_cast<void>(*word);
   }
-  const std::chrono::nanoseconds stall = std::chrono::steady_clock::now() - before;
-  tally.max_stall = std::max(tally.max_stall, stall);
+  note_stall(share, std::chrono::steady_clock::now() - before);
 }
 
-void run_page(const Work& work, std::size_t page, Tally& tally) {
+void run_page(const Work& work, std::size_t page, Share& share) {
+  Tally& tally = share.tally;
   if (sigsetjmp(lost_page, 1) != 0) {
     ++tally.lost_pages;
     return;
   }
-  touch_page(work, page, tally);
+  touch_page(work, page, share);
   if (work.action == Action::write) {
     write_page(work, page);
   } else {
@@ -143,7 +156,7 @@ void run_pages(Share& share) {
   const std::size_t stride = scattered ? scattering_stride(share.page_count) : 1;
   std::size_t offset = 0;
   for (std::size_t i = 0; i < share.page_count; ++i) {
-    run_page(work, share.first_page + offset, share.tally);
+    run_page(work, share.first_page + offset, share);
     offset = (offset + stride) % share.page_count;
   }
 }
@@ -166,9 +179,13 @@ void* run_share(void* argument) {
 [[noreturn]] void usage() {
   std::fputs(
       "usage: hog --mib N [--passes 2] [--order sequential|scattered] [--rewrite] [--threads 1]\n"
-      "           [--seed 1] [--hold]\n"
+      "           [--seed 1] [--hold | --seconds N]\n"
       "  --rewrite  write a new pattern between the passes\n"
-      "  --hold     after the passes, keep the memory until SIGTERM; SIGUSR1 verifies it again\n",
+      "  --hold     after the passes, keep the memory until SIGTERM; SIGUSR1 verifies it again\n"
+      "  --seconds  as many passes as there is time for, and one more; SIGTERM ends the time.\n"
+      "             SIGUSR2 begins a new window and prints the longest page of the last one; a "
+      "page\n"
+      "             counts in the window in which it has come, with all of its time\n",
       stderr);
   std::exit(2);
 }
@@ -181,13 +198,14 @@ std::uint64_t parse_number(const char* text, std::uint64_t least, std::uint64_t 
 }
 
 Options parse(int argc, char** argv) {
-  static constexpr std::array<option, 8> long_options{{{"mib", required_argument, nullptr, 'm'},
+  static constexpr std::array<option, 9> long_options{{{"mib", required_argument, nullptr, 'm'},
                                                        {"passes", required_argument, nullptr, 'p'},
                                                        {"order", required_argument, nullptr, 'o'},
                                                        {"rewrite", no_argument, nullptr, 'r'},
                                                        {"threads", required_argument, nullptr, 't'},
                                                        {"seed", required_argument, nullptr, 's'},
                                                        {"hold", no_argument, nullptr, 'h'},
+                                                       {"seconds", required_argument, nullptr, 'S'},
                                                        {}}};
   Options options;
   for (int c; (c = getopt_long(argc, argv, "", long_options.data(), nullptr)) != -1;) {
@@ -214,12 +232,28 @@ Options parse(int argc, char** argv) {
       case 'h':
         options.hold = true;
         break;
+      case 'S':
+        options.seconds = std::chrono::seconds(parse_number(optarg, 1, 1U << 20));
+        break;
       default:
         usage();
     }
   }
   if (options.mib == 0 || optind != argc) usage();
+  if (options.hold && options.seconds.count() != 0) usage();
   return options;
+}
+
+sigset_t signal_set(std::initializer_list<int> signals) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : signals) sigaddset(&set, signal);
+  return set;
+}
+
+// What main waits for with --hold, and the reporter with --seconds.
+sigset_t awaited_signals(const Options& options) {
+  return options.hold ? signal_set({SIGUSR1, SIGTERM}) : signal_set({SIGUSR2, SIGTERM});
 }
 
 class Hog {
@@ -244,6 +278,10 @@ class Hog {
     work_.action = Action::finish;
     pthread_barrier_wait(&work_.start);
     for (unsigned i = 0; i < work_.options.threads; ++i) pthread_join(shares_[i].thread, nullptr);
+    if (has_reporter()) {
+      pthread_cancel(reporter_);
+      pthread_join(reporter_, nullptr);
+    }
   }
 
   Hog(const Hog&) = delete;
@@ -257,14 +295,25 @@ class Hog {
     write();
   }
 
+  bool is_time_over() const {
+    return is_told_to_end_ || std::chrono::steady_clock::now() - started_ >= work_.options.seconds;
+  }
+
+  // The longest page touch since the last such report.
+  void report_window() {
+    std::chrono::nanoseconds longest{0};
+    for (Share& share : shares_) {
+      longest = std::max(longest, std::chrono::nanoseconds(share.window_stall.exchange(0)));
+    }
+    std::printf("hog: window max_stall_ms=%lld\n", in_milliseconds(longest));
+  }
+
   void report(const char* what) const {
     const Tally sum = total();
     std::printf("hog: %swords_verified=%llu wrong_words=%llu lost_pages=%llu max_stall_ms=%lld\n",
                 what, static_cast<unsigned long long>(sum.words_verified),
                 static_cast<unsigned long long>(sum.wrong_words),
-                static_cast<unsigned long long>(sum.lost_pages),
-                static_cast<long long>(
-                    std::chrono::duration_cast<std::chrono::milliseconds>(sum.max_stall).count()));
+                static_cast<unsigned long long>(sum.lost_pages), in_milliseconds(sum.max_stall));
   }
 
   int exit_status() const {
@@ -274,6 +323,25 @@ class Hog {
   }
 
  private:
+  static long long in_milliseconds(std::chrono::nanoseconds time) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
+  }
+
+  bool has_reporter() const { return work_.options.seconds.count() != 0; }
+
+  static void* run_reporter(void* argument) {
+    Hog& hog = *static_cast<Hog*>(argument);
+    const sigset_t signals = awaited_signals(hog.work_.options);
+    for (int signal = 0; sigwait(&signals, &signal) == 0;) {
+      if (signal == SIGTERM) {
+        hog.is_told_to_end_ = true;
+      } else {
+        hog.report_window();
+      }
+    }
+    return nullptr;
+  }
+
   void start_threads() {
     const unsigned threads = work_.options.threads;
     pthread_barrier_init(&work_.start, nullptr, threads + 1);
@@ -288,6 +356,10 @@ class Hog {
       share.first_page = pages * i / threads;
       share.page_count = pages * (i + 1) / threads - share.first_page;
       errno = pthread_create(&share.thread, &attributes, run_share, &share);
+      if (errno != 0) die("hog: pthread_create");
+    }
+    if (has_reporter()) {
+      errno = pthread_create(&reporter_, &attributes, run_reporter, this);
       if (errno != 0) die("hog: pthread_create");
     }
     pthread_attr_destroy(&attributes);
@@ -312,18 +384,30 @@ class Hog {
 
   Work work_;
   std::array<Share, max_threads> shares_;
+  pthread_t reporter_{};
+  std::atomic<bool> is_told_to_end_{false};
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 
-sigset_t hold_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGUSR1);
-  sigaddset(&signals, SIGTERM);
-  return signals;
+void run_passes(Hog& hog, const Options& options) {
+  for (unsigned pass = 0; pass < options.passes; ++pass) {
+    if (options.rewrite && pass != 0) hog.rewrite();
+    hog.verify();
+  }
 }
 
-void hold(Hog& hog) {
-  const sigset_t signals = hold_signals();
+// The last pass begins when the time is over: no page has been seen for the last time before.
+void run_until_over(Hog& hog, const Options& options) {
+  while (!hog.is_time_over()) {
+    hog.verify();
+    if (options.rewrite) hog.rewrite();
+  }
+  hog.verify();
+  hog.report_window();
+}
+
+void hold(Hog& hog, const Options& options) {
+  const sigset_t signals = awaited_signals(options);
   hog.report("holding ");
   for (int signal = 0; sigwait(&signals, &signal) == 0 && signal == SIGUSR1;) {
     hog.verify();
@@ -336,8 +420,8 @@ void hold(Hog& hog) {
 int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  if (options.hold) {
-    const sigset_t signals = hold_signals();
+  if (options.hold || options.seconds.count() != 0) {
+    const sigset_t signals = awaited_signals(options);
     sigprocmask(SIG_BLOCK, &signals, nullptr);
   }
   struct sigaction lost {};
@@ -346,11 +430,12 @@ int main(int argc, char** argv) {
 
   Hog hog(options);
   hog.write();
-  for (unsigned pass = 0; pass < options.passes; ++pass) {
-    if (options.rewrite && pass != 0) hog.rewrite();
-    hog.verify();
+  if (options.seconds.count() != 0) {
+    run_until_over(hog, options);
+  } else {
+    run_passes(hog, options);
   }
-  if (options.hold) hold(hog);
+  if (options.hold) hold(hog, options);
   hog.report("");
   return hog.exit_status();
 }
