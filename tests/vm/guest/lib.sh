@@ -19,6 +19,13 @@ skip() {
   exit 77
 }
 
+# Ends the case: the guest is to shut down in an orderly way, with what the case has left behind, and
+# run_case judges by the console how it went.
+power_off_within() { # SECONDS
+  echo "$1" >/tmp/power_off
+  exit 0
+}
+
 assert_eq() { # ACTUAL EXPECTED WHAT
   [ "$1" = "$2" ] || fail "$3 is '$1', not '$2'"
 }
@@ -76,7 +83,7 @@ swappable() ( # COMMAND...
 )
 
 vramswap() {
-  swappable /usr/bin/vramswap "$@"
+  swappable vramswap "$@"
 }
 
 # A card of 128 MiB. Its memory is kept on a ramfs, for a tmpfs may be swapped out: to itself.
