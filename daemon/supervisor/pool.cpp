@@ -286,6 +286,11 @@ awaitable<Result<void>> Pool::swap_off(Segment& segment) {
     swap_off_child_ = nullptr;
     result = swap_off_result(path, status);
   }
+  // Somebody else has done it: systemd does when the machine shuts down.
+  if (const auto areas = read_swap_areas();
+      !result && areas && std::ranges::find(*areas, path, &SwapArea::path) == areas->end()) {
+    result = {};
+  }
   const auto advanced =
       advance(segment, result ? SegmentEvent::swap_off_done : SegmentEvent::swap_off_failed);
   co_return result ? advanced : result;
