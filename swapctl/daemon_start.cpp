@@ -20,6 +20,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr const char* kUnit = "vramswap.service";
 constexpr const char* kProgram = "vramswapd";
+// The @ spares it when systemd kills what is left before its own last swapoff
+// (systemd.io/ROOT_STORAGE_DAEMONS).
+constexpr const char* kName = "@vramswapd";
 
 bool unit_is_installed(const DaemonStart& start) {
   std::error_code ignored;
@@ -103,8 +106,8 @@ Result<ControlClient> start_daemon(const fs::path& socket, const DaemonStart& st
   }
   const auto program = find_program(start.directories);
   if (!program) return std::unexpected(program.error());
-  const auto child =
-      spawn({program->string(), "--detached"}, {.own_session = true, .share_stderr = true});
+  const auto child = spawn({program->string(), "--detached"},
+                           {.own_session = true, .share_stderr = true, .name = kName});
   if (!child) return std::unexpected(child.error());
   return wait_for_answer(socket, start, *child);
 }

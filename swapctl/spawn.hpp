@@ -12,8 +12,9 @@
 namespace vramswap::swapctl {
 
 struct Spawning {
-  bool own_session = false;   // out of the reach of our terminal's signals
-  bool share_stderr = false;  // else /dev/null, as standard input and output always
+  bool own_session = false;    // out of the reach of our terminal's signals
+  bool share_stderr = false;   // else /dev/null, as standard input and output always
+  const char* name = nullptr;  // its argv[0], else the first word of the command
 };
 
 // Runs `command`, whose first word is looked for in PATH unless it has a slash. An error if it

@@ -273,11 +273,6 @@ awaitable<Result<void>> Pool::swap_off(Segment& segment) {
   // Also refuses an interrupted segment: swapoff would lose what it could not read.
   if (auto result = advance(segment, SegmentEvent::swap_off_started); !result) co_return result;
   const std::string path = segment.path();
-  const auto areas = read_swap_areas();
-  if (areas && std::ranges::find(*areas, path, &SwapArea::path) == areas->end()) {
-    // Somebody else has, as systemd does at shutdown.
-    co_return advance(segment, SegmentEvent::swap_off_done);
-  }
   auto child = start_swap_off(io_, path);
   Result<void> result = child ? Result<void>{} : std::unexpected(child.error());
   if (child) {
