@@ -26,5 +26,8 @@ void notify_stopping() {
 void notify_status(std::string_view status) {
   notify(fmt::format("STATUS={}", status).c_str());
 }
+void notify_extend_timeout(std::chrono::microseconds timeout) {
+  notify(fmt::format("EXTEND_TIMEOUT_USEC={}", timeout.count()).c_str());
+}
 
 }  // namespace vramswap

@@ -8,10 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <limits>
 #include <thread>
 
 #include "daemon/supervisor/child.hpp"
@@ -36,9 +38,10 @@ constexpr std::chrono::seconds kIdleTimeout{30};
 // What a supervisor passes on beside its pool's memory.
 const std::string kLockName = "lock";
 const std::string kClientName = "client";  // who asked for the reload
-
-// Who presses Ctrl-C twice, or sends TERM again because nothing seems to happen, means one stop.
-constexpr std::chrono::seconds kSignalPause{10};
+// Between two attempts to take the swap down: programs end and give memory back.
+constexpr std::chrono::seconds kStopInterval{1};
+// What a swapoff that gets on is given beyond systemd's limit; one that hangs gets nothing.
+constexpr std::chrono::seconds kStopExtension{30};
 
 // One supervisor at a time: a lock on the directory, which goes with its holder.
 Result<UniqueFd> lock_runtime_directory(const std::string& path) {
@@ -71,6 +74,7 @@ class Supervisor {
       : options_(std::move(options)),
         signals_(io_, SIGTERM, SIGINT),
         idle_(io_),
+        stop_pause_(io_),
         pool_(io_, options_.runtime_directory) {}
 
   Result<void> run();
@@ -102,6 +106,7 @@ class Supervisor {
   asio::io_context io_{1};
   asio::signal_set signals_;
   asio::steady_timer idle_;
+  asio::steady_timer stop_pause_;
   Pool pool_;
   std::unique_ptr<ControlServer> server_;
 };
@@ -268,28 +273,36 @@ Result<control::Reply> Supervisor::status() const {
 }
 
 awaitable<void> Supervisor::handle_signals() {
-  auto ignore_until = std::chrono::steady_clock::time_point::min();
-  for (;;) {
-    ErrorCode error;
-    const int signal = co_await signals_.async_wait(into(error));
-    if (error) co_return;
-    const auto now = std::chrono::steady_clock::now();
-    if (now < ignore_until) continue;
-    ignore_until = now + kSignalPause;
-    log_info(fmt::format("SIG{}: taking the swap down", sigabbrev_np(signal)));
-    asio::co_spawn(io_, stop(), asio::detached);
-  }
+  ErrorCode error;
+  const int signal = co_await signals_.async_wait(into(error));
+  if (error) co_return;
+  log_info(fmt::format("SIG{}: taking the swap down", sigabbrev_np(signal)));
+  // Further ones change nothing: it goes on until it is done.
+  co_await stop();
 }
 
+// Tries until the pages fit: at a shutdown they do when enough programs have ended.
 awaitable<void> Supervisor::stop() {
-  if (pool_.is_up()) {
-    notify_stopping();
-    const auto result = co_await pool_.down(false, nullptr);
-    if (!result) {
-      log_error(fmt::format("cannot stop: {}", result.error().message));
-      notify_status(fmt::format("cannot stop: {}", result.error().message));
-      co_return;
-    }
+  notify_stopping();
+  auto least_left = std::numeric_limits<std::uint64_t>::max();
+  // An attempt that fails puts back what it had done: only one that gets further than all before it
+  // is given more time, so that there is an end to it.
+  const auto extend_if_further = [&](const control::Progress& progress) {
+    const std::uint64_t left = progress.total_bytes - progress.done_bytes;
+    if (left < least_left) notify_extend_timeout(kStopExtension);
+    least_left = std::min(least_left, left);
+  };
+  bool is_logged = false;
+  while (pool_.is_up() || pool_.is_busy()) {
+    const auto result = co_await pool_.down(false, extend_if_further);
+    if (result) break;
+    const std::string waiting = fmt::format("cannot stop yet: {}", result.error().message);
+    notify_status(waiting);
+    if (!is_logged) log_error(waiting);
+    is_logged = true;
+    ErrorCode ignored;
+    stop_pause_.expires_after(kStopInterval);
+    co_await stop_pause_.async_wait(into(ignored));
   }
   end_if_nothing_is_up();
 }
