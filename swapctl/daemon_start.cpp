@@ -31,7 +31,15 @@ bool unit_is_installed(const DaemonStart& start) {
   return status && *status == 0;
 }
 
+// The swap limit of init.scope does not reach what init had allocated before it made that group,
+// and a page of init's that is lost ends the machine. Executed anew, init has everything in its
+// group.
+void get_init_out_of_swap(const DaemonStart& start) {
+  (void)run_command({start.systemctl, "daemon-reexec"});  // if it fails, starting the unit tells
+}
+
 Result<void> start_unit(const DaemonStart& start) {
+  get_init_out_of_swap(start);
   const auto status = run_command({start.systemctl, "start", kUnit});
   if (!status) return std::unexpected(status.error());
   if (*status == 0) return {};

@@ -115,7 +115,8 @@ TEST_F(DaemonStartTest, SystemdStartsAnInstalledUnit) {
   FakeDaemon daemon(socket, [](FakeConnection& connection) { connection.read_line(); });
   const auto client = start_daemon(socket, start);
   ASSERT_TRUE(client) << client.error().message;
-  EXPECT_EQ(contents(directory / "asked"), "cat vramswap.service\nstart vramswap.service\n");
+  EXPECT_EQ(contents(directory / "asked"),
+            "cat vramswap.service\ndaemon-reexec\nstart vramswap.service\n");
 }
 
 TEST_F(DaemonStartTest, AUnitThatFailsIsReportedWithItsLog) {
