@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <boost/program_options.hpp>
+#include <cerrno>
 #include <iostream>
 
 #include "daemon/supervisor/supervisor.hpp"
@@ -14,6 +15,7 @@ namespace po = boost::program_options;
 
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
+constexpr int kExitRefused = 2;  // not worth another try: the unit does not restart it then
 // Where the supervisor puts a worker's end of their channel.
 constexpr int kChannel = 3;
 
@@ -74,5 +76,6 @@ int main(int argc, char** argv) {
   const auto result = vramswap::run_supervisor(std::move(supervisor));
   if (result) return 0;
   vramswap::log_error(result.error().message);
-  return kExitFailed;
+  const int code = result.error().code;
+  return code == EPROTO || code == EOWNERDEAD ? kExitRefused : kExitFailed;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <filesystem>
 
@@ -36,11 +37,11 @@ Result<void> disconnect_leftovers(const std::string& adopted, const std::string&
     if (!areas) return std::unexpected(areas.error());
     const std::string path = device_path(device.index);
     if (std::ranges::find(*areas, path, &SwapArea::path) != areas->end()) {
-      return fail(
-          fmt::format("{} is swap of a vramswapd that has died together with its worker: its pages "
-                      "are lost. End "
-                      "the programs that have any there, then swapoff {} by hand",
-                      path, path));
+      return std::unexpected(
+          Error{fmt::format("{} is swap of a vramswapd that has died together with its worker, and "
+                            "its pages are lost: swapoff {} by hand",
+                            path, path),
+                EOWNERDEAD});
     }
     auto nbd = netlink::NbdClient::open();
     if (!nbd) return fail(nbd.error().message());

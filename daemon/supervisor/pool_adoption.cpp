@@ -189,8 +189,10 @@ awaitable<Result<std::vector<Pool::Met>>> Pool::meet_workers() {
     const messages::Adopt adopt;
     auto answer = co_await (*worker)->call(adopt, {}, kAdoptTimeout);
     if (!answer) {
-      co_return fail(fmt::format("worker {} cannot be taken over, and serves on: {}",
-                                 (*worker)->pid(), answer.error().message));
+      co_return std::unexpected(
+          Error{fmt::format("worker {} cannot be taken over, and serves on: {}", (*worker)->pid(),
+                            answer.error().message),
+                answer.error().code});
     }
     auto* adopted = std::get_if<messages::Adopted>(&answer->message);
     if (adopted == nullptr) co_return fail("worker: an unexpected answer to its adoption");

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <nlohmann/json.hpp>
 
 #include "daemon/worker/messages_json.hpp"
@@ -27,10 +28,11 @@ Result<PoolDescription> decode_pool_description(std::string_view text) {
   try {
     const Json json = Json::parse(text);
     if (const int version = json.at("version"); version != messages::kVersion) {
-      return fail(
-          fmt::format("the swap that is up belongs to another version of vramswapd ({}, this "
-                      "is {}): take it down with that one",
-                      version, messages::kVersion));
+      return std::unexpected(
+          Error{fmt::format("the swap that is up belongs to another version of vramswapd ({}, this "
+                            "is {}): take it down with that one",
+                            version, messages::kVersion),
+                EPROTO});
     }
     PoolDescription description;
     json.at("sequence").get_to(description.sequence);

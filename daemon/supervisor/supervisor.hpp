@@ -21,7 +21,8 @@ struct SupervisorOptions {
 };
 
 // The whole life of the daemon. It first takes over the swap of one that has died, or that it was
-// itself before exec. An error means that it could not start, and left everything as it was.
+// itself before exec. An error means that it could not start, and left everything as it was. EPROTO
+// (what is up is of another version) and EOWNERDEAD (it is lost) would come again at once.
 Result<void> run_supervisor(SupervisorOptions options);
 
 }  // namespace vramswap

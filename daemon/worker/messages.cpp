@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <nlohmann/json.hpp>
 
 #include "daemon/worker/messages_json.hpp"
@@ -59,8 +60,10 @@ Result<Variant> decode_variant(std::string_view text) {
   try {
     const Json json = Json::parse(text);
     if (const int version = json.at("version"); version != kVersion) {
-      return fail(fmt::format("supervisor and worker are of different versions ({} and {})",
-                              version, kVersion));
+      return std::unexpected(
+          Error{fmt::format("supervisor and worker are of different versions ({} and {})", version,
+                            kVersion),
+                EPROTO});
     }
     return variant_from<Variant>(json.at("kind"), json.at("fields"));
   } catch (const std::exception& error) {
