@@ -17,6 +17,7 @@ class MemoryReserve {
 
   // What it is to hold, at least; it holds less until it has been filled.
   void set_size(std::size_t bytes) { size_bytes_ = bytes; }
+  std::size_t size_bytes() const { return size_bytes_; }
   bool is_full() const { return !memory_.empty() && filled_bytes_ >= size_bytes_; }
 
   // Takes a little more, resident because the process is locked in memory. In steps, since each may

@@ -70,6 +70,7 @@ class Pool {
     std::shared_ptr<WorkerProcess> worker;
     std::uint64_t worker_bytes = 0;  // what it had resident before it had a store
     bool is_recovering = false;
+    unsigned recovery = 0;  // the number of the last one, of all devices
     unsigned restarts = 0;
     Clock::time_point died_at;
     std::chrono::milliseconds last_pause{0};
@@ -131,6 +132,7 @@ class Pool {
   awaitable<void> restore_connections(std::uint32_t segment_id);
   awaitable<void> recover(Device& device);
   awaitable<Result<void>> try_recover(Device& device);
+  awaitable<void> free_memory_for(unsigned recovery);
   awaitable<Result<void>> restart_worker(Device& device);
   awaitable<Result<void>> restore_store(Segment& segment);
   bool is_given_up(Device& device);
@@ -182,6 +184,7 @@ class Pool {
   std::uint64_t sequence_ = 0;  // of the description published last
   UniqueFd description_;        // which is also here
   MemoryReserve reserve_;
+  unsigned recoveries_ = 0;
   bool is_filling_ = false;
   bool is_busy_ = false;
   bool is_dismissing_ = false;

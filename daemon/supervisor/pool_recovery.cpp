@@ -10,6 +10,7 @@
 #include "daemon/supervisor/nbd_device.hpp"
 #include "daemon/supervisor/pool.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/system/oom_killer.hpp"
 #include "daemon/worker/page_map.hpp"
 
 namespace vramswap {
@@ -25,6 +26,9 @@ constexpr std::chrono::milliseconds kFirstBackoff{100};
 constexpr std::chrono::milliseconds kLongestBackoff{10000};
 // Between two megabytes that are set aside anew: kswapd is to keep up.
 constexpr std::chrono::milliseconds kReserveInterval{20};
+// A worker that has not got its memory by then will not get it by waiting. It takes half a second,
+// and a few seconds on a card that sleeps.
+constexpr std::chrono::seconds kStarvedTime{10};
 // The driver does not tell a reset from a passing failure. Only after so many attempts, each by a
 // new worker on a card that works, over so long a time, is the content of a store taken for lost.
 constexpr unsigned kStaleImports = 3;
@@ -86,6 +90,8 @@ void Pool::on_worker_exit(Device& device) {
 awaitable<void> Pool::recover(Device& device) {
   device.is_recovering = true;
   reserve_.release();
+  device.recovery = ++recoveries_;
+  asio::co_spawn(io_, free_memory_for(device.recovery), asio::detached);
   const auto is_needed = [&] {
     return std::ranges::any_of(segments_, [&](const auto& segment) {
       return segment->device == &device && segment->has_device();
@@ -113,6 +119,23 @@ awaitable<void> Pool::recover(Device& device) {
   device.is_recovering = false;
   if (device.problem.empty()) co_await publish();
   if (!is_filling_) asio::co_spawn(io_, fill_reserve(), asio::detached);
+}
+
+// Where workers die one after the other, on a machine without memory, the reserve may not be there
+// again when it is needed. Then everything waits for the device, and the device for memory.
+awaitable<void> Pool::free_memory_for(unsigned recovery) {
+  const auto is_going_on = [&] {
+    return std::ranges::any_of(devices_, [&](const auto& device) {
+      return device->is_recovering && device->recovery == recovery;
+    });
+  };
+  while (co_await sleep(kStarvedTime), is_going_on()) {
+    const auto memory = read_memory_info();
+    if (!memory || memory->available_bytes >= reserve_.size_bytes()) continue;
+    const auto called = call_oom_killer();
+    log_error(called ? "no memory for a worker: called the kernel's OOM killer, which could not act"
+                     : called.error().message);
+  }
 }
 
 awaitable<Result<void>> Pool::try_recover(Device& device) {
