@@ -46,6 +46,7 @@ void LoadResult::add(const LoadResult& other) {
   ended_connections += other.ended_connections;
   elapsed = std::max(elapsed, other.elapsed);
   latency.add(other.latency);
+  first_reply = std::min(first_reply, other.first_reply);
 }
 
 std::string LoadResult::summary() const {
@@ -152,7 +153,9 @@ class LoadGenerator::Connection {
     } else {
       note(operation);
     }
-    result_.latency.record(Clock::now() - slot.sent);
+    const auto now = Clock::now();
+    result_.first_reply = std::min(result_.first_reply, now);
+    result_.latency.record(now - slot.sent);
     ++result_.operations;
     generator_.release(operation.first_page, operation.page_count);
     slot.used = false;
@@ -244,7 +247,7 @@ LoadResult LoadGenerator::run_connections(std::span<const int> sockets, const So
   live_connections_ = static_cast<unsigned>(sockets.size());
   std::vector<std::unique_ptr<Connection>> connections;
   for (const int socket : sockets) {
-    const auto seed = options_.seed * 1000 + first_page_ + connections.size();
+    const auto seed = options_.seed * 1000 + first_page_ + seeds_given_++;
     connections.push_back(std::make_unique<Connection>(*this, socket, seed, source));
   }
   LoadResult result;

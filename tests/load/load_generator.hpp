@@ -46,6 +46,7 @@ struct LoadResult {
   std::uint64_t ended_connections = 0;
   std::chrono::nanoseconds elapsed{0};
   LatencyHistogram latency;
+  std::chrono::steady_clock::time_point first_reply = std::chrono::steady_clock::time_point::max();
 
   // Of a load that ran at the same time: the longer `elapsed` counts.
   void add(const LoadResult& other);
@@ -87,6 +88,7 @@ class LoadGenerator {
   const std::uint64_t first_page_;  // of the segment, among all pages of a test
   const std::uint64_t page_count_;
   const LoadOptions options_;
+  std::uint64_t seeds_given_ = 0;  // so that no run repeats another
   // Of each page, whether a request in flight covers it, and what it holds; who claims a page may
   // use its version.
   std::unique_ptr<std::atomic<bool>[]> claimed_;
