@@ -1,9 +1,11 @@
 // A worker for tests. `--unhardened` lets it run without privileges; it must never serve a kernel.
+// `--fault-on-sigusr1` is for tests of GPU exceptions.
 #include <cstdlib>
 #include <string_view>
 
 #include "daemon/worker/worker.hpp"
 #include "daemon/worker/worker_image.hpp"
+#include "tests/load/gpu_fault.hpp"
 
 int main(int argc, char** argv) {
   constexpr int kChannel = 3;
@@ -14,6 +16,9 @@ int main(int argc, char** argv) {
     const std::string_view word = argv[i];
     if (word == "--unhardened") {
       options.hardened = false;
+      options.arguments.emplace_back(word);
+    } else if (word == "--fault-on-sigusr1") {
+      vramswap::load::fault_on_sigusr1();
       options.arguments.emplace_back(word);
     } else if (word == vramswap::kImageOption && i + 1 < argc) {
       image = std::atoi(argv[++i]);

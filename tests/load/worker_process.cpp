@@ -127,21 +127,41 @@ Result<WorkerProcess::Answer> WorkerProcess::ask_raw(std::string_view text, std:
     if (!*packet) return sent ? fail("worker: closed the channel") : fail(sent.error().message);
     const auto message = messages::decode_message((*packet)->text);
     if (!message) return std::unexpected(message.error());
-    if (const auto* end = std::get_if<messages::ConnectionEnded>(&*message)) {
-      ended.push_back(*end);
-      continue;
-    }
-    if (const auto* changed = std::get_if<messages::StateChanged>(&*message)) {
-      state = changed->state;
-      continue;
-    }
-    return Answer{*message, std::move((*packet)->fds)};
+    if (!put_aside(*message)) return Answer{*message, std::move((*packet)->fds)};
   }
 }
 
+bool WorkerProcess::put_aside(const messages::Message& message) {
+  if (const auto* end = std::get_if<messages::ConnectionEnded>(&message)) {
+    ended.push_back(*end);
+    return true;
+  }
+  if (const auto* changed = std::get_if<messages::StateChanged>(&message)) {
+    state = changed->state;
+    return true;
+  }
+  return false;
+}
+
+bool WorkerProcess::wait_for(WorkerState wanted, std::chrono::milliseconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (state != wanted) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
+    pollfd wait{channel_.get(), POLLIN, 0};
+    if (left.count() <= 0 || poll(&wait, 1, static_cast<int>(left.count())) <= 0) return false;
+    const auto packet = receive_packet(channel_.get());
+    if (!packet || !*packet) return false;
+    const auto message = messages::decode_message((*packet)->text);
+    if (!message || !put_aside(*message)) return false;
+  }
+  return true;
+}
+
 Result<StoreDeviceInfo> WorkerProcess::start(control::Backend backend, const std::string& gpu,
-                                             unsigned threads) {
-  const auto answer = ask(messages::Start{.backend = backend, .gpu = gpu, .io_threads = threads});
+                                             unsigned threads, std::chrono::seconds doze_after) {
+  const auto answer = ask(messages::Start{
+      .backend = backend, .gpu = gpu, .io_threads = threads, .doze_after = doze_after});
   if (!answer) return std::unexpected(answer.error());
   if (const auto* started = std::get_if<messages::Started>(&answer->message)) {
     return started->device;

@@ -26,7 +26,8 @@ class WorkerProcess {
   WorkerProcess& operator=(WorkerProcess&& other) noexcept;
   ~WorkerProcess();  // kills it
 
-  Result<StoreDeviceInfo> start(control::Backend backend, const std::string& gpu, unsigned threads);
+  Result<StoreDeviceInfo> start(control::Backend backend, const std::string& gpu, unsigned threads,
+                                std::chrono::seconds doze_after = std::chrono::seconds(0));
   // The new store's descriptor.
   Result<UniqueFd> create(std::uint32_t segment, std::uint64_t size_bytes, int page_map);
   Result<void> import(std::uint32_t segment, std::uint64_t size_bytes, int page_map, int store);
@@ -44,6 +45,9 @@ class WorkerProcess {
   std::vector<messages::ConnectionEnded> ended;
   WorkerState state = WorkerState::fresh;  // as it said last
 
+  // Whether it says within `timeout` that it is in that state.
+  bool wait_for(WorkerState wanted, std::chrono::milliseconds timeout);
+
   int channel() const { return channel_.get(); }
   void close_channel() { channel_.reset(); }
   pid_t pid() const { return pid_; }
@@ -53,6 +57,9 @@ class WorkerProcess {
   std::optional<int> wait(std::chrono::milliseconds timeout);
 
  private:
+  // Whether the message came unasked.
+  bool put_aside(const messages::Message& message);
+
   WorkerProcess(pid_t pid, UniqueFd channel) : pid_(pid), channel_(std::move(channel)) {}
 
   pid_t pid_ = -1;  // -1 once waited for

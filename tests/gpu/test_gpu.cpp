@@ -1,0 +1,83 @@
+#include "tests/gpu/test_gpu.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <stdexcept>
+
+#include "daemon/worker/page_map.hpp"
+
+namespace vramswap::load {
+namespace {
+
+std::vector<std::string> worker_command() {
+  static const std::string reason = why_not_hardened();
+  std::vector<std::string> command{std::filesystem::read_symlink("/proc/self/exe").parent_path() /
+                                   "test_worker"};
+  if (!reason.empty()) command.emplace_back("--unhardened");
+  command.emplace_back("--fault-on-sigusr1");
+  return command;
+}
+
+template <class T>
+T value_of(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().message);
+  if constexpr (!std::is_void_v<T>) return *std::move(result);
+}
+
+}  // namespace
+
+std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+Result<TestGpu> find_gpu() {
+  auto worker = WorkerProcess::spawn(worker_command());
+  if (!worker) return std::unexpected(worker.error());
+  const auto device = worker->start(control::Backend::vram, "0", 1);
+  if (!device) return std::unexpected(device.error());
+  return TestGpu{device->uuid, device->name};
+}
+
+std::uint64_t segment_bytes() {
+  return number_from_environment("VRAMSWAP_RECOVERY_SEGMENT_MIB", 512) << 20;
+}
+
+TestSegment::TestSegment(std::string uuid)
+    : uuid_(std::move(uuid)),
+      page_map_(value_of(PageMap::create(segment_bytes() / sizeof(Page)))) {}
+
+void TestSegment::start_worker(std::chrono::seconds doze_after) {
+  sockets_.clear();
+  worker_ = std::make_unique<WorkerProcess>(value_of(WorkerProcess::spawn(worker_command())));
+  value_of(worker_->start(control::Backend::vram, uuid_, kConnections, doze_after));
+  if (store_) {
+    value_of(worker_->import(0, segment_bytes(), page_map_.get(), store_.get()));
+  } else {
+    store_ = value_of(worker_->create(0, segment_bytes(), page_map_.get()));
+  }
+  sockets_ = value_of(worker_->connect(0, kConnections));
+}
+
+std::vector<int> TestSegment::sockets() const {
+  std::vector<int> numbers;
+  for (const UniqueFd& socket : sockets_) numbers.push_back(socket.get());
+  return numbers;
+}
+
+std::string p50_and_max(std::vector<double> values) {
+  if (values.empty()) return "p50=- max=-";
+  std::ranges::sort(values);
+  return fmt::format("p50={:.1f} max={:.1f}", values[values.size() / 2], values.back());
+}
+
+void say(std::string_view line) {
+  fmt::print("{}\n", line);
+  std::fflush(stdout);
+}
+
+}  // namespace vramswap::load
