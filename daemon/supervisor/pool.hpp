@@ -184,7 +184,7 @@ class Pool {
   std::uint64_t sequence_ = 0;  // of the description published last
   UniqueFd description_;        // which is also here
   MemoryReserve reserve_;
-  unsigned recoveries_ = 0;
+  unsigned last_recovery_ = 0;
   bool is_filling_ = false;
   bool is_busy_ = false;
   bool is_dismissing_ = false;

@@ -90,7 +90,7 @@ void Pool::on_worker_exit(Device& device) {
 awaitable<void> Pool::recover(Device& device) {
   device.is_recovering = true;
   reserve_.release();
-  device.recovery = ++recoveries_;
+  device.recovery = ++last_recovery_;
   asio::co_spawn(io_, free_memory_for(device.recovery), asio::detached);
   const auto is_needed = [&] {
     return std::ranges::any_of(segments_, [&](const auto& segment) {
