@@ -56,6 +56,31 @@ TEST(SegmentState, NothingIsDisconnectedOrReleasedUnderSwap) {
   }
 }
 
+TEST(SegmentState, WhatADeadSupervisorLeft) {
+  constexpr bool kDevice = true;
+  constexpr bool kSwap = true;
+  constexpr bool kServed = true;
+  EXPECT_EQ(state_as_found(kDevice, kSwap, kServed), State::active);
+  EXPECT_EQ(state_as_found(kDevice, kSwap, !kServed), State::interrupted);
+  EXPECT_EQ(state_as_found(kDevice, !kSwap, kServed), State::connected);
+  EXPECT_EQ(state_as_found(kDevice, !kSwap, !kServed), State::stranded);
+  // Where there is no device, nothing else can be.
+  for (const bool is_swap : {false, true}) {
+    EXPECT_EQ(state_as_found(!kDevice, is_swap, kServed), State::allocated);
+    EXPECT_EQ(state_as_found(!kDevice, is_swap, !kServed), State::allocated);
+  }
+}
+
+TEST(SegmentState, AsFoundItCanBeServedAgainAndTakenDown) {
+  for (const bool is_swap : {false, true}) {
+    const auto found = state_as_found(true, is_swap, false);
+    const auto restored = next_state(found, Event::worker_restored);
+    ASSERT_TRUE(restored) << to_string(found);
+    EXPECT_EQ(*restored, state_as_found(true, is_swap, true));
+    EXPECT_EQ(has_swap_on(found), is_swap);
+  }
+}
+
 TEST(SegmentState, EveryNameIsItsOwn) {
   std::set<std::string_view> names;
   for (int s = 0; s < kSegmentStateCount; ++s) names.insert(to_string(State{s}));
