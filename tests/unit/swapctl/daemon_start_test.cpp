@@ -102,6 +102,21 @@ TEST_F(DaemonStartTest, ASilentDaemonIsEnded) {
   while (!std::filesystem::exists(directory / "ended")) std::this_thread::yield();
 }
 
+// One that takes over live swap would take it down on SIGTERM.
+TEST_F(DaemonStartTest, ASilentDaemonIsLeftAloneWhereThereIsSwapToTakeOver) {
+  FakeDaemon::leave_dead_socket(directory / "worker-0");
+  directory.write_program("bin/vramswapd",
+                          "#!/bin/sh\ncd $(dirname $0)\ntrap 'echo >ended; exit' TERM\n"
+                          "touch ready\nwhile [ -e ready ]; do sleep 0.01; done\ntouch unharmed\n");
+  start.limit = std::chrono::seconds(1);
+  EXPECT_THAT(start_error().message, HasSubstr("did not answer"));
+  std::filesystem::remove(directory / "bin/ready");
+  while (!std::filesystem::exists(directory / "bin/unharmed")) {
+    ASSERT_FALSE(std::filesystem::exists(directory / "bin/ended"));
+    std::this_thread::yield();
+  }
+}
+
 // Two at once: our daemon finds the other's lock and goes, the other's answers.
 TEST_F(DaemonStartTest, AnotherDaemonMayAnswer) {
   directory.write_program("bin/vramswapd", "#!/bin/sh\ntouch $(dirname $0)/gone\nexit 1\n");

@@ -23,8 +23,11 @@ Result<UpRequest> parse(const Words& words) {
 TEST(Settings, EverySettingIsTaken) {
   const auto request =
       parse({"--size", "80%", "--priority=-1", "--gpu", "0", "--gpu", "GPU-1234", "--backend",
-             "ram", "--segment-size", "256M", "--connections", "4", "--reconnect-timeout", "30"});
+             "ram", "--segment-size", "256M", "--connections", "4", "--reconnect-timeout", "30",
+             "--doze-after", "45", "--hang-timeout", "9"});
   ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(request->doze_after, std::chrono::seconds(45));
+  EXPECT_EQ(request->hang_timeout, std::chrono::seconds(9));
   EXPECT_EQ(request->size, control::Size{control::Percent{80}});
   EXPECT_EQ(request->priority, -1);
   EXPECT_EQ(request->gpus, (std::vector<std::string>{"0", "GPU-1234"}));
@@ -40,6 +43,15 @@ TEST(Settings, WhatIsNotGivenKeepsItsDefault) {
   EXPECT_EQ(request->priority, UpRequest{}.priority);
   EXPECT_EQ(request->segment_size_bytes, UpRequest{}.segment_size_bytes);
   EXPECT_TRUE(request->gpus.empty());
+  // Not zero, which is never: it depends on the backend.
+  EXPECT_EQ(request->doze_after, std::nullopt);
+  EXPECT_EQ(request->hang_timeout, UpRequest{}.hang_timeout);
+}
+
+TEST(Settings, ZeroSecondsMeanNeverToDoze) {
+  const auto request = parse({"--doze-after", "0"});
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(request->doze_after, std::chrono::seconds(0));
 }
 
 TEST(Settings, ANegativePriorityMayStandAlone) {
@@ -57,7 +69,11 @@ TEST(Settings, LimitsAreInside) {
                                                {"--connections", "64"},
                                                {"--segment-size", "2M"},
                                                {"--reconnect-timeout", "1"},
-                                               {"--reconnect-timeout", "86400"}}) {
+                                               {"--reconnect-timeout", "86400"},
+                                               {"--doze-after", "0"},
+                                               {"--doze-after", "86400"},
+                                               {"--hang-timeout", "1"},
+                                               {"--hang-timeout", "3600"}}) {
     EXPECT_TRUE(parse(words)) << words[0] << ' ' << words[1];
   }
 }
@@ -71,8 +87,9 @@ TEST(Settings, OnlyTheSizeMustBeGiven) {
 
 // What one side accepts and the other refuses would reach people as a protocol error.
 TEST(Settings, TheProtocolCarriesEveryLimit) {
-  const auto request = parse({"--size", "0.1%", "--priority", "-1", "--segment-size", "2M",
-                              "--connections", "64", "--reconnect-timeout", "86400"});
+  const auto request =
+      parse({"--size", "0.1%", "--priority", "-1", "--segment-size", "2M", "--connections", "64",
+             "--reconnect-timeout", "86400", "--doze-after", "86400", "--hang-timeout", "3600"});
   ASSERT_TRUE(request);
   const auto back = control::decode_request(control::encode(control::Request{*request}));
   EXPECT_TRUE(back) << back.error().message;

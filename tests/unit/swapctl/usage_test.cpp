@@ -60,6 +60,10 @@ TEST_F(UsageTest, WrongWordsAreExplained) {
       {{"up", "--size", "1G", "--segment-size", "50%"}, "segment-size: size '50%'"},
       {{"up", "--size", "1G", "--reconnect-timeout", "0"}, "reconnect-timeout '0'"},
       {{"up", "--size", "1G", "--reconnect-timeout", "10s"}, "must be a whole number 1..86400"},
+      {{"up", "--size", "1G", "--doze-after", "-1"}, "doze-after '-1'"},
+      {{"up", "--size", "1G", "--doze-after", "86401"}, "must be a whole number 0..86400"},
+      {{"up", "--size", "1G", "--hang-timeout", "0"}, "hang-timeout '0'"},
+      {{"up", "--size", "1G", "--hang-timeout", "3601"}, "must be a whole number 1..3600"},
       {{"up", "--size", "1G", "--backend", "disk"}, "backend 'disk': must be vram or ram"},
       {{"up", "--size", "1G", "--gpu", ""}, "gpu ''"},
       {{"up", "--size", "1G", "--force"}, "'--force'"},
@@ -67,6 +71,8 @@ TEST_F(UsageTest, WrongWordsAreExplained) {
       {{"down", "now"}, "unexpected argument 'now'"},
       {{"down", "--json"}, "'--json' (see vramswap down --help)"},
       {{"down", "--force=yes"}, "does not take any arguments"},
+      {{"reload", "now"}, "unexpected argument 'now'"},
+      {{"reload", "--force"}, "'--force' (see vramswap reload --help)"},
       {{"status", "/dev/nbd0"}, "unexpected argument '/dev/nbd0'"},
       {{"status", "--jso"}, "'--jso' (see vramswap status --help)"},
   };
@@ -79,8 +85,12 @@ TEST_F(UsageTest, WrongWordsAreExplained) {
 TEST_F(UsageTest, HelpNeedsNeitherRootNorDaemon) {
   environment.is_root = false;
   directory.write("vramswap.conf", "broken");
-  for (const auto& words : std::vector<std::vector<const char*>>{
-           {"--help"}, {"-h"}, {"up", "--help"}, {"down", "-h"}, {"status", "--json", "--help"}}) {
+  for (const auto& words : std::vector<std::vector<const char*>>{{"--help"},
+                                                                 {"-h"},
+                                                                 {"up", "--help"},
+                                                                 {"down", "-h"},
+                                                                 {"status", "--json", "--help"},
+                                                                 {"reload", "--help"}}) {
     EXPECT_EQ(run(words), kDone);
     EXPECT_THAT(out.str(), HasSubstr("Usage:"));
     EXPECT_THAT(out.str(), HasSubstr("Exit codes:"));
