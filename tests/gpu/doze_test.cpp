@@ -132,11 +132,11 @@ TEST_F(Doze, WakesForARequestAndKeepsTheBytes) {
   ASSERT_NO_FATAL_FAILURE(write_everything());
   std::vector<double> wake_ms;
   for (std::uint64_t round = 0; round < rounds; ++round) {
-    ASSERT_TRUE(segment_->worker().wait_for(WorkerState::dozing, kDozeLimit));
+    ASSERT_TRUE(segment_->worker().wait_for_state(WorkerState::dozing, kDozeLimit));
     const auto start = Clock::now();
     ASSERT_NO_FATAL_FAILURE(read_pages(round * 7919 % pages_, 1));
     wake_ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
-    ASSERT_TRUE(segment_->worker().wait_for(WorkerState::serving, kReplyLimit));
+    ASSERT_TRUE(segment_->worker().wait_for_state(WorkerState::serving, kReplyLimit));
     if ((round + 1) % 5 == 0) say(fmt::format("wake: round {}", round + 1));
   }
   ASSERT_NO_FATAL_FAILURE(read_everything());
@@ -148,9 +148,9 @@ TEST_F(Doze, PowerOfTheCard) {
   if (!sample(uuid_)) GTEST_SKIP() << "nvidia-smi does not tell the power of " << uuid_;
   start_worker(seconds(2));
   ASSERT_NO_FATAL_FAILURE(write_everything());
-  ASSERT_TRUE(segment_->worker().wait_for(WorkerState::dozing, kDozeLimit));
+  ASSERT_TRUE(segment_->worker().wait_for_state(WorkerState::dozing, kDozeLimit));
   ASSERT_NO_FATAL_FAILURE(measure_power(uuid_, "dozing"));
-  EXPECT_FALSE(segment_->worker().wait_for(WorkerState::waking, milliseconds(1))) << "it woke";
+  EXPECT_FALSE(segment_->worker().wait_for_state(WorkerState::waking, milliseconds(1))) << "it woke";
   ASSERT_NO_FATAL_FAILURE(read_everything());
 
   start_worker(seconds(0));

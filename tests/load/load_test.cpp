@@ -6,13 +6,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <thread>
 
-#include "daemon/worker/page_map.hpp"
 #include "daemon/worker/ram_store.hpp"
-#include "tests/load/load_generator.hpp"
-#include "tests/load/worker_process.hpp"
+#include "tests/load/worker_fixture.hpp"
 
 namespace vramswap::load {
 namespace {
@@ -21,25 +18,6 @@ using control::Backend;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::HasSubstr;
-
-constexpr std::uint64_t kSegmentBytes = 32 << 20;
-constexpr unsigned kThreads = 2;
-
-std::string test_worker() {
-  return std::filesystem::read_symlink("/proc/self/exe").parent_path() / "test_worker";
-}
-
-std::vector<int> raw(const std::vector<UniqueFd>& fds) {
-  std::vector<int> numbers;
-  for (const auto& fd : fds) numbers.push_back(fd.get());
-  return numbers;
-}
-
-void expect_clean(const LoadResult& result) {
-  EXPECT_EQ(result.wrong_words, 0U) << result.summary();
-  EXPECT_EQ(result.failed_replies, 0U) << result.summary();
-  EXPECT_GT(result.operations, 0U);
-}
 
 class WorkerUnderLoad : public testing::Test {
  protected:

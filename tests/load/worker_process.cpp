@@ -14,6 +14,7 @@
 
 #include "daemon/system/hardening.hpp"
 #include "daemon/worker/channel.hpp"
+#include "daemon/worker/rendezvous.hpp"
 #include "tests/load/kernel_peer.hpp"
 
 namespace vramswap::load {
@@ -122,46 +123,60 @@ Result<WorkerProcess::Answer> WorkerProcess::ask_raw(std::string_view text, std:
     if (poll(&wait, 1, static_cast<int>(kAnswerTimeout.count())) <= 0) {
       return fail("worker: no answer");
     }
-    auto packet = receive_packet(channel_.get());
-    if (!packet) return std::unexpected(packet.error());
-    if (!*packet) return sent ? fail("worker: closed the channel") : fail(sent.error().message);
-    const auto message = messages::decode_message((*packet)->text);
-    if (!message) return std::unexpected(message.error());
-    if (!put_aside(*message)) return Answer{*message, std::move((*packet)->fds)};
+    auto answer = receive();
+    if (!answer) return sent ? std::unexpected(answer.error()) : std::unexpected(sent.error());
+    if (*answer) return **std::move(answer);
   }
 }
 
-bool WorkerProcess::put_aside(const messages::Message& message) {
-  if (const auto* end = std::get_if<messages::ConnectionEnded>(&message)) {
+Result<std::optional<WorkerProcess::Answer>> WorkerProcess::receive() {
+  auto packet = receive_packet(channel_.get());
+  if (!packet) return std::unexpected(packet.error());
+  if (!*packet) return fail("worker: closed the channel");
+  const auto message = messages::decode_message((*packet)->text);
+  if (!message) return std::unexpected(message.error());
+  if (const auto* end = std::get_if<messages::ConnectionEnded>(&*message)) {
     ended.push_back(*end);
-    return true;
+    return std::nullopt;
   }
-  if (const auto* changed = std::get_if<messages::StateChanged>(&message)) {
+  if (const auto* changed = std::get_if<messages::StateChanged>(&*message)) {
     state = changed->state;
-    return true;
+    return std::nullopt;
   }
-  return false;
+  return Answer{*message, std::move((*packet)->fds)};
 }
 
-bool WorkerProcess::wait_for(WorkerState wanted, std::chrono::milliseconds timeout) {
+bool WorkerProcess::wait_for_state(WorkerState wanted, std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (state != wanted) {
+  for (;;) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         deadline - std::chrono::steady_clock::now());
     pollfd wait{channel_.get(), POLLIN, 0};
-    if (left.count() <= 0 || poll(&wait, 1, static_cast<int>(left.count())) <= 0) return false;
-    const auto packet = receive_packet(channel_.get());
-    if (!packet || !*packet) return false;
-    const auto message = messages::decode_message((*packet)->text);
-    if (!message || !put_aside(*message)) return false;
+    // What is there already is read first: only the last word counts.
+    const int ready = poll(
+        &wait, 1, state == wanted ? 0 : static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+    if (ready <= 0) return state == wanted;
+    if (const auto answer = receive(); !answer || *answer) return false;
   }
-  return true;
+}
+
+Result<void> WorkerProcess::meet(const std::string& path) {
+  auto meeting = rendezvous::connect(path);
+  if (!meeting) return std::unexpected(meeting.error());
+  if (meeting->worker != pid_) {
+    return fail(fmt::format("process {} listens, not {}", meeting->worker, pid_));
+  }
+  channel_ = std::move(meeting->channel);
+  return {};
 }
 
 Result<StoreDeviceInfo> WorkerProcess::start(control::Backend backend, const std::string& gpu,
-                                             unsigned threads, std::chrono::seconds doze_after) {
-  const auto answer = ask(messages::Start{
-      .backend = backend, .gpu = gpu, .io_threads = threads, .doze_after = doze_after});
+                                             unsigned threads) {
+  return start(messages::Start{.backend = backend, .gpu = gpu, .io_threads = threads});
+}
+
+Result<StoreDeviceInfo> WorkerProcess::start(const messages::Start& start) {
+  const auto answer = ask(start);
   if (!answer) return std::unexpected(answer.error());
   if (const auto* started = std::get_if<messages::Started>(&answer->message)) {
     return started->device;
@@ -204,6 +219,28 @@ Result<std::vector<UniqueFd>> WorkerProcess::connect(std::uint32_t segment, unsi
 
 Result<void> WorkerProcess::remove(std::uint32_t segment) {
   return expect_done(ask(messages::Remove{.segment = segment}));
+}
+
+Result<void> WorkerProcess::describe(const std::string& text) {
+  return expect_done(ask(messages::Describe{text}));
+}
+
+Result<messages::Adopted> WorkerProcess::adopt() {
+  const auto answer = ask(messages::Adopt{});
+  if (!answer) return std::unexpected(answer.error());
+  if (const auto* adopted = std::get_if<messages::Adopted>(&answer->message)) return *adopted;
+  return fail("not the answer Adopted");
+}
+
+Result<std::vector<UniqueFd>> WorkerProcess::hand_over(std::uint32_t segment) {
+  auto answer = ask(messages::HandOver{.segment = segment});
+  if (auto done = expect_done(answer); !done) return std::unexpected(done.error());
+  if (answer->fds.size() != 2) return fail("not two descriptors with Done");
+  return std::move(answer->fds);
+}
+
+Result<void> WorkerProcess::replace(const std::string& program) {
+  return expect_done(ask(messages::Replace{program}));
 }
 
 }  // namespace vramswap::load

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,14 +27,25 @@ class WorkerProcess {
   WorkerProcess& operator=(WorkerProcess&& other) noexcept;
   ~WorkerProcess();  // kills it
 
-  Result<StoreDeviceInfo> start(control::Backend backend, const std::string& gpu, unsigned threads,
-                                std::chrono::seconds doze_after = std::chrono::seconds(0));
+  Result<StoreDeviceInfo> start(control::Backend backend, const std::string& gpu, unsigned threads);
+  Result<StoreDeviceInfo> start(const messages::Start& start);
   // The new store's descriptor.
   Result<UniqueFd> create(std::uint32_t segment, std::uint64_t size_bytes, int page_map);
   Result<void> import(std::uint32_t segment, std::uint64_t size_bytes, int page_map, int store);
   // A new connection on each of the I/O threads 0..count-1; the kernel's ends of them.
   Result<std::vector<UniqueFd>> connect(std::uint32_t segment, unsigned count);
   Result<void> remove(std::uint32_t segment);
+  Result<void> describe(const std::string& text);
+  Result<messages::Adopted> adopt();
+  // Page map and store.
+  Result<std::vector<UniqueFd>> hand_over(std::uint32_t segment);
+  Result<void> replace(const std::string& program);
+
+  // As the next supervisor does: a channel by the rendezvous at `path`, in the place of the old
+  // one. An error also where another process listens there.
+  Result<void> meet(const std::string& path);
+  // Whether it says so, or has said so last, before `timeout` is over.
+  bool wait_for_state(WorkerState wanted, std::chrono::milliseconds timeout);
 
   // Answers come in order; what comes unasked is put aside in `ended` and `state`.
   struct Answer {
@@ -45,9 +57,6 @@ class WorkerProcess {
   std::vector<messages::ConnectionEnded> ended;
   WorkerState state = WorkerState::fresh;  // as it said last
 
-  // Whether it says within `timeout` that it is in that state.
-  bool wait_for(WorkerState wanted, std::chrono::milliseconds timeout);
-
   int channel() const { return channel_.get(); }
   void close_channel() { channel_.reset(); }
   pid_t pid() const { return pid_; }
@@ -57,10 +66,10 @@ class WorkerProcess {
   std::optional<int> wait(std::chrono::milliseconds timeout);
 
  private:
-  // Whether the message came unasked.
-  bool put_aside(const messages::Message& message);
-
   WorkerProcess(pid_t pid, UniqueFd channel) : pid_(pid), channel_(std::move(channel)) {}
+
+  // What came unasked is put aside; nothing then. An error at the end of the channel.
+  Result<std::optional<Answer>> receive();
 
   pid_t pid_ = -1;  // -1 once waited for
   UniqueFd channel_;
