@@ -118,6 +118,33 @@ TEST_F(Doze, AHangUpInADozeIsReported) {
   expect_uninterrupted(served.verify());
 }
 
+// Most of them have ended, and not been told of, when it looks whether to doze.
+TEST_F(Doze, EveryHangUpIsReportedAtTheMomentItDozes) {
+  ServedSegment served({.doze_after = kDozeAfter});
+  std::vector<UniqueFd> more;
+  for (int i = 0; i < 4; ++i) {
+    auto sockets = served.worker().connect(0, kThreads).value();
+    std::ranges::move(sockets, std::back_inserter(more));
+  }
+  expect_uninterrupted(served.run(milliseconds(50)));
+  // It looks at each message, and then not for a second: so it may doze, and has not yet, when the
+  // connections end.
+  ASSERT_TRUE(served.worker().describe("idle since now"));
+  std::this_thread::sleep_for(milliseconds(600));
+  ASSERT_TRUE(served.worker().describe("not for long enough"));
+  std::this_thread::sleep_for(milliseconds(700));
+  ASSERT_TRUE(kill(served.worker().pid(), SIGSTOP) == 0);
+  const std::size_t connections = more.size() + kThreads;
+  more.clear();
+  served.disconnect();
+  ASSERT_TRUE(kill(served.worker().pid(), SIGCONT) == 0);
+  for (int i = 0; i < 100 && served.worker().ended.size() < connections; ++i) {
+    std::this_thread::sleep_for(milliseconds(20));
+    ASSERT_TRUE(served.worker().adopt());
+  }
+  EXPECT_EQ(served.worker().ended.size(), connections);
+}
+
 // Runs bursts apart by about the time after which it dozes, so that some begin while it does.
 unsigned count_dozes_between_bursts(unsigned seed) {
   ServedSegment served({.doze_after = kDozeAfter}, {.depth = 4, .seed = seed});
