@@ -517,6 +517,13 @@ Error Worker::replace_process(const std::string& program, WorkerEvent event,
   const auto paused = engine_->pause(pause_limit);
   if (!paused) return paused.error();
   if (!*paused) return {fmt::format("the connections are busy for {} ms", pause_limit.count())};
+  // The pipe ends with this process; who ends after this is noticed by the next one.
+  for (pollfd wait{report_read_.get(), POLLIN, 0}; poll(&wait, 1, 0) > 0;) {
+    if (auto handled = handle_report(); !handled) {
+      (void)engine_->resume();
+      return handled.error();
+    }
+  }
   WorkerImage given = image(*next_state(state_, event));
   const Error error = exec_image(given, program, options_.arguments);
   channel_ = std::move(given.channel);
