@@ -24,7 +24,7 @@ struct Replaced : testing::Test {
 
 TEST_F(Replaced, UnderLoadNoRequestIsLostOrAnsweredTwice) {
   LoadResult result;
-  std::thread load([&] { result = served.run(seconds(4)); });
+  std::jthread load([&] { result = served.run(seconds(4)); });
   for (int round = 0; round < 10; ++round) {
     std::this_thread::sleep_for(milliseconds(200));
     const auto replaced = served.worker().replace(test_worker());
@@ -65,7 +65,7 @@ TEST_F(Replaced, WhatWasSaidBeforeIsKnownAfterwards) {
 
 TEST_F(Replaced, AProgramThatIsNotThereChangesNothing) {
   LoadResult result;
-  std::thread load([&] { result = served.run(seconds(2)); });
+  std::jthread load([&] { result = served.run(seconds(2)); });
   for (int round = 0; round < 5; ++round) {
     std::this_thread::sleep_for(milliseconds(100));
     const auto replaced = served.worker().replace(directory / "no_such_program");

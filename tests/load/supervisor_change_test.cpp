@@ -33,7 +33,7 @@ TEST_F(SupervisorChange, TheNextSupervisorFindsEverythingWhileIoGoesOn) {
   std::string text = "nobody has described anything yet";
   ASSERT_EQ(served.worker().adopt().value().description, "");
   LoadResult result;
-  std::thread load([&] { result = served.run(seconds(3)); });
+  std::jthread load([&] { result = served.run(seconds(3)); });
   for (int round = 0; round < 10; ++round) {
     text = "description " + std::to_string(round);
     EXPECT_TRUE(served.worker().describe(text));
