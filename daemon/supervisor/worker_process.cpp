@@ -125,6 +125,7 @@ void WorkerProcess::take(Packet packet) {
   } else if (const auto* failed = std::get_if<messages::Failed>(&*message)) {
     answer_ = std::unexpected(Error{failed->message, failed->code});
   } else {
+    if (const auto* adopted = std::get_if<messages::Adopted>(&*message)) state_ = adopted->state;
     answer_ = Answer{*std::move(message), std::move(packet.fds)};
   }
   answer_or_timeout_.cancel();
