@@ -29,6 +29,7 @@ constexpr std::chrono::seconds kStoreTimeout{120};
 // More threads take memory, locked for good, and bring nothing: it is one GPU behind one bus.
 constexpr unsigned kMaxDefaultConnections = 8;
 constexpr std::chrono::milliseconds kProgressInterval{250};
+constexpr std::chrono::milliseconds kRecoveryPoll{20};
 // After this the kernel sends a request again that nobody has answered: what a worker had received
 // when it died waits as long, up to a second more, for the kernel's timer has whole seconds. It may
 // strike a worker that is merely slow as well. That costs a new socket and no page, since a resent
@@ -307,13 +308,21 @@ awaitable<void> Pool::report_progress(std::shared_ptr<const std::string> device,
 
 // Frees what can be freed, from whatever state; what cannot stays up and is logged.
 awaitable<void> Pool::release_all() {
+  // All devices first: a worker that dies meanwhile is replaced for what is left of them only.
   for (const auto& segment : std::views::reverse(segments_)) {
-    if (auto result = co_await release(*segment); !result) log_error(result.error().message);
+    if (auto result = co_await release_device(*segment); !result) log_error(result.error().message);
+  }
+  for (const auto& segment : std::views::reverse(segments_)) {
+    if (auto result = co_await release_store(*segment); !result) log_error(result.error().message);
   }
   co_await drop_released();
 }
 
 awaitable<void> Pool::drop_released() {
+  // Where nothing stays up, they end soon.
+  const bool is_last = std::ranges::all_of(
+      segments_, [](const auto& segment) { return segment->state == SegmentState::planned; });
+  while (is_last && recoveries_ > 0) co_await sleep(kRecoveryPoll);
   std::erase_if(segments_,
                 [](const auto& segment) { return segment->state == SegmentState::planned; });
   if (is_up()) co_return;
@@ -329,6 +338,11 @@ awaitable<void> Pool::drop_released() {
 }
 
 awaitable<Result<void>> Pool::release(Segment& segment) {
+  if (auto gone = co_await release_device(segment); !gone) co_return gone;
+  co_return co_await release_store(segment);
+}
+
+awaitable<Result<void>> Pool::release_device(Segment& segment) {
   if (segment.state == SegmentState::active) {
     if (auto off = co_await swap_off(segment); !off) co_return off;
   }
@@ -337,21 +351,29 @@ awaitable<Result<void>> Pool::release(Segment& segment) {
     if (auto result = advance(segment, SegmentEvent::device_disconnected); !result)
       co_return result;
   }
-  if (segment.state == SegmentState::allocated) {
-    auto scrubbed = co_await ensure_worker(*segment.device);
-    if (scrubbed) {
-      const messages::Remove remove{segment.id};
-      auto answer = co_await segment.device->worker->call(remove, {}, kStoreTimeout);
-      if (!answer) scrubbed = std::unexpected(answer.error());
-    }
-    if (!scrubbed) {
-      log_error(fmt::format("segment {}: freed without being scrubbed: {}", segment.id,
-                            scrubbed.error().message));
-    }
-    forget_memory(segment);
-    segment.store.reset();
-    co_return advance(segment, SegmentEvent::store_released);
+  co_return Result<void>{};
+}
+
+awaitable<Result<void>> Pool::release_store(Segment& segment) {
+  if (segment.state != SegmentState::allocated) co_return Result<void>{};
+  auto scrubbed = co_await scrub(segment);
+  // Once more where the worker has died of it: the memory is held here.
+  const auto& worker = segment.device->worker;
+  if (!scrubbed && worker && !worker->is_running()) scrubbed = co_await scrub(segment);
+  if (!scrubbed) {
+    log_error(fmt::format("segment {}: freed without being scrubbed: {}", segment.id,
+                          scrubbed.error().message));
   }
+  forget_memory(segment);
+  segment.store.reset();
+  co_return advance(segment, SegmentEvent::store_released);
+}
+
+awaitable<Result<void>> Pool::scrub(Segment& segment) {
+  if (auto result = co_await ensure_worker(*segment.device); !result) co_return result;
+  const messages::Remove remove{segment.id};
+  const auto answer = co_await segment.device->worker->call(remove, {}, kStoreTimeout);
+  if (!answer) co_return std::unexpected(answer.error());
   co_return Result<void>{};
 }
 

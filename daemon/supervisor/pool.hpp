@@ -105,6 +105,7 @@ class Pool {
     std::vector<unsigned> unconnected_threads() const;
   };
   class Busy;
+  class Recovery;
 
   awaitable<Result<void>> bring_up();
   awaitable<Result<void>> start_worker(Device& device);
@@ -123,6 +124,9 @@ class Pool {
   awaitable<void> release_all();
   awaitable<void> drop_released();
   awaitable<Result<void>> release(Segment& segment);
+  awaitable<Result<void>> release_device(Segment& segment);
+  awaitable<Result<void>> release_store(Segment& segment);
+  awaitable<Result<void>> scrub(Segment& segment);
 
   // Of the worker of the device with this index.
   WorkerProcess::Handlers handlers_of(std::size_t index);
@@ -187,6 +191,7 @@ class Pool {
   unsigned last_recovery_ = 0;
   bool is_filling_ = false;
   bool is_busy_ = false;
+  unsigned recoveries_ = 0;  // of workers and connections, under way
   bool is_dismissing_ = false;
   bool is_cancelled_ = false;
   Child* swap_off_child_ = nullptr;

@@ -312,6 +312,7 @@ awaitable<void> Pool::finish_adoption() {
   for (const auto& device : devices_) {
     if (!device->worker || !device->worker->is_running()) {
       device->died_at = Clock::now();
+      device->is_recovering = true;
       asio::co_spawn(io_, recover(*device), asio::detached);
     } else if (const auto result = co_await complete(*device); !result) {
       log_error(result.error().message);

@@ -42,6 +42,17 @@ bool is_connected(const UniqueFd& socket) {
 
 }  // namespace
 
+// Devices and segments are there until it is over.
+class Pool::Recovery {
+ public:
+  explicit Recovery(Pool& pool) : pool_(pool) { ++pool_.recoveries_; }
+  ~Recovery() { --pool_.recoveries_; }
+  Recovery(const Recovery&) = delete;
+
+ private:
+  Pool& pool_;
+};
+
 WorkerProcess::Handlers Pool::handlers_of(std::size_t index) {
   return {.on_connection_ended =
               [this](const messages::ConnectionEnded& ended) { on_connection_ended(ended); },
@@ -82,12 +93,14 @@ void Pool::on_worker_exit(Device& device) {
     (void)advance(*segment, SegmentEvent::worker_lost);  // not for a planned one
   }
   if (is_needed && !device.is_recovering) {
+    device.is_recovering = true;
     asio::co_spawn(io_, recover(device), asio::detached);
   }
 }
 
 // Goes on for as long as it takes: what is in VRAM is kept, and the kernel queues the I/O.
 awaitable<void> Pool::recover(Device& device) {
+  const Recovery recovery(*this);
   device.is_recovering = true;
   reserve_.release();
   device.recovery = ++last_recovery_;
@@ -268,6 +281,7 @@ awaitable<void> Pool::restore_connections(std::uint32_t segment_id) {
   Segment* segment = find_segment(segment_id);
   if (segment == nullptr || !segment->has_device() || segment->device->is_recovering) co_return;
   if (!segment->device->worker->is_running()) co_return;
+  const Recovery recovery(*this);
   const auto result = co_await reconnect(*segment);
   if (!result) log_error(result.error().message);
 }

@@ -170,7 +170,7 @@ awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(std::string req
                                                                  std::vector<int> fds,
                                                                  std::chrono::seconds timeout) {
   const auto ended = [this] { return fail(fmt::format("worker {}: {}", pid_, how_it_ended())); };
-  if (has_ended_) co_return ended();
+  if (has_ended_ || !channel_) co_return ended();  // without a channel it is dismissed
   answer_.reset();
   answer_or_timeout_.expires_after(timeout);
   if (auto sent = send_packet(channel_->get(), request, fds); !sent) {
