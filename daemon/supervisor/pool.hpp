@@ -172,6 +172,8 @@ class Pool {
 
   Result<void> advance(Segment& segment, SegmentEvent event);
   Segment* find_segment(std::uint32_t id);
+  // A list of its own: others may be dropped while a coroutine works through it.
+  std::vector<Segment*> segments_of(const Device& device) const;
   std::vector<std::string> swap_paths() const;
   std::uint64_t used_bytes() const;
   std::string backend_identifier(const Segment& segment) const;

@@ -20,7 +20,6 @@ namespace {
 
 // A worker answers at once, unless it is busy with an allocation or a scrub.
 constexpr std::chrono::seconds kAdoptTimeout{60};
-constexpr std::chrono::milliseconds kRecoveryPoll{50};
 
 constexpr std::string_view kDescriptionName = "pool";
 
@@ -188,6 +187,8 @@ awaitable<Result<std::vector<Pool::Met>>> Pool::meet_workers() {
     }
     const messages::Adopt adopt;
     auto answer = co_await (*worker)->call(adopt, {}, kAdoptTimeout);
+    // It was ending, with nothing left that anybody needs, or dies at this very moment.
+    if (!answer && !(*worker)->is_running()) continue;
     if (!answer) {
       co_return std::unexpected(
           Error{fmt::format("worker {} cannot be taken over, and serves on: {}", (*worker)->pid(),
@@ -338,8 +339,7 @@ awaitable<void> Pool::finish_adoption() {
 
 // Gives a worker that lives what it lacks: its supervisor may have died while it was being made.
 awaitable<Result<void>> Pool::complete(Device& device) {
-  for (const auto& segment : segments_) {
-    if (segment->device != &device) continue;
+  for (Segment* segment : segments_of(device)) {
     if (!segment->is_in_worker) {
       if (auto result = co_await restore_store(*segment); !result) co_return result;
     }

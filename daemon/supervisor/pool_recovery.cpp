@@ -166,13 +166,13 @@ awaitable<Result<void>> Pool::try_recover(Device& device) {
 awaitable<Result<void>> Pool::restart_worker(Device& device) {
   if (auto result = co_await start_worker(device); !result) co_return result;
   if (auto result = co_await describe_to(device); !result) co_return result;
-  for (const auto& segment : segments_) {
-    if (segment->device != &device || segment->state == SegmentState::planned) continue;
+  for (Segment* segment : segments_of(device)) {
+    if (segment->state == SegmentState::planned) continue;
     if (auto result = co_await restore_store(*segment); !result) co_return result;
   }
   device.stale_imports = 0;
-  for (const auto& segment : segments_) {
-    if (segment->device != &device || segment->state == SegmentState::planned) continue;
+  for (Segment* segment : segments_of(device)) {
+    if (segment->state == SegmentState::planned) continue;
     if (segment->has_device()) {
       if (auto result = co_await reconnect(*segment); !result) co_return result;
     }
@@ -325,6 +325,14 @@ awaitable<Result<void>> Pool::ensure_worker(Device& device) {
   while (device.is_recovering) co_await sleep(kReconnectDelay);
   if (device.worker && device.worker->is_running()) co_return Result<void>{};
   co_return co_await try_recover(device);
+}
+
+std::vector<Pool::Segment*> Pool::segments_of(const Device& device) const {
+  std::vector<Segment*> list;
+  for (const auto& segment : segments_) {
+    if (segment->device == &device) list.push_back(segment.get());
+  }
+  return list;
 }
 
 Pool::Segment* Pool::find_segment(std::uint32_t id) {
