@@ -17,7 +17,9 @@ namespace {
 constexpr std::size_t kChunkBytes = 16 << 10;
 
 std::unexpected<Error> ended() {
-  return fail("vramswapd ended before it answered: see its log (journalctl -u vramswap, or dmesg)");
+  return std::unexpected(
+      Error{"vramswapd ended before it answered: see its log (journalctl -u vramswap, or dmesg)",
+            ECONNRESET});
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ class ControlClient {
   static Result<ControlClient> connect(const std::filesystem::path& socket);
 
   Result<void> send(const control::Request& request);
-  // The next reply, of any kind.
+  // The next reply, of any kind. ECONNRESET: the daemon has ended.
   Result<control::Reply> next(const Waiting& waiting = {});
 
  private:

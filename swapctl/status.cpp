@@ -1,6 +1,9 @@
 #include <boost/program_options/value_semantic.hpp>
+#include <cerrno>
+#include <chrono>
 #include <optional>
 #include <ostream>
+#include <thread>
 
 #include "swapctl/commands.hpp"
 #include "swapctl/status_report.hpp"
@@ -22,8 +25,12 @@ Exit codes:
   0 done, 1 failed, 2 wrong usage, 3 nothing is up
 )"};
 
+// A daemon that is being killed still takes connections; there are not more of them in a row.
+constexpr int kAttempts = 3;
+constexpr std::chrono::milliseconds kPause{100};
+
 // No value: no daemon runs.
-Result<std::optional<control::Status>> ask_status(const Environment& environment) {
+Result<std::optional<control::Status>> ask_once(const Environment& environment) {
   auto client = connect_to_swap(environment);
   if (!client) {
     if (no_daemon(client.error())) return std::nullopt;
@@ -33,6 +40,18 @@ Result<std::optional<control::Status>> ask_status(const Environment& environment
       ask<control::Status>(*client, control::StatusRequest{}, {.limit = environment.status_limit});
   if (!answer) return std::unexpected(answer.error());
   return *std::move(answer);
+}
+
+Result<std::optional<control::Status>> ask_status(const Environment& environment) {
+  auto answer = ask_once(environment);
+  for (int attempt = 1; attempt < kAttempts; ++attempt) {
+    const int code = answer ? 0 : answer.error().code;
+    const bool has_died = code == ECONNRESET || code == EPIPE;
+    if (!has_died || !has_orphans(environment.socket)) break;
+    std::this_thread::sleep_for(kPause);
+    answer = ask_once(environment);
+  }
+  return answer;
 }
 
 }  // namespace

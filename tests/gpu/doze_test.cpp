@@ -150,7 +150,8 @@ TEST_F(Doze, PowerOfTheCard) {
   ASSERT_NO_FATAL_FAILURE(write_everything());
   ASSERT_TRUE(segment_->worker().wait_for_state(WorkerState::dozing, kDozeLimit));
   ASSERT_NO_FATAL_FAILURE(measure_power(uuid_, "dozing"));
-  EXPECT_FALSE(segment_->worker().wait_for_state(WorkerState::waking, milliseconds(1))) << "it woke";
+  EXPECT_FALSE(segment_->worker().wait_for_state(WorkerState::waking, milliseconds(1)))
+      << "it woke";
   ASSERT_NO_FATAL_FAILURE(read_everything());
 
   start_worker(seconds(0));

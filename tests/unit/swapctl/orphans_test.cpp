@@ -53,6 +53,17 @@ TEST_F(OrphansTest, StatusStartsTheDaemonForRoot) {
   EXPECT_EQ(out.str(), kOneSegmentTable);
 }
 
+TEST_F(OrphansTest, StatusAsksTheNextDaemonWhereOneDiesAsItIsAsked) {
+  leave_a_worker();
+  const FakeDaemon dying(environment.socket, [&](FakeConnection& connection) {
+    connection.read_line();
+    std::filesystem::remove(environment.socket);
+  });
+  EXPECT_EQ(run_with_daemon({"status"}, one_segment()), kDone);
+  EXPECT_EQ(starts, 1);
+  EXPECT_EQ(out.str(), kOneSegmentTable);
+}
+
 TEST_F(OrphansTest, DownTakesDownWhatTheNewDaemonHasTakenOver) {
   leave_a_worker();
   EXPECT_EQ(run_with_daemon({"down", "--force"}, control::Done{}), kDone);
