@@ -70,7 +70,8 @@ class Pool {
     std::shared_ptr<WorkerProcess> worker;
     std::uint64_t worker_bytes = 0;  // what it had resident before it had a store
     bool is_recovering = false;
-    unsigned recovery = 0;  // the number of the last one, of all devices
+    bool is_starting = false;  // a worker, that does not serve yet
+    unsigned recovery = 0;     // the number of the last one, of all devices
     unsigned restarts = 0;
     Clock::time_point died_at;
     std::chrono::milliseconds last_pause{0};
@@ -136,6 +137,8 @@ class Pool {
   awaitable<void> restore_connections(std::uint32_t segment_id);
   awaitable<void> recover(Device& device);
   awaitable<Result<void>> try_recover(Device& device);
+  bool is_any_starting() const;
+  awaitable<void> give_up_reserve();
   awaitable<void> free_memory_for(unsigned recovery);
   awaitable<Result<void>> restart_worker(Device& device);
   awaitable<Result<void>> restore_store(Segment& segment);
@@ -192,6 +195,7 @@ class Pool {
   MemoryReserve reserve_;
   unsigned last_recovery_ = 0;
   bool is_filling_ = false;
+  bool is_giving_up_ = false;  // the reserve
   bool is_busy_ = false;
   unsigned recoveries_ = 0;  // of workers and connections, under way
   bool is_dismissing_ = false;

@@ -25,7 +25,11 @@ constexpr unsigned kReconnectAttempts = 50;
 constexpr std::chrono::milliseconds kFirstBackoff{100};
 constexpr std::chrono::milliseconds kLongestBackoff{10000};
 // Between two megabytes that are set aside anew: kswapd is to keep up.
-constexpr std::chrono::milliseconds kReserveInterval{20};
+constexpr std::chrono::milliseconds kReserveInterval{5};
+// Between two parts of the reserve that are given to a worker that starts. It gets them while the
+// machine has less than the worker takes, and also where that seems to help no more.
+constexpr std::chrono::milliseconds kReleaseInterval{2};
+constexpr std::chrono::milliseconds kUnhelpedTime{200};
 // A worker that has not got its memory by then will not get it by waiting. It takes half a second,
 // and a few seconds on a card that sleeps.
 constexpr std::chrono::seconds kStarvedTime{10};
@@ -69,7 +73,9 @@ WorkerProcess::Handlers Pool::handlers_of(std::size_t index) {
 void Pool::on_worker_state(Device& device, WorkerState state) {
   if (is_dismissing_) return;
   // A context takes memory, and the machine may have none.
-  if (state == WorkerState::waking) reserve_.release();
+  if (state == WorkerState::waking && !is_giving_up_) {
+    asio::co_spawn(io_, give_up_reserve(), asio::detached);
+  }
   if (state == WorkerState::serving && !device.is_recovering && !is_filling_) {
     asio::co_spawn(io_, fill_reserve(), asio::detached);
   }
@@ -102,7 +108,6 @@ void Pool::on_worker_exit(Device& device) {
 awaitable<void> Pool::recover(Device& device) {
   const Recovery recovery(*this);
   device.is_recovering = true;
-  reserve_.release();
   device.recovery = ++last_recovery_;
   asio::co_spawn(io_, free_memory_for(device.recovery), asio::detached);
   const auto is_needed = [&] {
@@ -134,6 +139,25 @@ awaitable<void> Pool::recover(Device& device) {
   if (!is_filling_) asio::co_spawn(io_, fill_reserve(), asio::detached);
 }
 
+bool Pool::is_any_starting() const {
+  return std::ranges::any_of(devices_, [](const auto& device) {
+    const bool is_waking = device->worker && device->worker->is_running() &&
+                           device->worker->state() == WorkerState::waking;
+    return device->is_starting || is_waking;
+  });
+}
+
+// Bit by bit: what is left is there for the next worker, should this one die as well.
+awaitable<void> Pool::give_up_reserve() {
+  is_giving_up_ = true;
+  for (const auto began = Clock::now(); is_any_starting(); co_await sleep(kReleaseInterval)) {
+    const auto memory = read_memory_info();
+    const bool is_short = !memory || memory->available_bytes < reserve_.size_bytes();
+    if (is_short || Clock::now() - began > kUnhelpedTime) reserve_.release_step();
+  }
+  is_giving_up_ = false;
+}
+
 // Where workers die one after the other, on a machine without memory, the reserve may not be there
 // again when it is needed. Then everything waits for the device, and the device for memory.
 awaitable<void> Pool::free_memory_for(unsigned recovery) {
@@ -152,7 +176,10 @@ awaitable<void> Pool::free_memory_for(unsigned recovery) {
 }
 
 awaitable<Result<void>> Pool::try_recover(Device& device) {
+  device.is_starting = true;
+  if (!is_giving_up_) asio::co_spawn(io_, give_up_reserve(), asio::detached);
   auto result = co_await restart_worker(device);
+  device.is_starting = false;
   if (!result && device.worker) {
     // Half a recovery is none: the next one starts from a dead worker again.
     device.worker->kill();
@@ -308,12 +335,10 @@ void Pool::size_reserve() {
 // Back to full, with pauses for the reactor, unless a worker dies meanwhile.
 awaitable<void> Pool::fill_reserve() {
   is_filling_ = true;
-  const auto needs_it = [](const auto& device) {
-    return device->is_recovering || !device->worker ||
-           device->worker->state() == WorkerState::waking;
-  };
+  const auto is_recovering = [](const auto& device) { return device->is_recovering; };
   co_await sleep(kReserveInterval);  // the recovery that asks for it is over then
-  while (is_up() && !reserve_.is_full() && std::ranges::none_of(devices_, needs_it)) {
+  while (is_up() && !reserve_.is_full() && !is_any_starting() &&
+         std::ranges::none_of(devices_, is_recovering)) {
     if (const auto result = reserve_.fill_step(); !result) log_error(result.error().message);
     co_await sleep(kReserveInterval);
   }

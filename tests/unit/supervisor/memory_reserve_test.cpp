@@ -36,6 +36,18 @@ TEST(MemoryReserve, HoldsMemoryUntilItIsReleased) {
   fill(reserve);
 }
 
+TEST(MemoryReserve, IsReleasedInPartsAndFilledUpAgain) {
+  MemoryReserve reserve;
+  reserve.set_size(64 * kMiB);
+  fill(reserve);
+  const std::uint64_t before = resident_bytes();
+  reserve.release_step();
+  EXPECT_FALSE(reserve.is_full());
+  EXPECT_LT(resident_bytes(), before - kMiB);
+  EXPECT_GT(resident_bytes(), before - 4 * kMiB);
+  EXPECT_EQ(fill(reserve), 2);
+}
+
 TEST(MemoryReserve, ReleasingTwiceIsHarmless) {
   MemoryReserve reserve;
   reserve.set_size(kMiB);
