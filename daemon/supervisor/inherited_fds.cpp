@@ -20,8 +20,9 @@ namespace vramswap {
 #ifdef VRAMSWAP_HAVE_SYSTEMD
 namespace {
 
-// PID 1 is kept out of the swap, so it answers on a starved machine, too.
-constexpr std::uint64_t kBarrierMicroseconds = 5'000'000;
+// PID 1 is kept out of the swap, so it answers on a starved machine, too; the supervisor waits that
+// long at most, deaf to everything else.
+constexpr std::uint64_t kBarrierMicroseconds = 1'000'000;
 
 void warn(const char* what, int code) {
   if (code < 0) log_error(errno_error("systemd's fd store", what, -code).message);

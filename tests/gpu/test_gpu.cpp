@@ -55,9 +55,9 @@ void TestSegment::start_worker(std::chrono::seconds doze_after) {
   sockets_.clear();
   worker_ = std::make_unique<WorkerProcess>(value_of(WorkerProcess::spawn(worker_command())));
   value_of(worker_->start(messages::Start{.backend = control::Backend::vram,
-                                        .gpu = uuid_,
-                                        .io_threads = kConnections,
-                                        .doze_after = doze_after}));
+                                          .gpu = uuid_,
+                                          .io_threads = kConnections,
+                                          .doze_after = doze_after}));
   if (store_) {
     value_of(worker_->import(0, segment_bytes(), page_map_.get(), store_.get()));
   } else {
