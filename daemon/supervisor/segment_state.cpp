@@ -1,7 +1,8 @@
 #include "daemon/supervisor/segment_state.hpp"
 
-#include <algorithm>
 #include <array>
+
+#include "daemon/base/transition.hpp"
 
 namespace vramswap {
 namespace {
@@ -9,16 +10,10 @@ namespace {
 using State = SegmentState;
 using Event = SegmentEvent;
 
-struct Transition {
-  State from;
-  Event event;
-  State to;
-};
-
 // No event leads from a state with swap on (active, swapping_off, interrupted) to one without a
 // device, and swapoff starts only where somebody serves: on an interrupted segment it would return
 // success and lose what it could not read.
-constexpr auto kTransitions = std::to_array<Transition>({
+constexpr auto kTransitions = std::to_array<Transition<State, Event>>({
     {State::planned, Event::store_created, State::allocated},
     {State::allocated, Event::device_connected, State::connected},
     {State::allocated, Event::store_released, State::planned},
@@ -97,11 +92,7 @@ SegmentState state_as_found(bool has_device, bool is_swap, bool is_served) {
 }
 
 std::optional<SegmentState> next_state(SegmentState state, SegmentEvent event) {
-  const auto found = std::ranges::find_if(kTransitions, [&](const Transition& transition) {
-    return transition.from == state && transition.event == event;
-  });
-  if (found == kTransitions.end()) return std::nullopt;
-  return found->to;
+  return next_in(kTransitions, state, event);
 }
 
 }  // namespace vramswap

@@ -1,7 +1,8 @@
 #include "daemon/worker/worker_state.hpp"
 
-#include <algorithm>
 #include <array>
+
+#include "daemon/base/transition.hpp"
 
 namespace vramswap {
 namespace {
@@ -9,13 +10,7 @@ namespace {
 using State = WorkerState;
 using Event = WorkerEvent;
 
-struct Transition {
-  State from;
-  Event event;
-  State to;
-};
-
-constexpr auto kTransitions = std::to_array<Transition>({
+constexpr auto kTransitions = std::to_array<Transition<State, Event>>({
     {State::fresh, Event::started, State::serving},
     {State::serving, Event::went_idle, State::dozing},
     {State::serving, Event::replaced, State::waking},
@@ -40,11 +35,7 @@ std::string_view to_string(WorkerState state) {
 }
 
 std::optional<WorkerState> next_state(WorkerState state, WorkerEvent event) {
-  const auto found = std::ranges::find_if(kTransitions, [&](const Transition& transition) {
-    return transition.from == state && transition.event == event;
-  });
-  if (found == kTransitions.end()) return std::nullopt;
-  return found->to;
+  return next_in(kTransitions, state, event);
 }
 
 }  // namespace vramswap
