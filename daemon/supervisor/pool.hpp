@@ -135,6 +135,7 @@ class Pool {
   void on_worker_state(Device& device, WorkerState state);
   void on_connection_ended(const messages::ConnectionEnded& ended);
   awaitable<void> restore_connections(std::uint32_t segment_id);
+  void start_recovery(Device& device);
   awaitable<void> recover(Device& device);
   awaitable<Result<void>> try_recover(Device& device);
   bool is_any_starting() const;

@@ -312,9 +312,7 @@ Result<void> Pool::find_devices() {
 awaitable<void> Pool::finish_adoption() {
   for (const auto& device : devices_) {
     if (!device->worker || !device->worker->is_running()) {
-      device->died_at = Clock::now();
-      device->is_recovering = true;
-      asio::co_spawn(io_, recover(*device), asio::detached);
+      start_recovery(*device);
     } else if (const auto result = co_await complete(*device); !result) {
       log_error(result.error().message);
       device->worker->kill();
@@ -332,7 +330,7 @@ awaitable<void> Pool::finish_adoption() {
     co_await publish();
     log_info(
         fmt::format("took over the swap of an earlier vramswapd: {} segments", segments_.size()));
-    if (!is_filling_) asio::co_spawn(io_, fill_reserve(), asio::detached);
+    asio::co_spawn(io_, fill_reserve(), asio::detached);
   }
   is_busy_ = false;
 }

@@ -73,17 +73,16 @@ WorkerProcess::Handlers Pool::handlers_of(std::size_t index) {
 void Pool::on_worker_state(Device& device, WorkerState state) {
   if (is_dismissing_) return;
   // A context takes memory, and the machine may have none.
-  if (state == WorkerState::waking && !is_giving_up_) {
+  if (state == WorkerState::waking) {
     asio::co_spawn(io_, give_up_reserve(), asio::detached);
   }
-  if (state == WorkerState::serving && !device.is_recovering && !is_filling_) {
+  if (state == WorkerState::serving && !device.is_recovering) {
     asio::co_spawn(io_, fill_reserve(), asio::detached);
   }
 }
 
 void Pool::on_worker_exit(Device& device) {
   if (is_dismissing_ || !device.worker || device.worker->is_running()) return;
-  if (!device.is_recovering) device.died_at = Clock::now();
   log_error(fmt::format("worker {} of {}: {}", device.worker->pid(), device.info.name,
                         device.worker->how_it_ended()));
   bool is_needed = false;
@@ -98,18 +97,21 @@ void Pool::on_worker_exit(Device& device) {
     is_needed |= segment->has_device();
     (void)advance(*segment, SegmentEvent::worker_lost);  // not for a planned one
   }
-  if (is_needed && !device.is_recovering) {
-    device.is_recovering = true;
-    asio::co_spawn(io_, recover(device), asio::detached);
-  }
+  if (is_needed && !device.is_recovering) start_recovery(device);
+}
+
+// Its state is set at once: a release that comes now waits for this recovery.
+void Pool::start_recovery(Device& device) {
+  device.is_recovering = true;
+  device.died_at = Clock::now();
+  device.recovery = ++last_recovery_;
+  asio::co_spawn(io_, recover(device), asio::detached);
+  asio::co_spawn(io_, free_memory_for(device.recovery), asio::detached);
 }
 
 // Goes on for as long as it takes: what is in VRAM is kept, and the kernel queues the I/O.
 awaitable<void> Pool::recover(Device& device) {
   const Recovery recovery(*this);
-  device.is_recovering = true;
-  device.recovery = ++last_recovery_;
-  asio::co_spawn(io_, free_memory_for(device.recovery), asio::detached);
   const auto is_needed = [&] {
     return std::ranges::any_of(segments_, [&](const auto& segment) {
       return segment->device == &device && segment->has_device();
@@ -136,7 +138,7 @@ awaitable<void> Pool::recover(Device& device) {
   }
   device.is_recovering = false;
   if (device.problem.empty()) co_await publish();
-  if (!is_filling_) asio::co_spawn(io_, fill_reserve(), asio::detached);
+  asio::co_spawn(io_, fill_reserve(), asio::detached);
 }
 
 bool Pool::is_any_starting() const {
@@ -149,6 +151,7 @@ bool Pool::is_any_starting() const {
 
 // Bit by bit: what is left is there for the next worker, should this one die as well.
 awaitable<void> Pool::give_up_reserve() {
+  if (is_giving_up_) co_return;
   is_giving_up_ = true;
   for (const auto began = Clock::now(); is_any_starting(); co_await sleep(kReleaseInterval)) {
     const auto memory = read_memory_info();
@@ -177,7 +180,7 @@ awaitable<void> Pool::free_memory_for(unsigned recovery) {
 
 awaitable<Result<void>> Pool::try_recover(Device& device) {
   device.is_starting = true;
-  if (!is_giving_up_) asio::co_spawn(io_, give_up_reserve(), asio::detached);
+  asio::co_spawn(io_, give_up_reserve(), asio::detached);
   auto result = co_await restart_worker(device);
   device.is_starting = false;
   if (!result && device.worker) {
@@ -334,6 +337,7 @@ void Pool::size_reserve() {
 
 // Back to full, with pauses for the reactor, unless a worker dies meanwhile.
 awaitable<void> Pool::fill_reserve() {
+  if (is_filling_) co_return;
   is_filling_ = true;
   const auto is_recovering = [](const auto& device) { return device->is_recovering; };
   co_await sleep(kReserveInterval);  // the recovery that asks for it is over then
