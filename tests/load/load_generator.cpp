@@ -1,20 +1,36 @@
 #include "tests/load/load_generator.hpp"
 
 #include <fmt/format.h>
+#include <semaphore.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
 #include <bit>
-#include <semaphore>
+#include <ctime>
+#include <numeric>
 #include <thread>
 
 namespace vramswap::load {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::uint32_t kPageBytes = sizeof(Page);
-constexpr std::ptrdiff_t kMaxDepth = 1024;
+// std::counting_semaphore of GCC 12 makes a system call at every release; this does only where
+// somebody waits.
+class Semaphore {
+ public:
+  explicit Semaphore(unsigned count) { sem_init(&semaphore_, 0, count); }
+  Semaphore(const Semaphore&) = delete;
+  ~Semaphore() { sem_destroy(&semaphore_); }
+
+  void acquire() {
+    while (sem_wait(&semaphore_) != 0) {
+    }
+  }
+  void release() { sem_post(&semaphore_); }
+
+ private:
+  sem_t semaphore_;
+};
 
 void set_timeout(int socket, std::chrono::seconds timeout) {
   const timeval value{timeout.count(), 0};
@@ -28,11 +44,27 @@ std::uint32_t random_page_count(std::mt19937_64& random, PageRange range) {
 }
 
 bool has_chance(std::mt19937_64& random, double share) {
+  if (share <= 0 || share >= 1) return share > 0;
   return std::uniform_real_distribution<>()(random) < share;
 }
 
 double per_second(std::uint64_t count, std::chrono::nanoseconds elapsed) {
   return static_cast<double>(count) / std::chrono::duration<double>(elapsed).count();
+}
+
+std::chrono::nanoseconds thread_cpu_time() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+std::string percentiles(const char* what, const LatencyHistogram& latency) {
+  const auto microseconds = [](std::chrono::nanoseconds value) {
+    return std::chrono::duration<double, std::micro>(value).count();
+  };
+  return fmt::format("{} p50 {:.1f} us, p99 {:.1f} us, max {:.0f} us", what,
+                     microseconds(latency.percentile(0.5)), microseconds(latency.percentile(0.99)),
+                     microseconds(latency.max()));
 }
 
 }  // namespace
@@ -45,47 +77,55 @@ void LoadResult::add(const LoadResult& other) {
   failed_replies += other.failed_replies;
   ended_connections += other.ended_connections;
   elapsed = std::max(elapsed, other.elapsed);
-  latency.add(other.latency);
+  cpu_time += other.cpu_time;
+  read_latency.add(other.read_latency);
+  write_latency.add(other.write_latency);
   first_reply = std::min(first_reply, other.first_reply);
 }
 
 std::string LoadResult::summary() const {
-  const auto microseconds = [](std::chrono::nanoseconds value) {
-    return std::chrono::duration<double, std::micro>(value).count();
-  };
   return fmt::format(
-      "{:.0f} op/s, {:.2f} GB/s read, {:.2f} GB/s written, p50 {:.1f} us, p99 {:.1f} us, max "
-      "{:.0f} "
-      "us, {} wrong words, {} failed replies, {} ended connections",
+      "{:.0f} op/s, {:.2f} GB/s read, {:.2f} GB/s written, {}, {}, {} wrong words, {} failed "
+      "replies, {} ended connections",
       per_second(operations, elapsed), per_second(read_bytes, elapsed) / 1e9,
-      per_second(written_bytes, elapsed) / 1e9, microseconds(latency.percentile(0.5)),
-      microseconds(latency.percentile(0.99)), microseconds(latency.max()), wrong_words,
-      failed_replies, ended_connections);
+      per_second(written_bytes, elapsed) / 1e9, percentiles("reads", read_latency),
+      percentiles("writes", write_latency), wrong_words, failed_replies, ended_connections);
 }
 
-// A sender and a receiver for one socket, as the kernel has submitters and a receive worker.
+// One socket. A sender and a receiver, as the kernel has submitters and a receive worker; or one
+// thread for both.
 class LoadGenerator::Connection {
  public:
-  Connection(LoadGenerator& generator, int socket, std::uint64_t seed, const Source& source)
+  Connection(LoadGenerator& generator, int socket, std::uint64_t seed, bool one_thread,
+             const Source& source)
       : generator_(generator),
         source_(source),
         socket_(socket),
+        one_thread_(one_thread),
         random_(seed),
         slots_(generator.options_.depth),
+        free_cookies_(slots_.size()),
         free_slots_(generator.options_.depth) {
+    std::iota(free_cookies_.begin(), free_cookies_.end(), 0U);
     set_timeout(socket, generator.options_.reply_timeout);
-    sender_ = std::thread([this] { send_requests(); });
-    receiver_ = std::thread([this] { receive_replies(); });
+    if (one_thread) {
+      start(sender_, &Connection::send_and_receive);
+    } else {
+      start(sender_, &Connection::send_requests);
+      start(receiver_, &Connection::receive_replies);
+    }
   }
 
   LoadResult finish() {
     sender_.join();
-    receiver_.join();
+    if (receiver_.joinable()) receiver_.join();
     const std::scoped_lock lock(generator_.unanswered_mutex_);
     for (const Slot& slot : slots_) {
       if (slot.used) generator_.unanswered_.push_back(slot.operation);
     }
+    generator_.unanswered_count_ = generator_.unanswered_.size();
     result_.ended_connections = ended_ ? 1 : 0;
+    result_.cpu_time = std::chrono::nanoseconds(cpu_time_);
     return result_;
   }
 
@@ -96,26 +136,54 @@ class LoadGenerator::Connection {
     std::atomic<bool> used = false;
   };
 
-  void send_requests() {
-    for (;;) {
-      free_slots_.acquire();
-      if (ended_) break;
-      const auto operation = generator_.next_operation(random_, source_);
-      if (!operation) break;
-      std::uint64_t cookie = 0;
-      while (slots_[cookie].used) ++cookie;
-      slots_[cookie].operation = *operation;
-      slots_[cookie].sent = Clock::now();
-      slots_[cookie].used = true;
-      ++in_flight_;
-      expected_replies_.release();
-      if (!send(cookie, *operation)) {
-        end();
-        break;
-      }
+  void start(std::thread& thread, void (Connection::*work)()) {
+    thread = std::thread([this, work] {
+      (this->*work)();
+      cpu_time_ += thread_cpu_time().count();
+    });
+  }
+
+  void send_and_receive() {
+    bool more = true;
+    while (!ended_) {
+      while (more && in_flight_ < slots_.size()) more = send_next();
+      if (in_flight_ == 0) return;
+      if (!receive()) end();
     }
+  }
+
+  void send_requests() {
+    do {
+      free_slots_.acquire();
+    } while (!ended_ && send_next());
     sender_done_ = true;
     expected_replies_.release();
+  }
+
+  void receive_replies() {
+    for (;;) {
+      expected_replies_.acquire();
+      if (sender_done_ && in_flight_ == 0) return;
+      if (!receive()) return end();
+      free_slots_.release();
+    }
+  }
+
+  // Needs a free slot. False: there is nothing more to send, or nobody to send it to.
+  bool send_next() {
+    const auto now = Clock::now();
+    const auto operation = generator_.next_operation(random_, now, source_);
+    if (!operation) return false;
+    const std::uint32_t cookie = free_cookies_[taken_cookies_++ % free_cookies_.size()];
+    Slot& slot = slots_[cookie];
+    slot.operation = *operation;
+    slot.sent = now;
+    slot.used.store(true, std::memory_order_release);
+    ++in_flight_;
+    if (!one_thread_) expected_replies_.release();
+    if (send(cookie, *operation)) return true;
+    end();
+    return false;
   }
 
   bool send(std::uint64_t cookie, const Operation& operation) {
@@ -133,34 +201,28 @@ class LoadGenerator::Connection {
     return true;
   }
 
-  void receive_replies() {
-    for (;;) {
-      expected_replies_.acquire();
-      if (sender_done_ && in_flight_ == 0) return;
-      if (!receive()) return end();
-    }
-  }
-
   bool receive() {
     const auto reply = receive_reply(socket_);
     if (!reply || reply->cookie >= slots_.size() || !slots_[reply->cookie].used) return false;
     Slot& slot = slots_[reply->cookie];
     const Operation operation = slot.operation;
+    const bool reads = operation.command == Command::read;
     if (reply->error != 0) {
       ++result_.failed_replies;
-    } else if (operation.command == Command::read) {
+    } else if (reads) {
       if (!check_pages(operation)) return false;
     } else {
       note(operation);
     }
     const auto now = Clock::now();
     result_.first_reply = std::min(result_.first_reply, now);
-    result_.latency.record(now - slot.sent);
+    (reads ? result_.read_latency : result_.write_latency).record(now - slot.sent);
     ++result_.operations;
     generator_.release(operation.first_page, operation.page_count);
-    slot.used = false;
+    slot.used.store(false, std::memory_order_release);
+    free_cookies_[freed_cookies_++ % free_cookies_.size()] =
+        static_cast<std::uint32_t>(reply->cookie);
     --in_flight_;
-    free_slots_.release();
     return true;
   }
 
@@ -194,13 +256,19 @@ class LoadGenerator::Connection {
   LoadGenerator& generator_;
   const Source& source_;
   const int socket_;
+  const bool one_thread_;
   std::mt19937_64 random_;
   std::vector<Slot> slots_;
-  std::counting_semaphore<kMaxDepth + 1> free_slots_;
-  std::counting_semaphore<kMaxDepth + 1> expected_replies_{0};
+  // Those of free slots, in a ring; `free_slots_` says that there is one.
+  std::vector<std::uint32_t> free_cookies_;
+  std::size_t taken_cookies_ = 0;  // of the thread that sends
+  std::size_t freed_cookies_ = 0;  // of the thread that receives
+  Semaphore free_slots_;
+  Semaphore expected_replies_{0};
   std::atomic<unsigned> in_flight_ = 0;
   std::atomic<bool> sender_done_ = false;
   std::atomic<bool> ended_ = false;
+  std::atomic<std::chrono::nanoseconds::rep> cpu_time_ = 0;
   Page sent_page_;
   Page received_page_;
   LoadResult result_;
@@ -217,38 +285,59 @@ LoadGenerator::LoadGenerator(std::uint32_t segment, std::uint64_t size_bytes, Lo
 
 LoadGenerator::~LoadGenerator() = default;
 
+LoadResult LoadGenerator::write_all(std::span<const int> sockets) {
+  constexpr std::uint64_t kPagesAtOnce = 256;
+  std::atomic<std::uint64_t> next = 0;
+  return run_connections(sockets, false, [&](auto&, auto) -> std::optional<Operation> {
+    const std::uint64_t first = next.fetch_add(kPagesAtOnce);
+    if (first >= page_count_) return std::nullopt;
+    const auto count = static_cast<std::uint32_t>(std::min(kPagesAtOnce, page_count_ - first));
+    if (!claim_when_free(first, count, sockets.size())) return std::nullopt;
+    return Operation{Command::write, first, count, ++last_version_};
+  });
+}
+
 LoadResult LoadGenerator::run(std::span<const int> sockets, std::chrono::milliseconds duration) {
   stopped_ = false;
   const auto end = Clock::now() + duration;
-  return run_connections(sockets, [this, end](std::mt19937_64& random) -> std::optional<Operation> {
-    if (stopped_ || Clock::now() >= end) return std::nullopt;
-    return random_operation(random);
-  });
+  return run_connections(
+      sockets, options_.one_thread,
+      [this, end](std::mt19937_64& random, Clock::time_point now) -> std::optional<Operation> {
+        if (stopped_ || now >= end) return std::nullopt;
+        return random_operation(random);
+      });
 }
 
 LoadResult LoadGenerator::verify(std::span<const int> sockets) {
   constexpr std::uint64_t kPagesAtOnce = 64;
   std::atomic<std::uint64_t> next = 0;
-  return run_connections(sockets, [&](std::mt19937_64&) -> std::optional<Operation> {
+  return run_connections(sockets, false, [&](auto&, auto) -> std::optional<Operation> {
     const std::uint64_t first = next.fetch_add(kPagesAtOnce);
     if (first >= page_count_) return std::nullopt;
     const auto count = static_cast<std::uint32_t>(std::min(kPagesAtOnce, page_count_ - first));
-    // What was sent again may still be in flight there; on a connection that has ended, for ever.
-    while (!claim(first, count)) {
-      if (live_connections_ < sockets.size()) return std::nullopt;
-      std::this_thread::yield();
-    }
+    if (!claim_when_free(first, count, sockets.size())) return std::nullopt;
     return Operation{Command::read, first, count, 0};
   });
 }
 
-LoadResult LoadGenerator::run_connections(std::span<const int> sockets, const Source& source) {
+// What was sent again may still be in flight there; on a connection that has ended, for ever.
+bool LoadGenerator::claim_when_free(std::uint64_t first_page, std::uint32_t page_count,
+                                    std::size_t connections) {
+  while (!claim(first_page, page_count)) {
+    if (live_connections_ < connections) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+LoadResult LoadGenerator::run_connections(std::span<const int> sockets, bool one_thread,
+                                          const Source& source) {
   const auto start = Clock::now();
   live_connections_ = static_cast<unsigned>(sockets.size());
   std::vector<std::unique_ptr<Connection>> connections;
   for (const int socket : sockets) {
     const auto seed = options_.seed * 1000 + first_page_ + seeds_given_++;
-    connections.push_back(std::make_unique<Connection>(*this, socket, seed, source));
+    connections.push_back(std::make_unique<Connection>(*this, socket, seed, one_thread, source));
   }
   LoadResult result;
   for (const auto& connection : connections) result.add(connection->finish());
@@ -257,16 +346,21 @@ LoadResult LoadGenerator::run_connections(std::span<const int> sockets, const So
 }
 
 std::optional<LoadGenerator::Operation> LoadGenerator::next_operation(std::mt19937_64& random,
+                                                                      Clock::time_point now,
                                                                       const Source& source) {
-  {
-    const std::scoped_lock lock(unanswered_mutex_);
-    if (!unanswered_.empty()) {
-      const Operation operation = unanswered_.back();
-      unanswered_.pop_back();
-      return operation;
-    }
+  if (unanswered_count_.load(std::memory_order_relaxed) > 0) {
+    if (auto operation = take_unanswered()) return operation;
   }
-  return source(random);
+  return source(random, now);
+}
+
+std::optional<LoadGenerator::Operation> LoadGenerator::take_unanswered() {
+  const std::scoped_lock lock(unanswered_mutex_);
+  if (unanswered_.empty()) return std::nullopt;
+  const Operation operation = unanswered_.back();
+  unanswered_.pop_back();
+  unanswered_count_ = unanswered_.size();
+  return operation;
 }
 
 std::optional<LoadGenerator::Operation> LoadGenerator::random_operation(std::mt19937_64& random) {

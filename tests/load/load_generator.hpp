@@ -35,6 +35,11 @@ struct LoadOptions {
   std::uint64_t seed = 1;
   // A connection that answers nothing for so long counts as ended.
   std::chrono::seconds reply_timeout{30};
+  // A connection's requests are sent and its replies received by one thread, which costs less than
+  // two that wake each other. Only for a load whose sends cannot wait for its own receives: READs
+  // alone (28 bytes each) or WRITEs alone (answered by 16), with a depth whose headers fit the
+  // socket's buffers, up to 128. Both kinds together, in flight, must fit with their payloads.
+  bool one_thread = false;
 };
 
 struct LoadResult {
@@ -45,12 +50,15 @@ struct LoadResult {
   std::uint64_t failed_replies = 0;  // answered with an error
   std::uint64_t ended_connections = 0;
   std::chrono::nanoseconds elapsed{0};
-  LatencyHistogram latency;
+  std::chrono::nanoseconds cpu_time{0};  // of the threads that made the load
+  LatencyHistogram read_latency;
+  LatencyHistogram write_latency;  // and of TRIM and WRITE_ZEROES
   std::chrono::steady_clock::time_point first_reply = std::chrono::steady_clock::time_point::max();
 
   // Of a load that ran at the same time: the longer `elapsed` counts.
   void add(const LoadResult& other);
-  // "12345 op/s, 1.23 GB/s read, 0.99 GB/s written, p50 12 us, p99 30 us, max 90 us, 0 wrong words"
+  // "12345 op/s, 1.23 GB/s read, 0.99 GB/s written, reads p50 12.0 us, p99 30.1 us, max 90 us,
+  // writes p50 ..., 0 wrong words, ..."
   std::string summary() const;
 };
 
@@ -60,6 +68,11 @@ class LoadGenerator {
   LoadGenerator(std::uint32_t segment, std::uint64_t size_bytes, LoadOptions options = {});
   ~LoadGenerator();
 
+  // How it goes on from the next run. What the pages hold is remembered.
+  void set_options(LoadOptions options) { options_ = options; }
+
+  // Writes every page once, so that no READ after it is of a page that was never written.
+  LoadResult write_all(std::span<const int> sockets);
   // Loads all sockets at once and returns when the time is over and everything in flight has been
   // answered, or when all connections have ended. What an ended connection left unanswered is sent
   // again by the next run or verify, as the kernel does after RECONFIGURE.
@@ -76,18 +89,23 @@ class LoadGenerator {
     std::uint32_t page_count;
     std::uint32_t version;  // what the pages hold once a WRITE, TRIM or WRITE_ZEROES is answered
   };
+  using Clock = std::chrono::steady_clock;
   class Connection;
-  using Source = std::function<std::optional<Operation>(std::mt19937_64&)>;
+  using Source = std::function<std::optional<Operation>(std::mt19937_64&, Clock::time_point now)>;
 
-  LoadResult run_connections(std::span<const int> sockets, const Source& source);
-  std::optional<Operation> next_operation(std::mt19937_64& random, const Source& source);
+  LoadResult run_connections(std::span<const int> sockets, bool one_thread, const Source& source);
+  std::optional<Operation> next_operation(std::mt19937_64& random, Clock::time_point now,
+                                          const Source& source);
+  std::optional<Operation> take_unanswered();
   std::optional<Operation> random_operation(std::mt19937_64& random);
   bool claim(std::uint64_t first_page, std::uint32_t page_count);
+  // False: it stays claimed by somebody whose connection, one of so many, has ended.
+  bool claim_when_free(std::uint64_t first_page, std::uint32_t page_count, std::size_t connections);
   void release(std::uint64_t first_page, std::uint32_t page_count);
 
   const std::uint64_t first_page_;  // of the segment, among all pages of a test
   const std::uint64_t page_count_;
-  const LoadOptions options_;
+  LoadOptions options_;
   std::uint64_t seeds_given_ = 0;  // so that no run repeats another
   // Of each page, whether a request in flight covers it, and what it holds; who claims a page may
   // use its version.
@@ -98,6 +116,7 @@ class LoadGenerator {
   std::atomic<unsigned> live_connections_ = 0;
   std::mutex unanswered_mutex_;
   std::vector<Operation> unanswered_;
+  std::atomic<std::size_t> unanswered_count_ = 0;  // their number, for those who need not lock
 };
 
 }  // namespace vramswap::load

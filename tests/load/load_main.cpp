@@ -45,6 +45,8 @@ po::options_description describe(Settings& settings) {
   add("write-max", po::value(&settings.load.write_pages.max), "pages");
   add("write-share", po::value(&settings.load.write_share), "0..1");
   add("discard-share", po::value(&settings.load.discard_share), "0..1");
+  add("one-thread", po::bool_switch(&settings.load.one_thread),
+      "a connection's requests and replies by one thread: for reads or writes alone");
   add("seed", po::value(&settings.load.seed), "of the random numbers");
   add("seconds", po::value(&settings.seconds), "duration");
   add("unhardened", po::bool_switch(&settings.unhardened), "no realtime threads, no locked memory");

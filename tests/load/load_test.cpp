@@ -79,6 +79,35 @@ TEST_F(WorkerUnderLoad, EveryWrongWordIsSeen) {
   EXPECT_EQ(verify().wrong_words, damaged);
 }
 
+TEST_F(WorkerUnderLoad, OneThreadAConnectionMakesTheSameLoad) {
+  LoadOptions options{.depth = 32, .read_pages = {1, 64}, .one_thread = true};
+  const auto written = load_.write_all(raw(sockets_));
+  expect_clean(written);
+  EXPECT_EQ(written.written_bytes, kSegmentBytes);
+  for (const double write_share : {0.0, 1.0}) {
+    options.write_share = write_share;
+    load_.set_options(options);
+    const auto result = run(milliseconds(300));
+    expect_uninterrupted(result);
+    EXPECT_GT(write_share > 0 ? result.written_bytes : result.read_bytes, 0U);
+    EXPECT_GT(result.cpu_time, result.elapsed / 100);
+  }
+  expect_clean(verify());
+  // It ends with its worker, and what was unanswered is sent again.
+  std::thread killer([this] {
+    std::this_thread::sleep_for(milliseconds(200));
+    worker_->kill();
+  });
+  const auto result = run(seconds(30));
+  killer.join();
+  EXPECT_EQ(result.ended_connections, kThreads);
+  expect_clean(result);
+  spawn();
+  import_again();
+  expect_uninterrupted(run(milliseconds(100)));
+  expect_clean(verify());
+}
+
 TEST_F(WorkerUnderLoad, StopsWhenTold) {
   std::thread stopper([this] {
     std::this_thread::sleep_for(milliseconds(200));
