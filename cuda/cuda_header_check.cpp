@@ -36,6 +36,14 @@ requires(sizeof...(OurArguments) ==
   static_assert(CalledAlike<decltype(ours::FunctionTable::name), decltype(&::name)>::value);
 VRAMSWAP_CUDA_FUNCTIONS(CHECK_FUNCTION)
 
+static_assert(CUDA_VERSION < 11070 ||
+              CalledAlike<decltype(ours::NewerFunctionTable::cuStreamWriteValue32_v2),
+                          decltype(&::cuStreamWriteValue32)>::value);
+#if CUDA_VERSION >= 12080 && CUDA_VERSION < 13000
+static_assert(CalledAlike<decltype(ours::NewerFunctionTable::cuMemcpyBatchAsync),
+                          decltype(&::cuMemcpyBatchAsync)>::value);
+#endif
+
 #define CHECK_TYPE(type)                               \
   static_assert(sizeof(ours::type) == sizeof(::type)); \
   static_assert(alignof(ours::type) == alignof(::type));
@@ -46,6 +54,9 @@ CHECK_TYPE(CUdeviceptr)
 CHECK_TYPE(CUmemGenericAllocationHandle)
 CHECK_TYPE(CUcontext)
 CHECK_TYPE(CUstream)
+CHECK_TYPE(CUmodule)
+CHECK_TYPE(CUfunction)
+CHECK_TYPE(CUjit_option)
 CHECK_TYPE(CUuuid)
 CHECK_TYPE(CUmemLocation)
 CHECK_TYPE(CUmemAccessDesc)
@@ -66,6 +77,16 @@ CHECK_MEMBER(CUmemAllocationProp, allocFlags)
 CHECK_MEMBER(CUmemAllocationProp, allocFlags.compressionType)
 CHECK_MEMBER(CUmemAllocationProp, allocFlags.gpuDirectRDMACapable)
 CHECK_MEMBER(CUmemAllocationProp, allocFlags.usage)
+
+#if CUDA_VERSION >= 12080
+CHECK_TYPE(CUmemcpyAttributes)
+CHECK_MEMBER(CUmemcpyAttributes, srcAccessOrder)
+CHECK_MEMBER(CUmemcpyAttributes, srcLocHint)
+CHECK_MEMBER(CUmemcpyAttributes, dstLocHint)
+CHECK_MEMBER(CUmemcpyAttributes, flags)
+static_assert(static_cast<unsigned>(ours::CU_MEMCPY_SRC_ACCESS_ORDER_STREAM) ==
+              static_cast<unsigned>(::CU_MEMCPY_SRC_ACCESS_ORDER_STREAM));
+#endif
 
 #define CHECK_VALUE(name) \
   static_assert(static_cast<unsigned>(ours::name) == static_cast<unsigned>(::name));

@@ -89,8 +89,13 @@ Result<Driver> Driver::load(const char* path) {
                                  .advice = "the driver is too old: 470 or newer is needed"});
   }
 
+  api::NewerFunctionTable newer;
+#define FIND(name) find(library, #name, newer.name);
+  VRAMSWAP_CUDA_NEWER_FUNCTIONS(FIND)
+#undef FIND
+
   setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 0);
-  Driver driver(functions);
+  Driver driver(functions, newer);
   if (auto code = driver->cuInit(0); code != api::CUDA_SUCCESS) {
     Error error = driver.error(code, "cuInit", path);
     error.advice = advice_for_init(code);

@@ -26,13 +26,17 @@ class Driver {
   /// `driver->cuMemCreate(...)`
   const api::FunctionTable* operator->() const { return &functions_; }
 
+  const api::NewerFunctionTable& newer() const { return newer_; }
+
   /// An Error for a failed call, with the driver's name of `code`.
   Error error(api::CUresult code, std::string operation, std::string object) const;
 
  private:
-  explicit Driver(const api::FunctionTable& functions) : functions_(functions) {}
+  Driver(const api::FunctionTable& functions, const api::NewerFunctionTable& newer)
+      : functions_(functions), newer_(newer) {}
 
   api::FunctionTable functions_;
+  api::NewerFunctionTable newer_;
 };
 
 }  // namespace vramswap::cuda

@@ -75,6 +75,13 @@ using CUdeviceptr = unsigned long long;
 using CUmemGenericAllocationHandle = unsigned long long;
 using CUcontext = struct CUctx_st*;
 using CUstream = struct CUstream_st*;
+using CUmodule = struct CUmod_st*;
+using CUfunction = struct CUfunc_st*;
+
+/// Of cuModuleLoadDataEx, which is called without any.
+enum CUjit_option : unsigned int {};
+
+enum CUmemcpySrcAccessOrder : unsigned int { CU_MEMCPY_SRC_ACCESS_ORDER_STREAM = 1 };
 
 struct CUuuid {
   char bytes[16];
@@ -101,6 +108,14 @@ struct CUmemAllocationProp {
     unsigned short usage;
     unsigned char reserved[4];
   } allocFlags;
+};
+
+/// How cuMemcpyBatchAsync may read its sources. The hints are about managed memory only.
+struct CUmemcpyAttributes {
+  CUmemcpySrcAccessOrder srcAccessOrder;
+  CUmemLocation srcLocHint;
+  CUmemLocation dstLocHint;
+  unsigned int flags;
 };
 
 /// Addresses of the entry points. The newest of them, cuDeviceGetUuid_v2, came with CUDA 11.4.
@@ -144,14 +159,41 @@ struct FunctionTable {
 
   CUresult (*cuMemHostRegister_v2)(void* memory, std::size_t bytes, unsigned int flags);
   CUresult (*cuMemHostUnregister)(void* memory);
+  CUresult (*cuMemHostGetDevicePointer_v2)(CUdeviceptr*, void* memory, unsigned int flags);
   CUresult (*cuStreamCreate)(CUstream*, unsigned int flags);
   CUresult (*cuStreamDestroy_v2)(CUstream);
   CUresult (*cuStreamSynchronize)(CUstream);
   CUresult (*cuMemcpyHtoDAsync_v2)(CUdeviceptr, const void* source, std::size_t bytes, CUstream);
   CUresult (*cuMemcpyDtoHAsync_v2)(void* target, CUdeviceptr, std::size_t bytes, CUstream);
+
+  CUresult (*cuModuleLoadDataEx)(CUmodule*, const void* image, unsigned int option_count,
+                                 CUjit_option*, void** option_values);
+  CUresult (*cuModuleUnload)(CUmodule);
+  CUresult (*cuModuleGetFunction)(CUfunction*, CUmodule, const char* name);
+  CUresult (*cuLaunchKernel)(CUfunction, unsigned int grid_x, unsigned int grid_y,
+                             unsigned int grid_z, unsigned int block_x, unsigned int block_y,
+                             unsigned int block_z, unsigned int shared_bytes, CUstream,
+                             void** parameters, void** extra);
+};
+
+/// Likewise, but null where the driver is too old to have them.
+struct NewerFunctionTable {
+  /// CUDA 11.7.
+  CUresult (*cuStreamWriteValue32_v2)(CUstream, CUdeviceptr, unsigned int value,
+                                      unsigned int flags);
+  /// CUDA 12.8, as it was declared there: CUDA 13's headers call another one by this name.
+  CUresult (*cuMemcpyBatchAsync)(CUdeviceptr* targets, CUdeviceptr* sources, std::size_t* bytes,
+                                 std::size_t count, CUmemcpyAttributes*,
+                                 std::size_t* attribute_indices, std::size_t attribute_count,
+                                 std::size_t* failed_index, CUstream);
 };
 
 }  // namespace vramswap::cuda::api
+
+/// Calls X(name) for every member of NewerFunctionTable, in its order.
+#define VRAMSWAP_CUDA_NEWER_FUNCTIONS(X) \
+  X(cuStreamWriteValue32_v2)             \
+  X(cuMemcpyBatchAsync)
 
 /// Calls X(name) for every member of FunctionTable, in its order.
 #define VRAMSWAP_CUDA_FUNCTIONS(X)  \
@@ -183,8 +225,13 @@ struct FunctionTable {
   X(cuMemsetD8_v2)                  \
   X(cuMemHostRegister_v2)           \
   X(cuMemHostUnregister)            \
+  X(cuMemHostGetDevicePointer_v2)   \
   X(cuStreamCreate)                 \
   X(cuStreamDestroy_v2)             \
   X(cuStreamSynchronize)            \
   X(cuMemcpyHtoDAsync_v2)           \
-  X(cuMemcpyDtoHAsync_v2)
+  X(cuMemcpyDtoHAsync_v2)           \
+  X(cuModuleLoadDataEx)             \
+  X(cuModuleUnload)                 \
+  X(cuModuleGetFunction)            \
+  X(cuLaunchKernel)

@@ -24,10 +24,14 @@ class HostRegistration {
   HostRegistration& operator=(HostRegistration&&) noexcept;
   ~HostRegistration();
 
+  /// Where the memory begins for the device.
+  api::CUdeviceptr device_pointer() const { return device_pointer_; }
+
  private:
   HostRegistration(const Driver& driver, void* memory) : driver_(driver), memory_(memory) {}
 
   Driver driver_;
+  api::CUdeviceptr device_pointer_ = 0;
   void* memory_;  // null once moved from
 };
 

@@ -57,6 +57,30 @@ Result<void> Stream::copy_from_host(api::CUdeviceptr target, const void* source,
   return {};
 }
 
+Result<void> Stream::copy_batch(std::span<api::CUdeviceptr> targets,
+                                std::span<api::CUdeviceptr> sources, std::span<std::size_t> bytes) {
+  api::CUmemcpyAttributes attributes{};
+  attributes.srcAccessOrder = api::CU_MEMCPY_SRC_ACCESS_ORDER_STREAM;
+  std::size_t first_with_attributes = 0;
+  std::size_t failed = 0;
+  auto code = driver_.newer().cuMemcpyBatchAsync(targets.data(), sources.data(), bytes.data(),
+                                                 targets.size(), &attributes,
+                                                 &first_with_attributes, 1, &failed, stream_);
+  if (code != api::CUDA_SUCCESS) [[unlikely]] {
+    return std::unexpected(
+        driver_.error(code, fmt::format("cuMemcpyBatchAsync of {}", targets.size()), label_));
+  }
+  return {};
+}
+
+Result<void> Stream::write_value(api::CUdeviceptr target, std::uint32_t value) {
+  auto code = driver_.newer().cuStreamWriteValue32_v2(stream_, target, value, 0);
+  if (code != api::CUDA_SUCCESS) [[unlikely]] {
+    return std::unexpected(driver_.error(code, "cuStreamWriteValue32", label_));
+  }
+  return {};
+}
+
 Result<void> Stream::synchronize() {
   if (auto code = driver_->cuStreamSynchronize(stream_); code != api::CUDA_SUCCESS) [[unlikely]] {
     return std::unexpected(driver_.error(code, "cuStreamSynchronize", label_));

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <poll.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -13,6 +12,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "daemon/system/hardening.hpp"
@@ -29,11 +29,6 @@ constexpr int kMaxEvents = 64;
 // its way. Nothing else tells: the send buffer is so large that EPOLLOUT is always true.
 constexpr timespec kStagingPoll{.tv_sec = 0, .tv_nsec = 50'000};
 
-[[noreturn]] void end_worker(const Error& error) {
-  log_error(error.message);
-  std::_Exit(kExitStoreFailed);
-}
-
 bool read_empty(int socket) {
   int unread = 0;
   return ioctl(socket, SIOCOUTQ, &unread) == 0 && unread == 0;
@@ -48,6 +43,11 @@ struct IoThread::Command {
   const Segment* segment = nullptr;
   std::uint32_t pause = 0;
 };
+
+IoThread::IoThread(int report_pipe, IoThreadOptions options)
+    : report_pipe_(report_pipe),
+      options_(options),
+      spin_(std::thread::hardware_concurrency(), options.realtime) {}
 
 Result<std::unique_ptr<IoThread>> IoThread::start(StoreDevice& device, int report_pipe,
                                                   IoThreadOptions options) {
@@ -135,7 +135,8 @@ void* IoThread::entry(void* self_pointer) {
   const bool serves = self.prepared_.has_value();
   eventfd_write(self.answered_.get(), 1);
   if (serves) self.run();
-  // The copier's stream belongs to this thread's context, so it goes with the thread.
+  // The copier's streams belong to this thread's context, so it goes with the thread.
+  self.pipeline_.reset();
   self.copier_.reset();
   return nullptr;
 }
@@ -151,15 +152,12 @@ Result<void> IoThread::prepare() {
   auto staging = Staging::create();
   if (!staging) return std::unexpected(staging.error());
   staging_ = std::make_unique<Staging>(*std::move(staging));
-  auto claimant = Claimant::create();
-  if (!claimant) return std::unexpected(claimant.error());
-  batch_ = std::make_unique<Batch>(*staging_, *std::move(claimant));
-  auto sender = ReplySender::create();
-  if (!sender) return std::unexpected(sender.error());
-  sender_ = std::make_unique<ReplySender>(*std::move(sender));
   auto copier = device_->make_copier(staging_->memory());
   if (!copier) return std::unexpected(copier.error());
   copier_ = std::make_unique<TimedCopier>(*std::move(copier), store_clock_);
+  auto pipeline = Pipeline::create(*staging_, *copier_, requests_served_);
+  if (!pipeline) return std::unexpected(pipeline.error());
+  pipeline_ = *std::move(pipeline);
   connections_.reserve(kMaxConnections);
   retired_.reserve(kMaxConnections);
   parked_.reserve(kMaxConnections);
@@ -176,8 +174,7 @@ Result<void> IoThread::prepare() {
 void IoThread::run() {
   epoll_event events[kMaxEvents];
   for (;;) {
-    const timespec* timeout = has_waiting_reads() ? &kStagingPoll : nullptr;
-    const int count = epoll_pwait2(epoll_.get(), events, kMaxEvents, timeout, nullptr);
+    const int count = wait(events);
     bool commands = false;
     for (int i = 0; i < count; ++i) {
       auto* connection = static_cast<Connection*>(events[i].data.ptr);
@@ -196,6 +193,27 @@ void IoThread::run() {
     if (commands && !handle_commands()) return;
     if (pause_ != 0) advance_pause();
   }
+}
+
+int IoThread::wait(std::span<epoll_event> events) {
+  const auto look = [&](const timespec* timeout) {
+    return epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout,
+                        nullptr);
+  };
+  if (has_waiting_reads()) return look(&kStagingPoll);
+  constexpr timespec kNow{};
+  const auto began = AdaptiveSpin::Clock::now();
+  const auto spin = spin_.begin(began);
+  int count = 0;
+  auto now = began;
+  while (count == 0 && now - began < spin) {
+    count = look(&kNow);
+    now = AdaptiveSpin::Clock::now();
+  }
+  const bool sleeps = count == 0;
+  if (sleeps) count = look(nullptr);
+  spin_.end(sleeps ? AdaptiveSpin::Clock::now() : now, sleeps);
+  return count;
 }
 
 bool IoThread::handle_commands() {
@@ -266,19 +284,10 @@ void IoThread::end_pause() {
   }
 }
 
+// While a pause is wanted, not a byte of the next message is taken, or it would have to be waited
+// for in turn. Who is between two messages then has been parked.
 void IoThread::serve(Connection& connection) {
-  auto room = staging_->receive_area().subspan(connection.carry_bytes);
-  // Not a byte of the next message, or it would have to be waited for in turn. Never 0 here: who is
-  // between two messages has been parked.
-  if (pause_ != 0) room = room.first(std::min(room.size(), connection.missing_bytes()));
-  const ssize_t received = recv(connection.socket.get(), room.data(), room.size(), MSG_DONTWAIT);
-  if (received < 0) {
-    if (errno == EAGAIN || errno == EINTR) return;
-    log_error(errno_error("connection", "recv", errno).message);
-    return close(connection, ConnectionEnd::broken);
-  }
-  if (received == 0) return close(connection, ConnectionEnd::hung_up);
-  process(connection, static_cast<std::size_t>(received));
+  if (const auto end = pipeline_->serve(connection, pause_ != 0)) close(connection, *end);
 }
 
 bool IoThread::has_waiting_reads() const {
@@ -291,39 +300,15 @@ void IoThread::serve_waiting_reads() {
   reclaim_staging();
   for (std::size_t i = connections_.size(); i > 0; --i) {
     Connection& connection = *connections_[i - 1];
-    if (!connection.waiting_reads.empty()) process(connection, 0);
-  }
-}
-
-// `received` bytes lie in the receive area, behind the room for those that are carried over.
-void IoThread::process(Connection& connection, std::size_t received) {
-  std::span<std::byte> bytes = staging_->receive_area().first(connection.carry_bytes + received);
-  std::memcpy(bytes.data(), connection.carry.data(), connection.carry_bytes);
-  reclaim(connection);
-  for (;;) {
-    const auto collected = batch_->collect(connection, bytes);
-    if (const auto end = finish_batch(connection)) return close(connection, *end);
-    bytes = bytes.subspan(collected.bytes);
-    switch (collected.stop) {
-      case Batch::Stop::need_bytes:
-        std::memcpy(connection.carry.data(), bytes.data(), bytes.size());
-        connection.carry_bytes = bytes.size();
-        return;
-      case Batch::Stop::batch_full:
-        break;
-      case Batch::Stop::disconnect:
-        return close(connection, ConnectionEnd::disconnected);
-      case Batch::Stop::broken:
-        log_error("connection: not an NBD request where one should be; closed");
-        return close(connection, ConnectionEnd::broken);
-    }
+    if (connection.waiting_reads.empty()) continue;
+    if (const auto end = pipeline_->serve_waiting_reads(connection)) close(connection, *end);
   }
 }
 
 // Nothing that is left in the socket is served: the kernel gives up a slow connection and sends its
 // requests again over another, so a WRITE found here may be older than what the page holds by now.
 void IoThread::hang_up(Connection& connection) {
-  const auto area = staging_->receive_area();
+  const auto area = staging_->receive_area(0);
   const ssize_t left = recv(connection.socket.get(), area.data(), area.size(), MSG_DONTWAIT);
   const bool at_start = !connection.pending && connection.carry_bytes == 0;
   if (at_start && left == transmission::kRequestBytes) {
@@ -335,39 +320,11 @@ void IoThread::hang_up(Connection& connection) {
   close(connection, ConnectionEnd::hung_up);
 }
 
-std::optional<ConnectionEnd> IoThread::finish_batch(Connection& connection) {
-  const auto outcome = batch_->run(connection, *copier_);
-  if (!outcome) end_worker(outcome.error());
-  if (*outcome == Batch::Outcome::given_up) {
-    batch_->clear();
-    return ConnectionEnd::hung_up;
-  }
-  requests_served_.fetch_add(batch_->reply_count(), std::memory_order_relaxed);
-  Result<void> sent;
-  if (batch_->has_replies()) {
-    const auto wire = batch_->replies();
-    const int socket = connection.socket.get();
-    sent = wire.lends ? sender_->lend(socket, wire.pieces) : sender_->copy(socket, wire.pieces);
-  }
-  batch_->clear();
-  if (sent) return std::nullopt;
-  // Given up meanwhile, which is no error: the requests are sent again over another connection.
-  if (sent.error().code == EPIPE) return ConnectionEnd::hung_up;
-  log_error(sent.error().message);
-  return ConnectionEnd::broken;
-}
-
-void IoThread::reclaim(Connection& connection) {
-  if (connection.lent.empty() || !read_empty(connection.socket.get())) return;
-  staging_->give_back(connection.lent);
-  connection.lent.clear();
-}
-
 void IoThread::reclaim_staging() {
-  for (const auto& connection : connections_) reclaim(*connection);
+  for (const auto& connection : connections_) reclaim(*connection, *staging_);
   std::erase_if(retired_, [this](const Retired& retired) {
     if (!read_empty(retired.socket.get())) return false;
-    staging_->give_back(retired.lent);
+    for (const auto& lent : retired.lent) staging_->give_back(lent.chunk);
     return true;
   });
 }

@@ -2,18 +2,20 @@
 #pragma once
 
 #include <pthread.h>
+#include <sys/epoll.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
-#include "daemon/worker/batch.hpp"
-#include "daemon/worker/reply_sender.hpp"
+#include "daemon/worker/adaptive_spin.hpp"
+#include "daemon/worker/pipeline.hpp"
 #include "daemon/worker/segment.hpp"
 #include "daemon/worker/staging.hpp"
 #include "daemon/worker/store.hpp"
@@ -21,18 +23,8 @@
 
 namespace vramswap {
 
-// The worker's exit status when a store fails. It does not answer the requests at hand: the kernel
-// sends them again to the worker that follows, while an error would reach processes as SIGBUS.
-inline constexpr int kExitStoreFailed = 10;
-// Likewise when a copy hangs.
+// The worker's exit status when a copy hangs; kExitStoreFailed when one fails.
 inline constexpr int kExitStoreHung = 11;
-
-enum class ConnectionEnd : std::uint32_t {
-  disconnected,  // NBD_CMD_DISC, the kernel's good-bye
-  hung_up,       // end of file: the kernel closed it, or dropped it for being slow
-  broken,        // bad magic or a failed socket
-  dropped,       // by us, as asked
-};
 
 // Written by I/O threads into the report pipe, read by the control thread.
 struct ConnectionReport {
@@ -91,24 +83,20 @@ class IoThread {
  private:
   struct Command;
 
-  IoThread(int report_pipe, IoThreadOptions options)
-      : report_pipe_(report_pipe), options_(options) {}
+  IoThread(int report_pipe, IoThreadOptions options);
 
   static void* entry(void* self);
   Result<void> prepare();
   void run();
+  int wait(std::span<epoll_event> events);
   bool handle_commands();  // false: the thread is to end
   bool watch(Connection& connection, int operation);
   void advance_pause();
   void end_pause();
   void serve(Connection& connection);
   void serve_waiting_reads();
-  void process(Connection& connection, std::size_t received);
-  // How the connection ends, if it does.
-  std::optional<ConnectionEnd> finish_batch(Connection& connection);
   void hang_up(Connection& connection);
   bool has_waiting_reads() const;
-  void reclaim(Connection& connection);
   void reclaim_staging();
   void close(Connection& connection, ConnectionEnd end);
   Result<void> send_command(const Command& command);
@@ -131,15 +119,15 @@ class IoThread {
   // Of the thread alone.
   UniqueFd epoll_;
   std::unique_ptr<Staging> staging_;
-  std::unique_ptr<Batch> batch_;
-  std::unique_ptr<ReplySender> sender_;
   std::unique_ptr<Copier> copier_;
+  std::unique_ptr<Pipeline> pipeline_;
+  AdaptiveSpin spin_;
   std::vector<std::unique_ptr<Connection>> connections_;
   std::uint32_t pause_ = 0;  // the one asked for; 0: none
   // Closed to us, but the other side may not have read all that was lent to it.
   struct Retired {
     UniqueFd socket;
-    std::vector<Staging::Chunk> lent;
+    std::vector<Connection::Lent> lent;
   };
   std::vector<Retired> retired_;
 };

@@ -49,18 +49,18 @@ class RamStore final : public Store {
 
 class RamCopier final : public Copier {
  public:
-  Result<void> to_host(std::span<const Copy> batch) override {
+  Result<void> begin(Direction direction, unsigned, std::span<const Copy> batch) override {
     for (const Copy& copy : batch) {
-      std::memcpy(copy.host, reinterpret_cast<const void*>(copy.address), copy.bytes);
+      void* stored = reinterpret_cast<void*>(copy.address);
+      if (direction == Direction::to_host) {
+        std::memcpy(copy.host, stored, copy.bytes);
+      } else {
+        std::memcpy(stored, copy.host, copy.bytes);
+      }
     }
     return {};
   }
-  Result<void> from_host(std::span<const Copy> batch) override {
-    for (const Copy& copy : batch) {
-      std::memcpy(reinterpret_cast<void*>(copy.address), copy.host, copy.bytes);
-    }
-    return {};
-  }
+  Result<void> finish(Direction, unsigned) override { return {}; }
 };
 
 class RamDevice final : public StoreDevice {

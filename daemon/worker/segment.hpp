@@ -60,8 +60,21 @@ struct Connection {
   std::vector<transmission::Request> waiting_reads;
   // Nothing is received for now; never in the middle of a message.
   bool parked = false;
-  // Chunks whose pages the socket may still refer to.
-  std::vector<Staging::Chunk> lent;
+  // Sent so far, as replies.
+  std::uint64_t sent_bytes = 0;
+  // Chunks whose pages the socket may still refer to, in the order they were sent in.
+  struct Lent {
+    Staging::Chunk chunk;
+    std::uint64_t end;  // of `sent_bytes`, behind the last byte of it
+  };
+  std::vector<Lent> lent;
+  // Taken for replies that are not sent yet.
+  std::size_t unsent_chunks = 0;
 };
+
+// Gives back what the other side has read of the lent chunks. Needs no look at who reads, or when:
+// SIOCOUTQ counts every message that is not read to its end by at least its length (its truesize),
+// so what lies further back than that has been read.
+void reclaim(Connection& connection, Staging& staging);
 
 }  // namespace vramswap

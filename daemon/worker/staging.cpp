@@ -9,7 +9,8 @@ namespace vramswap {
 namespace {
 
 constexpr std::size_t kChunkBytes = Staging::kHeaderBytes + Staging::kDataBytes;
-constexpr std::size_t kTotalBytes = Staging::kReceiveBytes + Staging::kChunkCount * kChunkBytes;
+constexpr std::size_t kChunksAt = Staging::kReceiveAreas * Staging::kReceiveBytes;
+constexpr std::size_t kTotalBytes = kChunksAt + Staging::kChunkCount * kChunkBytes;
 
 }  // namespace
 
@@ -40,11 +41,11 @@ Staging::~Staging() {
 }
 
 std::span<std::byte> Staging::headers(Chunk chunk) const {
-  return memory_.subspan(kReceiveBytes + chunk * kChunkBytes, kHeaderBytes);
+  return memory_.subspan(kChunksAt + chunk * kChunkBytes, kHeaderBytes);
 }
 
 std::span<std::byte> Staging::data(Chunk chunk) const {
-  return memory_.subspan(kReceiveBytes + chunk * kChunkBytes + kHeaderBytes, kDataBytes);
+  return memory_.subspan(kChunksAt + chunk * kChunkBytes + kHeaderBytes, kDataBytes);
 }
 
 Staging::Chunk Staging::take() {
@@ -53,8 +54,8 @@ Staging::Chunk Staging::take() {
   return chunk;
 }
 
-void Staging::give_back(std::span<const Chunk> chunks) {
-  free_.insert(free_.end(), chunks.begin(), chunks.end());
+void Staging::give_back(Chunk chunk) {
+  free_.push_back(chunk);
 }
 
 }  // namespace vramswap

@@ -1,5 +1,5 @@
-// One I/O thread's memory: an area that requests are received into, and chunks that READ replies
-// are built in. A reply's pages are lent to the socket (vmsplice), not copied, so a chunk may be
+// One I/O thread's memory: areas that requests are received into, and chunks that READ replies are
+// built in. A reply's pages are lent to the socket (vmsplice), not copied, so a chunk may be
 // used again only when the socket has been read empty by the other side (SIOCOUTQ is 0).
 // All of it is one memfd mapping, so that a GPU can be given the whole at once.
 #pragma once
@@ -29,9 +29,11 @@ class Staging {
   static constexpr std::size_t kChunksPerConnection =
       2 * transmission::kMaxTransferBytes / kDataBytes;
   static constexpr std::size_t kChunkCount = 2 * kChunksPerConnection;
-  // One full request and a carried-over piece of the next.
+  // Two, in turn: one is received into while the GPU reads the other.
+  static constexpr unsigned kReceiveAreas = 2;
+  // Larger was no faster: by then another batch is under way anyway.
   static constexpr std::size_t kReceiveBytes =
-      transmission::kMaxTransferBytes + 2 * transmission::kPageBytes;
+      transmission::kMaxTransferBytes / 2 + 2 * transmission::kPageBytes;
 
   static Result<Staging> create();
   Staging(Staging&& other) noexcept;
@@ -39,14 +41,16 @@ class Staging {
   ~Staging();
 
   std::span<std::byte> memory() const { return memory_; }
-  std::span<std::byte> receive_area() const { return memory_.first(kReceiveBytes); }
+  std::span<std::byte> receive_area(unsigned area) const {
+    return memory_.subspan(area * kReceiveBytes, kReceiveBytes);
+  }
   std::span<std::byte> headers(Chunk chunk) const;
   std::span<std::byte> data(Chunk chunk) const;
 
   std::size_t free_chunks() const { return free_.size(); }
   // There must be a free one.
   Chunk take();
-  void give_back(std::span<const Chunk> chunks);
+  void give_back(Chunk chunk);
 
  private:
   explicit Staging(std::span<std::byte> memory);

@@ -42,13 +42,24 @@ struct Copy {
   std::size_t bytes;
 };
 
-// One I/O thread's way into the stores. Both calls return when all bytes are where they belong;
-// they allocate nothing unless they fail. After a failure the content of the target is undefined.
+enum class Direction { to_host, from_host };
+
+// One I/O thread's way into the stores. Allocates nothing unless it fails. After a failure the
+// content of the target is undefined.
 class Copier {
  public:
+  // Batches under way at the same time, numbered from 0.
+  static constexpr unsigned kSlots = 2;
+  // Pages of one batch that go in one direction, and so pieces, too, which are whole pages.
+  static constexpr std::size_t kMaxPages = 512;
+
   virtual ~Copier() = default;
-  virtual Result<void> to_host(std::span<const Copy> batch) = 0;
-  virtual Result<void> from_host(std::span<const Copy> batch) = 0;
+  // Begins to copy; `batch` may go afterwards, the memory it names stays as it is until finish().
+  // What is begun in both directions, or in both slots, is in no order: its targets must not
+  // overlap.
+  virtual Result<void> begin(Direction direction, unsigned slot, std::span<const Copy> batch) = 0;
+  // Returns when all bytes are where they belong. Each begin() is followed by one of these.
+  virtual Result<void> finish(Direction direction, unsigned slot) = 0;
 };
 
 class StoreDevice {

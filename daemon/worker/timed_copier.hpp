@@ -33,15 +33,15 @@ class TimedCopier final : public Copier {
   TimedCopier(std::unique_ptr<Copier> copier, StoreClock& clock)
       : copier_(std::move(copier)), clock_(clock) {}
 
-  Result<void> to_host(std::span<const Copy> batch) override {
+  Result<void> begin(Direction direction, unsigned slot, std::span<const Copy> batch) override {
     clock_.begin();
-    auto result = copier_->to_host(batch);
+    auto result = copier_->begin(direction, slot, batch);
     clock_.end();
     return result;
   }
-  Result<void> from_host(std::span<const Copy> batch) override {
+  Result<void> finish(Direction direction, unsigned slot) override {
     clock_.begin();
-    auto result = copier_->from_host(batch);
+    auto result = copier_->finish(direction, slot);
     clock_.end();
     return result;
   }

@@ -16,7 +16,7 @@ Result<Claimant> Claimant::create() {
   for (std::size_t id = 1; id < taken.size(); ++id) {
     if (!taken[id].exchange(true)) return Claimant(static_cast<std::uint8_t>(id));
   }
-  return fail("more I/O threads than a write fence can tell apart");
+  return fail("more batches than a write fence can tell apart");
 }
 
 Claimant::~Claimant() {
@@ -31,6 +31,13 @@ bool WriteFence::claim(std::uint64_t first, std::uint64_t count, const Claimant&
     }
   }
   return true;
+}
+
+bool WriteFence::any_claimed(std::uint64_t first, std::uint64_t count) const {
+  for (std::uint64_t page = first; page < first + count; ++page) {
+    if (owners_[page].load(std::memory_order_relaxed) != kNobody) return true;
+  }
+  return false;
 }
 
 void WriteFence::release(std::uint64_t first, std::uint64_t count, const Claimant& claimant) {

@@ -23,7 +23,7 @@
 
 namespace vramswap {
 
-// An I/O thread's name in the claims: one of 255 in the process, free again when this is destroyed.
+// A batch's name in the claims: one of 255 in the process, free again when this is destroyed.
 class Claimant {
  public:
   // Fails where all are taken.
@@ -49,6 +49,8 @@ class WriteFence {
   // False: somebody else has one of the pages; some of the others may be claimed. Pages that the
   // claimant has already are no obstacle. After success it sees what earlier owners did to them.
   bool claim(std::uint64_t first, std::uint64_t count, const Claimant& claimant);
+  // Whether anybody has one of the pages.
+  bool any_claimed(std::uint64_t first, std::uint64_t count) const;
   // Frees those of the pages that the claimant has.
   void release(std::uint64_t first, std::uint64_t count, const Claimant& claimant);
 

@@ -4,12 +4,15 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <mutex>
+#include <string_view>
 
+#include "cuda/page_kernel.hpp"
 #include "tests/fake_cuda/state.hpp"
 
 namespace api = vramswap::cuda::api;
@@ -29,9 +32,22 @@ struct vramswap::cuda::api::CUstream_st {
   std::array<Copy, 1024> queue{};
 };
 
+struct vramswap::cuda::api::CUfunc_st {
+  bool to_host;
+};
+struct vramswap::cuda::api::CUmod_st {
+  CUfunc_st to_host{true};
+  CUfunc_st from_host{false};
+};
+
 namespace {
 
 using Copy = api::CUstream_st::Copy;
+using vramswap::cuda::PageKernel;
+
+void write_word(api::CUdeviceptr target, unsigned int value) {
+  std::atomic_ref(*reinterpret_cast<unsigned int*>(target)).store(value, std::memory_order_release);
+}
 
 void carry_out(const Copy& copy, int device) {
   auto& s = state();
@@ -126,6 +142,24 @@ api::CUresult cuMemHostUnregister(void* memory) {
   return api::CUDA_SUCCESS;
 }
 
+api::CUresult cuMemHostGetDevicePointer_v2(api::CUdeviceptr* pointer, void* memory, unsigned int) {
+  if (auto result = enter_with_context("cuMemHostGetDevicePointer_v2");
+      result != api::CUDA_SUCCESS) {
+    return result;
+  }
+  std::lock_guard lock(state().mutex);
+  auto* wanted = static_cast<std::byte*>(memory);
+  auto holds = [&](const HostRange& range) {
+    return range.base != nullptr && range.base <= wanted && wanted < range.base + range.size_bytes;
+  };
+  if (std::ranges::none_of(state().registrations, holds)) {
+    return api::CUDA_ERROR_INVALID_VALUE;
+  }
+  // Unified addressing, as on every 64-bit Linux.
+  *pointer = reinterpret_cast<api::CUdeviceptr>(memory);
+  return api::CUDA_SUCCESS;
+}
+
 api::CUresult cuStreamCreate(api::CUstream* stream, unsigned int) {
   if (auto result = enter_with_context("cuStreamCreate"); result != api::CUDA_SUCCESS) {
     return result;
@@ -165,4 +199,110 @@ api::CUresult cuMemcpyDtoHAsync_v2(void* target, api::CUdeviceptr source, std::s
     return result;
   }
   return enqueue(stream, {target, reinterpret_cast<const void*>(source), bytes}, source);
+}
+
+api::CUresult cuMemcpyBatchAsync(api::CUdeviceptr* targets, api::CUdeviceptr* sources,
+                                 std::size_t* bytes, std::size_t count, api::CUmemcpyAttributes*,
+                                 std::size_t*, std::size_t, std::size_t* failed_index,
+                                 api::CUstream stream) {
+  if (auto result = enter_with_context("cuMemcpyBatchAsync"); result != api::CUDA_SUCCESS) {
+    return result;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    const bool to_device = state().is_accessible(targets[i], bytes[i]);
+    auto result = enqueue(
+        stream,
+        {reinterpret_cast<void*>(targets[i]), reinterpret_cast<const void*>(sources[i]), bytes[i]},
+        to_device ? targets[i] : sources[i]);
+    if (result != api::CUDA_SUCCESS) {
+      *failed_index = i;
+      return result;
+    }
+  }
+  return api::CUDA_SUCCESS;
+}
+
+// Whoever waits for the word does not call again, so this is where the stream gets its work done.
+api::CUresult cuStreamWriteValue32_v2(api::CUstream stream, api::CUdeviceptr target,
+                                      unsigned int value, unsigned int) {
+  if (auto result = enter_with_context("cuStreamWriteValue32_v2"); result != api::CUDA_SUCCESS) {
+    return result;
+  }
+  fake_cuda::wait_while_hung();
+  if (auto result = drain(stream); result != api::CUDA_SUCCESS) {
+    return result;
+  }
+  write_word(target, value);
+  return api::CUDA_SUCCESS;
+}
+
+api::CUresult cuModuleLoadDataEx(api::CUmodule* module, const void* image, unsigned int,
+                                 api::CUjit_option*, void**) {
+  if (auto result = enter_with_context("cuModuleLoadDataEx"); result != api::CUDA_SUCCESS) {
+    return result;
+  }
+  if (std::string_view(static_cast<const char*>(image)).find(".version") ==
+      std::string_view::npos) {
+    return api::CUDA_ERROR_INVALID_VALUE;
+  }
+  *module = new api::CUmod_st;
+  return api::CUDA_SUCCESS;
+}
+
+api::CUresult cuModuleUnload(api::CUmodule module) {
+  delete module;
+  return enter_with_context("cuModuleUnload");
+}
+
+api::CUresult cuModuleGetFunction(api::CUfunction* function, api::CUmodule module,
+                                  const char* name) {
+  if (auto result = enter_with_context("cuModuleGetFunction"); result != api::CUDA_SUCCESS) {
+    return result;
+  }
+  const bool to_host = std::string_view(name).starts_with("to_host_");
+  if (!to_host && !std::string_view(name).starts_with("from_host_")) {
+    return api::CUDA_ERROR_INVALID_VALUE;
+  }
+  *function = to_host ? &module->to_host : &module->from_host;
+  return api::CUDA_SUCCESS;
+}
+
+// The one kernel there is, by its parameters: cuda/page_kernel.cpp. For who waits for its words,
+// see cuStreamWriteValue32_v2.
+api::CUresult cuLaunchKernel(api::CUfunction function, unsigned int blocks, unsigned int,
+                             unsigned int, unsigned int, unsigned int, unsigned int, unsigned int,
+                             api::CUstream stream, void** parameters, void**) {
+  if (auto result = enter_with_context("cuLaunchKernel"); result != api::CUDA_SUCCESS) {
+    return result;
+  }
+  fake_cuda::wait_while_hung();
+  const auto device = *static_cast<api::CUdeviceptr*>(parameters[0]);
+  const auto host = *static_cast<api::CUdeviceptr*>(parameters[1]);
+  const auto flags = *static_cast<api::CUdeviceptr*>(parameters[2]);
+  const auto tag = *static_cast<unsigned int*>(parameters[3]);
+  const auto* pages = static_cast<const PageKernel::Page*>(parameters[4]);
+  for (unsigned int block = 0; block < blocks; ++block) {
+    const auto in_device = device + static_cast<std::int64_t>(pages[block].device_page) *
+                                        static_cast<std::int64_t>(PageKernel::page_bytes);
+    auto* in_host = reinterpret_cast<void*>(host + pages[block].host_offset);
+    auto* there = reinterpret_cast<void*>(in_device);
+    const auto alignment = function->to_host ? 16 : 4;
+    if (!state().is_accessible(in_device, PageKernel::page_bytes) ||
+        reinterpret_cast<std::uintptr_t>(in_host) % alignment != 0) {
+      state().sticky = api::CUDA_ERROR_ILLEGAL_ADDRESS;
+      return api::CUDA_SUCCESS;
+    }
+    auto result = enqueue(stream,
+                          {function->to_host ? in_host : there, function->to_host ? there : in_host,
+                           PageKernel::page_bytes},
+                          in_device);
+    if (result == api::CUDA_SUCCESS) {
+      result = drain(stream);
+    }
+    if (result != api::CUDA_SUCCESS) {
+      return result;
+    }
+    write_word(flags + block * sizeof tag, tag);
+  }
+  return api::CUDA_SUCCESS;
 }

@@ -86,3 +86,9 @@ void wait_while_hung();
       name;
 VRAMSWAP_CUDA_FUNCTIONS(DECLARE)
 #undef DECLARE
+#define DECLARE(name)                                                                             \
+  extern "C" [[gnu::visibility(                                                                   \
+      "default")]] std::remove_pointer_t<decltype(vramswap::cuda::api::NewerFunctionTable::name)> \
+      name;
+VRAMSWAP_CUDA_NEWER_FUNCTIONS(DECLARE)
+#undef DECLARE

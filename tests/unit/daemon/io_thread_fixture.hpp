@@ -51,20 +51,21 @@ class FaultyDevice final : public StoreDevice {
    public:
     FaultyCopier(FaultyDevice& device, std::unique_ptr<Copier> copier)
         : device_(device), copier_(std::move(copier)) {}
-    Result<void> to_host(std::span<const Copy> batch) override {
+    Result<void> begin(Direction direction, unsigned slot, std::span<const Copy> batch) override {
       if (device_.fails) return fail("the store has failed");
-      return copier_->to_host(batch);
+      if (direction == Direction::from_host) {
+        if (device_.holds_next_write.exchange(false)) {
+          device_.arrived.release();
+          device_.gate.acquire();
+        }
+        if (device_.longest_delay.count() > 0) {
+          std::this_thread::sleep_for(device_.longest_delay * random_() / random_.max());
+        }
+      }
+      return copier_->begin(direction, slot, batch);
     }
-    Result<void> from_host(std::span<const Copy> batch) override {
-      if (device_.fails) return fail("the store has failed");
-      if (device_.holds_next_write.exchange(false)) {
-        device_.arrived.release();
-        device_.gate.acquire();
-      }
-      if (device_.longest_delay.count() > 0) {
-        std::this_thread::sleep_for(device_.longest_delay * random_() / random_.max());
-      }
-      return copier_->from_host(batch);
+    Result<void> finish(Direction direction, unsigned slot) override {
+      return copier_->finish(direction, slot);
     }
 
    private:
