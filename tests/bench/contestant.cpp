@@ -96,7 +96,9 @@ Result<Measurement> Contestant::measure(const Cell& cell, const Duration& durati
                    .bytes_per_second = bytes / seconds,
                    .p50_us = microseconds(latency.percentile(0.5)),
                    .p99_us = microseconds(latency.percentile(0.99)),
-                   .cpu_us_per_page = microseconds(server_cpu) / (bytes / kPageBytes)};
+                   .cpu_us_per_page = microseconds(server_cpu) / (bytes / kPageBytes),
+                   .load_us_per_request =
+                       microseconds(result.cpu_time) / static_cast<double>(result.operations)};
     return check(cell.name, result);
   };
   if (auto done = with_connections(cell.connections, cell.name, work); !done) {

@@ -53,8 +53,9 @@ Row columns_of(const std::vector<Measurement>& rounds) {
 
 std::string one_server(const char* name, const std::vector<Measurement>& rounds) {
   const Row columns = columns_of(rounds);
-  return fmt::format("{} {} op/s, {} GB/s, p50 {} p99 {} us, CPU {} us/page", name, columns[0],
-                     columns[1], columns[2], columns[3], columns[4]);
+  return fmt::format("{} {} op/s, {} GB/s, p50 {} p99 {} us, CPU {} us/page (load {:.2f} us/op)",
+                     name, columns[0], columns[1], columns[2], columns[3], columns[4],
+                     median_of(rounds, &Measurement::load_us_per_request));
 }
 
 std::string ratio_text(double ratio) {
