@@ -148,8 +148,10 @@ Result<std::vector<CellResult>> measure_all(const std::vector<Cell>& cells,
   if (!access) return std::unexpected(access.error());
   const auto info = (*access)->device().info();
   if (!info) return std::unexpected(info.error());
-  fmt::print("On {}: {} MiB for each server; medians of {} rounds of {} ms\n\n", info->name,
-             settings.segment_bytes() >> 20, settings.rounds, settings.milliseconds);
+  fmt::print("On {}, {} MiB for each server; {}medians of {} rounds of {} ms.\n\n", info->name,
+             settings.segment_bytes() >> 20, settings.engine_only ? "" : "engine / per-request, ",
+             settings.rounds, settings.milliseconds);
+  std::fflush(stdout);
 
   unsigned threads = 1;
   for (const Cell& cell : cells) threads = std::max(threads, cell.connections);

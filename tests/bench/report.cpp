@@ -109,20 +109,15 @@ std::string one_line(const CellResult& result) {
 
 std::string measurements_table(const std::vector<CellResult>& results, TableStyle style) {
   if (results.empty()) return "";
-  const Row columns{"op/s", "GB/s", "p50 us", "p99 us", "CPU us/page"};
   const bool compared = !results.front().per_request.empty();
-  Row header{"load"};
-  header.insert(header.end(), columns.begin(), columns.end());
-  if (compared) {
-    for (const auto& column : columns) header.push_back("per-request: " + column);
-    header.emplace_back("ratio");
-  }
-  std::vector<Row> rows{header};
+  std::vector<Row> rows{{"load", "op/s", "GB/s", "p50 us", "p99 us", "CPU us/page"}};
+  if (compared) rows.front().emplace_back("ratio");
   for (const auto& result : results) {
     Row row{result.cell.name};
     std::ranges::move(columns_of(result.engine), std::back_inserter(row));
     if (compared) {
-      std::ranges::move(columns_of(result.per_request), std::back_inserter(row));
+      const Row others = columns_of(result.per_request);
+      for (std::size_t i = 0; i < others.size(); ++i) row[i + 1] += " / " + others[i];
       row.push_back(ratio_text(result.ratio(Metric::throughput)));
     }
     rows.push_back(std::move(row));

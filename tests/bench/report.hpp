@@ -23,6 +23,7 @@ enum class TableStyle { plain, markdown };
 
 // "read-4K-8x32: engine 2.00M op/s ..., per-request ..., 4.30x"
 std::string one_line(const CellResult& result);
+// Medians of the rounds, "engine / per-request"; the ratio is that of the throughputs.
 std::string measurements_table(const std::vector<CellResult>& results, TableStyle style);
 std::string targets_table(const std::vector<CellResult>& results, TableStyle style);
 std::size_t count_missed_targets(const std::vector<CellResult>& results);
