@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -117,6 +118,20 @@ TEST_F(SupervisorChange, AfterTheKernelsGoodByeItEnds) {
   EXPECT_EQ(served.worker().wait(seconds(1)), std::nullopt) << "one is still open";
   ASSERT_TRUE(send_header(served.sockets()[1].get(), {.command = Command::disconnect}));
   EXPECT_EQ(served.worker().wait(seconds(10)), 0);
+}
+
+// The worker learns of both in one turn: it must not go on to wait for the next supervisor alone.
+TEST_F(SupervisorChange, AGoodByeAtTheEndOfTheSupervisorEndsIt) {
+  for (int round = 0; round < 20; ++round) {
+    ServedSegment served({.rendezvous = directory / ("worker-" + std::to_string(round)).c_str()});
+    ASSERT_EQ(kill(served.worker().pid(), SIGSTOP), 0);
+    served.worker().close_channel();
+    for (const auto& socket : served.sockets()) {
+      ASSERT_TRUE(send_header(socket.get(), {.command = Command::disconnect}));
+    }
+    ASSERT_EQ(kill(served.worker().pid(), SIGCONT), 0);
+    ASSERT_EQ(served.worker().wait(seconds(10)), 0) << "round " << round;
+  }
 }
 
 // Two supervisors are none of its business: the second is heard once the first has gone.
