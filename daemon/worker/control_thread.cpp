@@ -72,7 +72,8 @@ Result<void> ControlThread::run() {
 // One turn: what has come from whom.
 Result<void> ControlThread::wait() {
   // Without a supervisor the swap is served on, and the next supervisor waited for.
-  const int caller = channel_ ? channel_.get() : listener_.get();
+  const bool had_channel = static_cast<bool>(channel_);
+  const int caller = had_channel ? channel_.get() : listener_.get();
   std::vector<pollfd> waits{{report_read_.get(), POLLIN, 0}, {caller, POLLIN, 0}};
   for (const auto& [id, holding] : holdings_) {
     for (const auto& parked : holding.parked) waits.push_back({parked.socket.get(), POLLIN, 0});
@@ -85,12 +86,11 @@ Result<void> ControlThread::wait() {
   if (waits[0].revents != 0) {
     if (auto result = handle_report(); !result) return result;
   }
-  if (waits[1].revents != 0) {
-    if (!channel_) {
-      channel_ = rendezvous::accept(listener_.get());
-    } else if (auto result = handle_packet(); !result) {
-      return result;
-    }
+  const bool calls = waits[1].revents != 0;
+  if (calls && !had_channel) {
+    channel_ = rendezvous::accept(listener_.get());
+  } else if (calls && channel_) {  // it has been closed if the report could not be told
+    if (auto result = handle_packet(); !result) return result;
   }
   if (engine_) tick();
   return {};
