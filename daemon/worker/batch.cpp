@@ -14,6 +14,9 @@ using transmission::Verdict;
 
 namespace {
 
+// Where there is more to read, another batch begins, so that one is copied while the other is sent.
+constexpr std::size_t kManyChunks = 8;
+
 // A piece of data ends where a chunk does.
 constexpr std::size_t kMaxPieces = Batch::kMaxReplies + Staging::kChunksPerConnection;
 
@@ -51,6 +54,8 @@ void Batch::clear() {
   }
   connection_ = nullptr;
   started_ = false;
+  header_sent_ = false;
+  bytes_ = 0;
   to_store_.clear();
   changes_.clear();
   to_host_.clear();
@@ -58,6 +63,8 @@ void Batch::clear() {
   data_.clear();
   other_replies_.clear();
   chunk_used_ = Staging::kDataBytes;
+  replied_reads_ = 0;
+  replied_pieces_ = 0;
 }
 
 Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> bytes,
@@ -65,7 +72,9 @@ Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> byt
   connection_ = &connection;
   const std::size_t offered = bytes.size();
   const auto stopped = [&](Stop why) { return Collected{offered - bytes.size(), why}; };
-  take_waiting_reads(others_change);
+  const Taken waiting = take_waiting_reads(others_change);
+  if (waiting == Taken::batch_full) return stopped(Stop::batch_full);
+  if (waiting == Taken::busy) return stopped(Stop::busy);
   for (;;) {
     // Room for one more reply is room for the rest of a pending WRITE, too.
     if (reply_count() == kMaxReplies) return stopped(Stop::batch_full);
@@ -89,8 +98,8 @@ Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> byt
     } else if (request->command == NBD_CMD_READ) {
       const Taken taken =
           connection.waiting_reads.empty() ? take_read(*request, others_change) : Taken::no_staging;
-      if (taken == Taken::changing) return stopped(Stop::busy);
-      if (taken == Taken::changing_here) return stopped(Stop::batch_full);
+      if (taken == Taken::busy) return stopped(Stop::busy);
+      if (taken == Taken::batch_full) return stopped(Stop::batch_full);
       if (taken == Taken::no_staging) {
         if (connection.waiting_reads.size() == Connection::kMaxWaitingReads) {
           return stopped(Stop::broken);
@@ -147,19 +156,25 @@ void Batch::take_pages(std::uint64_t offset, std::span<std::byte> pages) {
     while (end < pages.size() && zero_at(end) == zero) end += kPageBytes;
     changes_.push_back({(offset + done) / kPageBytes, (end - done) / kPageBytes,
                         zero ? PageState::empty : PageState::valid});
-    if (!zero) to_store_.push_back({pages.data() + done, address + offset + done, end - done});
+    if (!zero) {
+      to_store_.push_back({pages.data() + done, address + offset + done, end - done});
+      bytes_ += end - done;
+    }
     done = end;
   }
 }
 
-void Batch::take_waiting_reads(bool others_change) {
+// Says why the first of those that are left was not taken.
+Batch::Taken Batch::take_waiting_reads(bool others_change) {
   auto& waiting = connection_->waiting_reads;
-  std::size_t taken = 0;
-  while (taken < waiting.size() && reply_count() < kMaxReplies &&
-         take_read(waiting[taken], others_change) == Taken::yes) {
-    ++taken;
+  Taken taken = Taken::yes;
+  auto next = waiting.begin();
+  while (next != waiting.end() && taken == Taken::yes) {
+    taken = reply_count() < kMaxReplies ? take_read(*next, others_change) : Taken::batch_full;
+    if (taken == Taken::yes) ++next;
   }
-  waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(taken));
+  waiting.erase(waiting.begin(), next);
+  return taken;
 }
 
 Batch::Taken Batch::take_read(const Request& request, bool others_change) {
@@ -167,9 +182,9 @@ Batch::Taken Batch::take_read(const Request& request, bool others_change) {
   const std::uint64_t count = request.length / kPageBytes;
   // A READ goes by the page map and the store as they are now, so it waits for changes before it.
   // The kernel does not send one while a change of the same page is unanswered.
-  if (changes(request)) return Taken::changing_here;
+  if (changes(request)) return Taken::batch_full;
   const Segment& segment = connection_->segment;
-  if (others_change && segment.fence->any_claimed(first, count)) return Taken::changing;
+  if (others_change && segment.fence->any_claimed(first, count)) return Taken::busy;
   if (segment.pages->any(first, count, PageState::lost)) {
     other_replies_.push_back({request.cookie, EIO});
     return Taken::yes;
@@ -177,6 +192,7 @@ Batch::Taken Batch::take_read(const Request& request, bool others_change) {
   const std::size_t room = Staging::kDataBytes - chunk_used_;
   const std::size_t more = request.length > room ? request.length - room : 0;
   const std::size_t chunks = (more + Staging::kDataBytes - 1) / Staging::kDataBytes;
+  if (!reads_.empty() && chunks_.size() + chunks > kManyChunks) return Taken::batch_full;
   if (chunks > staging_.free_chunks() ||
       connection_->lent.size() + connection_->unsent_chunks + chunks >
           Staging::kChunksPerConnection) {
@@ -186,13 +202,14 @@ Batch::Taken Batch::take_read(const Request& request, bool others_change) {
   for (std::size_t done = 0; done < request.length;) {
     if (chunk_used_ == Staging::kDataBytes) {
       chunks_.push_back(staging_.take());
+      if (chunks_.size() == 1) read_headers_ = staging_.headers(chunks_.front());
       ++connection_->unsent_chunks;
       chunk_used_ = 0;
     }
     const std::size_t bytes = std::min(request.length - done, Staging::kDataBytes - chunk_used_);
     const auto piece = staging_.data(chunks_.back()).subspan(chunk_used_, bytes);
     stage(request.offset + done, piece);
-    data_.push_back(piece);
+    data_.push_back({piece, chunks_.back(), to_host_.size()});
     ++reads_.back().piece_count;
     chunk_used_ += bytes;
     done += bytes;
@@ -208,13 +225,27 @@ void Batch::stage(std::uint64_t offset, std::span<std::byte> piece) {
     const std::size_t bytes =
         segment.pages->run_length(page, piece.size() / kPageBytes) * kPageBytes;
     if (segment.pages->at(page) == PageState::valid) {
-      to_host_.push_back({piece.data(), segment.store->address() + offset, bytes});
+      add_copy({piece.data(), segment.store->address() + offset, bytes});
     } else {
       std::memset(piece.data(), 0, bytes);
     }
     offset += bytes;
     piece = piece.subspan(bytes);
   }
+}
+
+// Long READs are one piece for the copy engine where their chunks follow each other.
+void Batch::add_copy(const Copy& copy) {
+  bytes_ += copy.bytes;
+  if (!to_host_.empty()) {
+    Copy& last = to_host_.back();
+    if (last.host + last.bytes == copy.host && last.address + last.bytes == copy.address &&
+        last.bytes + copy.bytes <= kStepBytes) {
+      last.bytes += copy.bytes;
+      return;
+    }
+  }
+  to_host_.push_back(copy);
 }
 
 Result<Batch::Outcome> Batch::start(Copier& copier) {
@@ -244,14 +275,10 @@ Result<Batch::Outcome> Batch::start(Copier& copier) {
   return Outcome::started;
 }
 
-Result<void> Batch::finish_reads(Copier& copier) {
-  if (to_host_.empty()) return {};
-  return copier.finish(Direction::to_host, slot_);
-}
-
 Result<void> Batch::finish_changes(Copier& copier) {
   if (!to_store_.empty()) {
-    if (auto result = copier.finish(Direction::from_host, slot_); !result) return result;
+    auto result = copier.wait(Direction::from_host, slot_, to_store_.size());
+    if (!result) return result;
   }
   for (const Change& change : changes_) {
     connection_->segment.pages->set(change.first_page, change.page_count, change.state);
@@ -272,25 +299,52 @@ void Batch::release_pages() {
   }
 }
 
-std::span<iovec> Batch::read_replies(Connection& connection) {
+std::span<iovec> Batch::early_header(Connection& connection) {
   wire_.clear();
-  if (reads_.empty()) return wire_;
-  std::span<std::byte> headers = staging_.headers(chunks_.front());
-  for (const Read& read : reads_) {
-    transmission::encode_reply(read.cookie, 0, headers.first<kReplyBytes>());
-    wire_.push_back({headers.data(), kReplyBytes});
-    headers = headers.subspan(kReplyBytes);
-    for (const auto piece : std::span(data_).subspan(read.first_piece, read.piece_count)) {
-      wire_.push_back({piece.data(), piece.size()});
+  if (reads_.size() != 1 || !other_replies_.empty() || has_changes() || to_host_.empty()) {
+    return wire_;
+  }
+  const std::span header = std::span(other_headers_).first<kReplyBytes>();
+  transmission::encode_reply(reads_.front().cookie, 0, header);
+  wire_.push_back({header.data(), header.size()});
+  connection.sent_bytes += header.size();
+  header_sent_ = true;
+  return wire_;
+}
+
+Result<std::span<iovec>> Batch::next_read_replies(Connection& connection, Copier& copier) {
+  wire_.clear();
+  if (replied_pieces_ == data_.size()) return wire_;
+  std::size_t copies = 0;
+  for (std::size_t bytes = 0; replied_pieces_ < data_.size() && bytes < kStepBytes;) {
+    const Read& read = reads_[replied_reads_];
+    if (replied_pieces_ == read.first_piece && !header_sent_) {
+      transmission::encode_reply(read.cookie, 0, read_headers_.first<kReplyBytes>());
+      wire_.push_back({read_headers_.data(), kReplyBytes});
+      read_headers_ = read_headers_.subspan(kReplyBytes);
+      connection.sent_bytes += kReplyBytes;
+    }
+    const Piece& piece = data_[replied_pieces_++];
+    wire_.push_back({piece.data.data(), piece.data.size()});
+    bytes += piece.data.size();
+    connection.sent_bytes += piece.data.size();
+    copies = piece.copies;
+    if (replied_pieces_ == read.first_piece + read.piece_count) ++replied_reads_;
+    const bool last = replied_pieces_ == data_.size();
+    // The first chunk holds the headers of all, and so is in use to the end.
+    if (piece.chunk != chunks_.front() && (last || data_[replied_pieces_].chunk != piece.chunk)) {
+      connection.lent.push_back({piece.chunk, connection.sent_bytes});
+    }
+    if (last) {
+      connection.lent.push_back({chunks_.front(), connection.sent_bytes});
+      connection.unsent_chunks -= chunks_.size();
+      chunks_.clear();
     }
   }
-  for (const iovec& piece : wire_) connection.sent_bytes += piece.iov_len;
-  // The first one holds the headers of all, and so is in use to the end.
-  for (const Staging::Chunk chunk : chunks_) {
-    connection.lent.push_back({chunk, connection.sent_bytes});
+  if (copies > 0) {
+    auto result = copier.wait(Direction::to_host, slot_, copies);
+    if (!result) return std::unexpected(result.error());
   }
-  connection.unsent_chunks -= chunks_.size();
-  chunks_.clear();
   return wire_;
 }
 

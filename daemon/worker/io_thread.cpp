@@ -143,6 +143,7 @@ void* IoThread::entry(void* self_pointer) {
 
 Result<void> IoThread::prepare() {
   // splice(2) into a socket that the other side has closed raises SIGPIPE.
+  pthread_setname_np(pthread_self(), "vramswap-io");
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -23,6 +24,15 @@ constexpr timespec kClaimPause{.tv_sec = 0, .tv_nsec = 50'000};
 // Chunks are asked back for when a connection has so many: often enough that the same few, which
 // are in the processor's caches, go round.
 constexpr std::size_t kManyLent = 4;
+
+// Until the header of a READ of several pages is sent ahead, see answer_reads.
+constexpr std::chrono::microseconds kHeaderDelay{2};
+
+using Clock = std::chrono::steady_clock;
+
+void spin_until(Clock::time_point end) {
+  while (Clock::now() < end) __builtin_ia32_pause();
+}
 
 [[noreturn]] void end_worker(const Error& error) {
   log_error(error.message);
@@ -87,21 +97,24 @@ Pipeline::End Pipeline::take(Connection& connection, std::size_t received) {
       staging_.receive_area(area_).first(connection.carry_bytes + received);
   std::memcpy(bytes.data(), connection.carry.data(), connection.carry_bytes);
   if (connection.lent.size() >= kManyLent) reclaim(connection, staging_);
+  bool started = false;
   for (;;) {
     Batch& batch = batches_[turn_];
     const Batch& other = batches_[1 - turn_];
     const bool others_change = other.is_started() && other.has_changes();
     const auto collected = batch.collect(connection, bytes, others_change);
     bytes = bytes.subspan(collected.bytes);
-    const bool starts = batch.has_work();
+    started |= batch.has_work();
     End end = start(connection);
     switch (collected.stop) {
       case Batch::Stop::need_bytes:
         std::memcpy(connection.carry.data(), bytes.data(), bytes.size());
         connection.carry_bytes = bytes.size();
-        if (starts) area_ = 1 - area_;
+        if (started) area_ = 1 - area_;
         return end;
       case Batch::Stop::batch_full:
+        if (end) return end;
+        break;
       case Batch::Stop::busy:
         if (end = finish_all(connection, end); end) return end;
         break;
@@ -140,16 +153,18 @@ Pipeline::End Pipeline::start(Connection& connection) {
   }
   if (other.is_started()) end = finish(connection, other, true);
   turn_ = 1 - turn_;
+  // Small requests are better served in larger batches than two at a time: those that come while
+  // this one is copied then are the next (1 x 32 of 4 KiB: +7 % reads, +15 % writes; but 4 x 4 of
+  // 32 KiB READs: -9 %).
+  if (!end && !batch.is_large()) end = finish(connection, batch, true);
   return end;
 }
 
 Pipeline::End Pipeline::finish(Connection& connection, Batch& batch, bool answer) {
-  Result<void> sent;
   // Before the answers, so that who has one finds it counted.
   requests_served_.store(requests_served_.load(std::memory_order_relaxed) + batch.reply_count(),
                          std::memory_order_relaxed);
-  must(batch.finish_reads(copier_));
-  if (answer) sent = answer_reads(connection, batch);
+  auto sent = answer_reads(connection, batch, answer);
   must(batch.finish_changes(copier_));
   if (answer && sent) sent = answer_others(connection, batch);
   batch.clear();
@@ -172,10 +187,24 @@ Pipeline::End Pipeline::finish_all(Connection& connection, End end) {
   return end;
 }
 
-Result<void> Pipeline::answer_reads(Connection& connection, Batch& batch) {
-  const auto pieces = batch.read_replies(connection);
-  if (pieces.empty()) return {};
-  return sender_.lend(connection.socket.get(), pieces);
+// Where there is one READ alone, its header goes ahead of the data, so that the other side wakes up
+// while the page is on its way. That took 17.4 us to 14.8 us for a page; 24.6 us to 21.5 us for 8,
+// which are there a little later, and so is the header: who has to fall asleep again for the data
+// gains nothing. A copy that fails ends the worker, as always, and the kernel sends the READ again.
+//
+// Goes on to the end when sending fails, for nothing is to be left under way.
+Result<void> Pipeline::answer_reads(Connection& connection, Batch& batch, bool answer) {
+  Result<void> sent;
+  if (const auto header = batch.early_header(connection); answer && !header.empty()) {
+    if (batch.read_bytes() > transmission::kPageBytes) spin_until(Clock::now() + kHeaderDelay);
+    sent = sender_.copy(connection.socket.get(), header);
+  }
+  for (;;) {
+    const auto pieces = batch.next_read_replies(connection, copier_);
+    if (!pieces) end_worker(pieces.error());
+    if (pieces->empty()) return sent;
+    if (answer && sent) sent = sender_.lend(connection.socket.get(), *pieces);
+  }
 }
 
 Result<void> Pipeline::answer_others(Connection& connection, Batch& batch) {

@@ -54,7 +54,7 @@ class Pipeline {
   End start(Connection& connection);
   End finish(Connection& connection, Batch& batch, bool answer);
   End finish_all(Connection& connection, End end);
-  Result<void> answer_reads(Connection& connection, Batch& batch);
+  Result<void> answer_reads(Connection& connection, Batch& batch, bool answer);
   Result<void> answer_others(Connection& connection, Batch& batch);
 
   Staging& staging_;

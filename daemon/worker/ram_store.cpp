@@ -60,7 +60,7 @@ class RamCopier final : public Copier {
     }
     return {};
   }
-  Result<void> finish(Direction, unsigned) override { return {}; }
+  Result<void> wait(Direction, unsigned, std::size_t) override { return {}; }
 };
 
 class RamDevice final : public StoreDevice {

@@ -8,9 +8,9 @@
 namespace vramswap {
 namespace {
 
-constexpr std::size_t kChunkBytes = Staging::kHeaderBytes + Staging::kDataBytes;
-constexpr std::size_t kChunksAt = Staging::kReceiveAreas * Staging::kReceiveBytes;
-constexpr std::size_t kTotalBytes = kChunksAt + Staging::kChunkCount * kChunkBytes;
+constexpr std::size_t kHeadersAt = Staging::kReceiveAreas * Staging::kReceiveBytes;
+constexpr std::size_t kDataAt = kHeadersAt + Staging::kChunkCount * Staging::kHeaderBytes;
+constexpr std::size_t kTotalBytes = kDataAt + Staging::kChunkCount * Staging::kDataBytes;
 
 }  // namespace
 
@@ -26,36 +26,31 @@ Result<Staging> Staging::create() {
   return Staging({static_cast<std::byte*>(memory), kTotalBytes});
 }
 
-Staging::Staging(std::span<std::byte> memory) : memory_(memory) {
-  free_.reserve(kChunkCount);
-  for (std::size_t chunk = kChunkCount; chunk > 0; --chunk) {
-    free_.push_back(static_cast<Chunk>(chunk - 1));
-  }
-}
+Staging::Staging(std::span<std::byte> memory) : memory_(memory) {}
 
 Staging::Staging(Staging&& other) noexcept
-    : memory_(std::exchange(other.memory_, {})), free_(std::move(other.free_)) {}
+    : memory_(std::exchange(other.memory_, {})), free_(other.free_) {}
 
 Staging::~Staging() {
   if (!memory_.empty()) munmap(memory_.data(), memory_.size());
 }
 
 std::span<std::byte> Staging::headers(Chunk chunk) const {
-  return memory_.subspan(kChunksAt + chunk * kChunkBytes, kHeaderBytes);
+  return memory_.subspan(kHeadersAt + chunk * kHeaderBytes, kHeaderBytes);
 }
 
 std::span<std::byte> Staging::data(Chunk chunk) const {
-  return memory_.subspan(kChunksAt + chunk * kChunkBytes + kHeaderBytes, kDataBytes);
+  return memory_.subspan(kDataAt + chunk * kDataBytes, kDataBytes);
 }
 
 Staging::Chunk Staging::take() {
-  const Chunk chunk = free_.back();
-  free_.pop_back();
+  const auto chunk = static_cast<Chunk>(std::countr_zero(free_));
+  free_ &= free_ - 1;
   return chunk;
 }
 
 void Staging::give_back(Chunk chunk) {
-  free_.push_back(chunk);
+  free_ |= std::uint64_t{1} << chunk;
 }
 
 }  // namespace vramswap

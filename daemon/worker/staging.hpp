@@ -4,11 +4,11 @@
 // All of it is one memfd mapping, so that a GPU can be given the whole at once.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
@@ -20,7 +20,8 @@ class Staging {
  public:
   using Chunk = std::uint16_t;
 
-  // A chunk is a page of reply headers and 16 pages of data.
+  // A chunk is a page of reply headers and 16 pages of data. Data of chunks whose numbers follow
+  // each other does so, too.
   static constexpr std::size_t kHeaderBytes = transmission::kPageBytes;
   static constexpr std::size_t kHeadersPerChunk = kHeaderBytes / transmission::kReplyBytes;
   static constexpr std::size_t kDataBytes = 16 * transmission::kPageBytes;
@@ -29,6 +30,7 @@ class Staging {
   static constexpr std::size_t kChunksPerConnection =
       2 * transmission::kMaxTransferBytes / kDataBytes;
   static constexpr std::size_t kChunkCount = 2 * kChunksPerConnection;
+  static_assert(kChunkCount == 64, "a bit for each in a word");
   // Two, in turn: one is received into while the GPU reads the other.
   static constexpr unsigned kReceiveAreas = 2;
   // Larger was no faster: by then another batch is under way anyway.
@@ -47,8 +49,9 @@ class Staging {
   std::span<std::byte> headers(Chunk chunk) const;
   std::span<std::byte> data(Chunk chunk) const;
 
-  std::size_t free_chunks() const { return free_.size(); }
-  // There must be a free one.
+  std::size_t free_chunks() const { return static_cast<std::size_t>(std::popcount(free_)); }
+  // The lowest of the free ones, of which there must be one: few are in use most of the time, so
+  // they stay in the processor's caches, and those taken one after the other mostly lie so, too.
   Chunk take();
   void give_back(Chunk chunk);
 
@@ -56,7 +59,7 @@ class Staging {
   explicit Staging(std::span<std::byte> memory);
 
   std::span<std::byte> memory_;  // owned: unmapped by the destructor
-  std::vector<Chunk> free_;      // capacity for all, so that giving back never allocates
+  std::uint64_t free_ = ~std::uint64_t{0};
 };
 
 }  // namespace vramswap

@@ -54,12 +54,13 @@ class Copier {
   static constexpr std::size_t kMaxPages = 512;
 
   virtual ~Copier() = default;
-  // Begins to copy; `batch` may go afterwards, the memory it names stays as it is until finish().
+  // Begins to copy; `batch` may go afterwards, the memory it names stays as it is until wait().
   // What is begun in both directions, or in both slots, is in no order: its targets must not
   // overlap.
   virtual Result<void> begin(Direction direction, unsigned slot, std::span<const Copy> batch) = 0;
-  // Returns when all bytes are where they belong. Each begin() is followed by one of these.
-  virtual Result<void> finish(Direction direction, unsigned slot) = 0;
+  // Returns when the first `pieces` of the batch are where they belong. Each begin() is followed by
+  // one of these for all of them, in the end.
+  virtual Result<void> wait(Direction direction, unsigned slot, std::size_t pieces) = 0;
 };
 
 class StoreDevice {

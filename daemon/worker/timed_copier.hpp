@@ -39,9 +39,9 @@ class TimedCopier final : public Copier {
     clock_.end();
     return result;
   }
-  Result<void> finish(Direction direction, unsigned slot) override {
+  Result<void> wait(Direction direction, unsigned slot, std::size_t pieces) override {
     clock_.begin();
-    auto result = copier_->finish(direction, slot);
+    auto result = copier_->wait(direction, slot, pieces);
     clock_.end();
     return result;
   }

@@ -101,8 +101,11 @@ class BatchTest : public testing::Test {
   // Runs what was collected and notes what is sent.
   void finish() {
     EXPECT_EQ(batch_.start(*copier_).value(), Batch::Outcome::started);
-    EXPECT_TRUE(batch_.finish_reads(*copier_));
-    send(batch_.read_replies(connection_));
+    for (;;) {
+      const auto pieces = batch_.next_read_replies(connection_, *copier_).value();
+      if (pieces.empty()) break;
+      send(pieces);
+    }
     EXPECT_TRUE(batch_.finish_changes(*copier_));
     send(batch_.other_replies(connection_));
     batch_.clear();

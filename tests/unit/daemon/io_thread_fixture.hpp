@@ -64,8 +64,8 @@ class FaultyDevice final : public StoreDevice {
       }
       return copier_->begin(direction, slot, batch);
     }
-    Result<void> finish(Direction direction, unsigned slot) override {
-      return copier_->finish(direction, slot);
+    Result<void> wait(Direction direction, unsigned slot, std::size_t pieces) override {
+      return copier_->wait(direction, slot, pieces);
     }
 
    private:
