@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "daemon/base/latency_histogram.hpp"
 #include "tests/load/kernel_peer.hpp"
-#include "tests/load/latency_histogram.hpp"
 
 namespace vramswap::load {
 
