@@ -42,6 +42,8 @@ Batch::Batch(Staging& staging, Claimant claimant, unsigned slot)
   reads_.reserve(kMaxReplies);
   data_.reserve(kMaxPieces);
   other_replies_.reserve(kMaxReplies);
+  answered_reads_.reserve(kMaxReplies);
+  answered_others_.reserve(kMaxReplies);
   wire_.reserve(kMaxReplies + kMaxPieces);
   chunks_.reserve(Staging::kChunksPerConnection);
 }
@@ -62,6 +64,8 @@ void Batch::clear() {
   reads_.clear();
   data_.clear();
   other_replies_.clear();
+  answered_reads_.clear();
+  answered_others_.clear();
   chunk_used_ = Staging::kDataBytes;
   replied_reads_ = 0;
   replied_pieces_ = 0;
@@ -84,8 +88,9 @@ Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> byt
       continue;
     }
     if (bytes.size() < kRequestBytes) return stopped(Stop::need_bytes);
-    const auto request = transmission::decode_request(bytes.first<kRequestBytes>());
+    auto request = transmission::decode_request(bytes.first<kRequestBytes>());
     if (!request) return stopped(Stop::broken);
+    request->received_at = connection.received_at;
     const auto judgement = transmission::judge(*request, connection.segment.store->size_bytes());
     if (judgement.verdict == Verdict::disconnect) return stopped(Stop::disconnect);
     if (judgement.verdict == Verdict::abandon) return stopped(Stop::broken);
@@ -94,7 +99,7 @@ Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> byt
     if (request->has_payload()) {
       connection.pending = {*request, 0, judgement.error};
     } else if (judgement.verdict == Verdict::refuse) {
-      other_replies_.push_back({request->cookie, judgement.error});
+      reply(*request, judgement.error);
     } else if (request->command == NBD_CMD_READ) {
       const Taken taken =
           connection.waiting_reads.empty() ? take_read(*request, others_change) : Taken::no_staging;
@@ -113,7 +118,7 @@ Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> byt
             {request->offset / kPageBytes, request->length / kPageBytes, PageState::empty});
       }
       // FLUSH and FUA: a write is in the store before it is answered, there is nothing to wait for.
-      other_replies_.push_back({request->cookie, 0});
+      reply(*request, 0);
     }
     bytes = bytes.subspan(kRequestBytes);
   }
@@ -138,7 +143,7 @@ std::size_t Batch::take_payload(std::span<std::byte> bytes) {
   }
   pending.received_bytes += static_cast<std::uint32_t>(taken);
   if (pending.received_bytes == pending.request.length) {
-    other_replies_.push_back({pending.request.cookie, pending.error});
+    reply(pending.request, pending.error);
     connection_->pending.reset();
   }
   return taken;
@@ -186,7 +191,7 @@ Batch::Taken Batch::take_read(const Request& request, bool others_change) {
   const Segment& segment = connection_->segment;
   if (others_change && segment.fence->any_claimed(first, count)) return Taken::busy;
   if (segment.pages->any(first, count, PageState::lost)) {
-    other_replies_.push_back({request.cookie, EIO});
+    reply(request, EIO);
     return Taken::yes;
   }
   const std::size_t room = Staging::kDataBytes - chunk_used_;
@@ -199,6 +204,7 @@ Batch::Taken Batch::take_read(const Request& request, bool others_change) {
     return Taken::no_staging;
   }
   reads_.push_back({request.cookie, data_.size(), 0});
+  answered_reads_.push_back({request, 0});
   for (std::size_t done = 0; done < request.length;) {
     if (chunk_used_ == Staging::kDataBytes) {
       chunks_.push_back(staging_.take());

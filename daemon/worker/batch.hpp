@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "daemon/base/error.hpp"
+#include "daemon/worker/io_counters.hpp"
 #include "daemon/worker/segment.hpp"
 
 namespace vramswap {
@@ -83,6 +84,10 @@ class Batch {
   // functions return is sent at once, in the order of the calls.
   std::span<iovec> other_replies(Connection& connection);
 
+  // What the two answer.
+  std::span<const IoCounters::Answered> answered_reads() const { return answered_reads_; }
+  std::span<const IoCounters::Answered> answered_others() const { return answered_others_; }
+
   // Takes back what was not sent.
   void clear();
 
@@ -106,6 +111,10 @@ class Batch {
 
   // Whether the batch changes one of the request's pages.
   bool changes(const transmission::Request& request) const;
+  void reply(const transmission::Request& request, std::uint32_t error) {
+    other_replies_.push_back({request.cookie, error});
+    answered_others_.push_back({request, error});
+  }
   std::size_t take_payload(std::span<std::byte> bytes);
   void take_pages(std::uint64_t offset, std::span<std::byte> pages);
   Taken take_waiting_reads(bool others_change);
@@ -136,6 +145,8 @@ class Batch {
   std::size_t replied_reads_ = 0;
   std::size_t replied_pieces_ = 0;
   std::vector<Other> other_replies_;
+  std::vector<IoCounters::Answered> answered_reads_;   // as many as reads_
+  std::vector<IoCounters::Answered> answered_others_;  // as many as other_replies_
   std::vector<iovec> wire_;
   std::vector<Staging::Chunk> chunks_;  // not lent yet; the last one is being filled
   std::span<std::byte> read_headers_;   // free ones, in the first chunk

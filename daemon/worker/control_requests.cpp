@@ -18,10 +18,12 @@ using messages::Create;
 using messages::Describe;
 using messages::Done;
 using messages::Failed;
+using messages::Figures;
 using messages::HandOver;
 using messages::Import;
 using messages::Remove;
 using messages::Replace;
+using messages::ReportFigures;
 using messages::Start;
 using messages::Started;
 
@@ -36,7 +38,8 @@ constexpr std::chrono::milliseconds kLoadedPauseLimit{2000};
 // The others are answered in a doze.
 bool needs_engine(const messages::Request& request) {
   return !std::holds_alternative<Start>(request) && !std::holds_alternative<Describe>(request) &&
-         !std::holds_alternative<Adopt>(request) && !std::holds_alternative<HandOver>(request);
+         !std::holds_alternative<Adopt>(request) && !std::holds_alternative<HandOver>(request) &&
+         !std::holds_alternative<ReportFigures>(request);
 }
 
 Result<void> expect_fds(const std::vector<UniqueFd>& fds, std::size_t count) {
@@ -221,6 +224,10 @@ Result<ControlThread::Answer> ControlThread::handle(const Replace& replace, std:
   if (!engine_) return fail("not started");
   return std::unexpected(
       replace_process(replace.program, WorkerEvent::replaced, kLoadedPauseLimit));
+}
+
+Result<ControlThread::Answer> ControlThread::handle(const ReportFigures&, std::vector<UniqueFd>) {
+  return Answer{Figures{figures()}};
 }
 
 }  // namespace vramswap

@@ -38,6 +38,8 @@ ControlThread::ControlThread(WorkerImage image, WorkerOptions options)
       owes_answer_(image.owes_answer),
       start_(std::move(image.start)),
       description_(std::move(image.description)),
+      began_at_(image.began_at),
+      earlier_figures_(image.figures),
       channel_(std::move(image.channel)),
       listener_(std::move(image.listener)) {
   for (auto& segment : image.segments) {
@@ -206,12 +208,22 @@ void ControlThread::end_if_hung() const {
   std::_Exit(kExitStoreHung);
 }
 
+// Since the process began, whatever programs it has been since then.
+control::IoFigures ControlThread::figures() const {
+  control::IoFigures sum = earlier_figures_;
+  if (engine_) sum.add(engine_->figures());
+  sum.counted_for = Clock::now().time_since_epoch() - began_at_;
+  return sum;
+}
+
 // What a new process is given; the engine, if there is one, is paused. Its sockets are lent.
 WorkerImage ControlThread::image(WorkerState state) {
   WorkerImage image{.state = state,
                     .owes_answer = state == WorkerState::waking,
                     .start = start_,
                     .description = description_,
+                    .began_at = began_at_,
+                    .figures = figures(),
                     .channel = std::move(channel_),
                     .listener = std::move(listener_),
                     .segments = {}};

@@ -56,6 +56,7 @@ class ControlThread {
   Result<Answer> handle(const messages::Adopt& adopt, std::vector<UniqueFd> fds);
   Result<Answer> handle(const messages::HandOver& hand_over, std::vector<UniqueFd> fds);
   Result<Answer> handle(const messages::Replace& replace, std::vector<UniqueFd> fds);
+  Result<Answer> handle(const messages::ReportFigures& report, std::vector<UniqueFd> fds);
 
   Result<void> wait();
   Result<void> handle_packet();
@@ -73,6 +74,7 @@ class ControlThread {
   void tick();
   void end_if_hung() const;
   WorkerImage image(WorkerState state);
+  control::IoFigures figures() const;
   Error replace_process(const std::string& program, WorkerEvent event,
                         std::chrono::milliseconds pause_limit);
   bool may_be_needed() const;
@@ -83,8 +85,10 @@ class ControlThread {
   bool owes_answer_ = false;
   messages::Start start_;
   std::string description_;
-  UniqueFd channel_;   // empty once the supervisor has gone
-  UniqueFd listener_;  // of the rendezvous
+  std::chrono::nanoseconds began_at_ = Engine::Clock::now().time_since_epoch();
+  control::IoFigures earlier_figures_;  // of the programs that this one has replaced
+  UniqueFd channel_;                    // empty once the supervisor has gone
+  UniqueFd listener_;                   // of the rendezvous
   UniqueFd report_read_;
   UniqueFd report_write_;
   // Before the engine, whose threads use them.

@@ -78,6 +78,12 @@ std::uint64_t Engine::requests_served() const {
   return sum;
 }
 
+control::IoFigures Engine::figures() const {
+  control::IoFigures sum;
+  for (const auto& thread : threads_) sum.add(thread->figures());
+  return sum;
+}
+
 std::optional<Engine::Clock::time_point> Engine::in_store_since() const {
   std::optional<Clock::time_point> first;
   for (const auto& thread : threads_) {

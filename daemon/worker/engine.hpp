@@ -36,6 +36,8 @@ class Engine {
   std::vector<ParkedConnection> connections() const;
 
   std::uint64_t requests_served() const;
+  // Of all threads, since the start.
+  control::IoFigures figures() const;
   // When the copy began that has been going on longest; nothing where there is none.
   std::optional<Clock::time_point> in_store_since() const;
 

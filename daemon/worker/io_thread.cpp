@@ -156,7 +156,7 @@ Result<void> IoThread::prepare() {
   auto copier = device_->make_copier(staging_->memory());
   if (!copier) return std::unexpected(copier.error());
   copier_ = std::make_unique<TimedCopier>(*std::move(copier), store_clock_);
-  auto pipeline = Pipeline::create(*staging_, *copier_, requests_served_);
+  auto pipeline = Pipeline::create(*staging_, *copier_, requests_served_, counters_);
   if (!pipeline) return std::unexpected(pipeline.error());
   pipeline_ = *std::move(pipeline);
   connections_.reserve(kMaxConnections);

@@ -15,6 +15,7 @@
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
 #include "daemon/worker/adaptive_spin.hpp"
+#include "daemon/worker/io_counters.hpp"
 #include "daemon/worker/pipeline.hpp"
 #include "daemon/worker/segment.hpp"
 #include "daemon/worker/staging.hpp"
@@ -75,6 +76,8 @@ class IoThread {
 
   // Since the start; errors count.
   std::uint64_t requests_served() const { return requests_served_.load(std::memory_order_relaxed); }
+  // Since the start; replies that were sent.
+  control::IoFigures figures() const { return counters_.read(); }
   // When the call to the store began that the thread is in; nothing: it is in none.
   std::optional<std::chrono::steady_clock::time_point> in_store_since() const {
     return store_clock_.since();
@@ -115,6 +118,7 @@ class IoThread {
   std::vector<ParkedConnection> parked_;   // of that one; settled before `paused_` is set
   std::atomic<std::uint64_t> requests_served_ = 0;
   StoreClock store_clock_;
+  IoCounters counters_;
 
   // Of the thread alone.
   UniqueFd epoll_;

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "daemon/control/io_figures_json.hpp"
 #include "daemon/worker/messages_json.hpp"
 
 namespace vramswap::messages {
@@ -23,6 +24,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ConnectionEnded, segment, connection, end)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StateChanged, state)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Adopted::Segment, id, connections)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Adopted, description, state, segments)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Figures, io)
 
 // Those without a field, which the macro cannot do.
 template <class T>

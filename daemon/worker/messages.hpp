@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "daemon/base/error.hpp"
+#include "daemon/control/io_figures.hpp"
 #include "daemon/control/protocol.hpp"
 #include "daemon/worker/io_thread.hpp"
 #include "daemon/worker/store.hpp"
@@ -18,7 +19,7 @@ namespace vramswap::messages {
 
 // Raised when a message, or what a worker hands to the program that replaces it, changes its
 // meaning; either side refuses another version.
-inline constexpr int kVersion = 2;
+inline constexpr int kVersion = 3;
 
 // The first request. Answer: Started.
 struct Start {
@@ -71,8 +72,11 @@ struct HandOver {
 struct Replace {
   std::string program;
 };
-using Request =
-    std::variant<Start, Create, Import, Connect, Remove, Describe, Adopt, HandOver, Replace>;
+// Answer: Figures, which nothing else is answered with: the supervisor may ask while it waits for
+// another answer, and give up waiting.
+struct ReportFigures {};
+using Request = std::variant<Start, Create, Import, Connect, Remove, Describe, Adopt, HandOver,
+                             Replace, ReportFigures>;
 
 struct Started {
   StoreDeviceInfo device;
@@ -100,7 +104,11 @@ struct Adopted {
   WorkerState state = WorkerState::fresh;
   std::vector<Segment> segments;
 };
-using Message = std::variant<Started, Done, Failed, ConnectionEnded, StateChanged, Adopted>;
+struct Figures {
+  control::IoFigures io;
+};
+using Message =
+    std::variant<Started, Done, Failed, ConnectionEnded, StateChanged, Adopted, Figures>;
 
 std::string encode(const Request& request);
 std::string encode(const Message& message);

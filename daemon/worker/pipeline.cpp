@@ -46,22 +46,25 @@ void must(const Result<void>& result) {
 }  // namespace
 
 Result<std::unique_ptr<Pipeline>> Pipeline::create(Staging& staging, Copier& copier,
-                                                   std::atomic<std::uint64_t>& requests_served) {
+                                                   std::atomic<std::uint64_t>& requests_served,
+                                                   IoCounters& counters) {
   auto first = Claimant::create();
   if (!first) return std::unexpected(first.error());
   auto second = Claimant::create();
   if (!second) return std::unexpected(second.error());
   auto sender = ReplySender::create();
   if (!sender) return std::unexpected(sender.error());
-  return std::unique_ptr<Pipeline>(new Pipeline(staging, copier, requests_served, *std::move(first),
-                                                *std::move(second), *std::move(sender)));
+  return std::unique_ptr<Pipeline>(new Pipeline(staging, copier, requests_served, counters,
+                                                *std::move(first), *std::move(second),
+                                                *std::move(sender)));
 }
 
 Pipeline::Pipeline(Staging& staging, Copier& copier, std::atomic<std::uint64_t>& requests_served,
-                   Claimant first, Claimant second, ReplySender sender)
+                   IoCounters& counters, Claimant first, Claimant second, ReplySender sender)
     : staging_(staging),
       copier_(copier),
       requests_served_(requests_served),
+      counters_(counters),
       batches_{Batch(staging, std::move(first), 0), Batch(staging, std::move(second), 1)},
       sender_(std::move(sender)) {}
 
@@ -73,6 +76,7 @@ std::optional<ConnectionEnd> Pipeline::serve(Connection& connection, bool one_me
     if (room.empty()) break;
     const ssize_t received = recv(connection.socket.get(), room.data(), room.size(), MSG_DONTWAIT);
     if (received > 0) {
+      connection.received_at = IoCounters::Clock::now();
       end = take(connection, static_cast<std::size_t>(received));
     } else if (received == 0) {
       end = ConnectionEnd::hung_up;
@@ -165,14 +169,23 @@ Pipeline::End Pipeline::finish(Connection& connection, Batch& batch, bool answer
   requests_served_.store(requests_served_.load(std::memory_order_relaxed) + batch.reply_count(),
                          std::memory_order_relaxed);
   auto sent = answer_reads(connection, batch, answer);
+  if (answer && sent) count(batch.answered_reads());
   must(batch.finish_changes(copier_));
   if (answer && sent) sent = answer_others(connection, batch);
+  if (answer && sent) {
+    count(batch.answered_others());
+    if (batch.reply_count() > 0) counters_.count_batch(batch.reply_count());
+  }
   batch.clear();
   if (sent) return std::nullopt;
   // Given up meanwhile, which is no error: the requests are sent again over another connection.
   if (sent.error().code == EPIPE) return ConnectionEnd::hung_up;
   log_error(sent.error().message);
   return ConnectionEnd::broken;
+}
+
+void Pipeline::count(std::span<const IoCounters::Answered> answered) {
+  if (!answered.empty()) counters_.count_replies(answered);
 }
 
 // What comes before a good-bye is answered. Nobody listens to a connection that hung up.

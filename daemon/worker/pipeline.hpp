@@ -9,9 +9,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "daemon/base/error.hpp"
 #include "daemon/worker/batch.hpp"
+#include "daemon/worker/io_counters.hpp"
 #include "daemon/worker/reply_sender.hpp"
 #include "daemon/worker/segment.hpp"
 #include "daemon/worker/staging.hpp"
@@ -35,7 +37,8 @@ class Pipeline {
   // For the calling thread; the references outlive it. `requests_served` counts what is answered,
   // errors too.
   static Result<std::unique_ptr<Pipeline>> create(Staging& staging, Copier& copier,
-                                                  std::atomic<std::uint64_t>& requests_served);
+                                                  std::atomic<std::uint64_t>& requests_served,
+                                                  IoCounters& counters);
 
   // Receives and serves what there is; returns when all that was taken is finished. How the
   // connection ends, if it does. `one_message`: takes not a byte beyond the message whose beginning
@@ -48,18 +51,20 @@ class Pipeline {
   using End = std::optional<ConnectionEnd>;
 
   Pipeline(Staging& staging, Copier& copier, std::atomic<std::uint64_t>& requests_served,
-           Claimant first, Claimant second, ReplySender sender);
+           IoCounters& counters, Claimant first, Claimant second, ReplySender sender);
 
   End take(Connection& connection, std::size_t received);
   End start(Connection& connection);
   End finish(Connection& connection, Batch& batch, bool answer);
   End finish_all(Connection& connection, End end);
+  void count(std::span<const IoCounters::Answered> answered);
   Result<void> answer_reads(Connection& connection, Batch& batch, bool answer);
   Result<void> answer_others(Connection& connection, Batch& batch);
 
   Staging& staging_;
   Copier& copier_;
   std::atomic<std::uint64_t>& requests_served_;
+  IoCounters& counters_;
   std::array<Batch, Copier::kSlots> batches_;
   // Which batch, and which receive area, is next: neither is in use, the other one may be.
   unsigned turn_ = 0;

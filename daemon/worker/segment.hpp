@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -56,6 +57,7 @@ struct Connection {
   // The end of what was received last: less than a header, or less than a page of a payload.
   std::array<std::byte, transmission::kPageBytes> carry;
   std::size_t carry_bytes = 0;
+  std::chrono::steady_clock::time_point received_at;  // what was received last
   // READs that found no staging memory, because earlier replies have not been taken yet.
   std::vector<transmission::Request> waiting_reads;
   // Nothing is received for now; never in the middle of a message.

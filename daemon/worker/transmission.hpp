@@ -5,6 +5,7 @@
 
 #include <linux/nbd.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -36,6 +37,8 @@ struct Request {
   std::uint64_t cookie;   // returned as it came
   std::uint64_t offset;   // bytes
   std::uint32_t length;   // bytes
+  // Not of the wire: when the receive that brought it was over.
+  std::chrono::steady_clock::time_point received_at = {};
 
   bool has_payload() const { return command == NBD_CMD_WRITE; }
 };

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "daemon/control/io_figures_json.hpp"
 #include "daemon/system/proc.hpp"
 #include "daemon/worker/messages_json.hpp"
 
@@ -53,7 +54,8 @@ using Json = nlohmann::json;
 std::string encode(const WorkerImage& image) {
   return Json{{"version", messages::kVersion},    {"state", image.state},
               {"owes_answer", image.owes_answer}, {"start", image.start},
-              {"description", image.description}, {"channel", image.channel},
+              {"description", image.description}, {"began_at_ns", image.began_at.count()},
+              {"figures", image.figures},         {"channel", image.channel},
               {"listener", image.listener},       {"segments", image.segments}}
       .dump();
 }
@@ -70,6 +72,8 @@ Result<WorkerImage> decode(const std::string& text) {
     json.at("owes_answer").get_to(image.owes_answer);
     json.at("start").get_to(image.start);
     json.at("description").get_to(image.description);
+    image.began_at = std::chrono::nanoseconds(json.at("began_at_ns").get<std::int64_t>());
+    json.at("figures").get_to(image.figures);
     json.at("channel").get_to(image.channel);
     json.at("listener").get_to(image.listener);
     json.at("segments").get_to(image.segments);

@@ -3,6 +3,7 @@
 // else.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
+#include "daemon/control/io_figures.hpp"
 #include "daemon/worker/messages.hpp"
 
 namespace vramswap {
@@ -33,8 +35,10 @@ struct WorkerImage {
   bool owes_answer = false;                 // to Replace
   messages::Start start;
   std::string description;
-  UniqueFd channel;   // empty: no supervisor
-  UniqueFd listener;  // empty: no rendezvous
+  std::chrono::nanoseconds began_at{0};  // by the steady clock, which all programs share
+  control::IoFigures figures = {};       // of all before it
+  UniqueFd channel;                      // empty: no supervisor
+  UniqueFd listener;                     // empty: no rendezvous
   std::vector<Segment> segments;
 };
 

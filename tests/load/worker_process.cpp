@@ -239,6 +239,13 @@ Result<std::vector<UniqueFd>> WorkerProcess::hand_over(std::uint32_t segment) {
   return std::move(answer->fds);
 }
 
+Result<control::IoFigures> WorkerProcess::figures() {
+  const auto answer = ask(messages::ReportFigures{});
+  if (!answer) return std::unexpected(answer.error());
+  if (const auto* figures = std::get_if<messages::Figures>(&answer->message)) return figures->io;
+  return fail("not the answer Figures");
+}
+
 Result<void> WorkerProcess::replace(const std::string& program) {
   return expect_done(ask(messages::Replace{program}));
 }

@@ -40,6 +40,7 @@ class WorkerProcess {
   // Page map and store.
   Result<std::vector<UniqueFd>> hand_over(std::uint32_t segment);
   Result<void> replace(const std::string& program);
+  Result<control::IoFigures> figures();
 
   // As the next supervisor does: a channel by the rendezvous at `path`, in the place of the old
   // one. An error also where another process listens there.

@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "daemon/worker/channel.hpp"
+
 namespace vramswap::messages {
 namespace {
 
@@ -59,6 +61,46 @@ TEST(Messages, RequestsReadBack) {
   EXPECT_EQ(request_back(Replace{.program = "/sbin/x"}).program, "/sbin/x");
 }
 
+TEST(Messages, FiguresReadBack) {
+  request_back(ReportFigures{});
+  control::IoFigures io{.counted_for = std::chrono::nanoseconds(1ULL << 50),
+                        .reads = {.requests = 1ULL << 40, .pages = 1ULL << 41, .latency = {}},
+                        .writes = {.requests = 3, .pages = 4, .latency = {}},
+                        .trims = 5,
+                        .trimmed_pages = 6,
+                        .errors = 7,
+                        .batches = 8,
+                        .batched_requests = 9,
+                        .largest_batch = 10};
+  EXPECT_EQ(message_back(Figures{io}).io, io);
+  for (unsigned i = 0; i < 40; ++i) {
+    io.reads.latency.record(std::chrono::nanoseconds(1ULL << i));
+    io.writes.latency.record(std::chrono::nanoseconds(i * i));
+  }
+  EXPECT_EQ(message_back(Figures{io}).io, io);
+}
+
+// However wide the latencies are spread.
+TEST(Messages, FiguresFitAPacket) {
+  control::IoFigures io;
+  for (std::size_t bucket = 0; bucket < LatencyHistogram::kBuckets; ++bucket) {
+    io.reads.latency.add(bucket, ~std::uint64_t{0} / LatencyHistogram::kBuckets);
+    io.writes.latency.add(bucket, ~std::uint64_t{0} / LatencyHistogram::kBuckets);
+  }
+  EXPECT_LT(encode(Message{Figures{io}}).size(), kMaxPacketBytes);
+}
+
+TEST(Messages, FiguresOfNoHistogramAreAnError) {
+  control::IoFigures io;
+  io.reads.latency.add(7, 8);
+  const std::string text = encode(Message{Figures{io}});
+  for (const char* buckets : {"[99999,8]", "[7]", "[-1,8]", "[\"7\",8]", "7"}) {
+    auto wrong = text;
+    wrong.replace(wrong.find("[7,8]"), 5, buckets);
+    EXPECT_FALSE(decode_message(wrong)) << buckets;
+  }
+}
+
 TEST(Messages, AnswersReadBack) {
   const auto device = message_back(Started{{.name = "NVIDIA \"Card\"",
                                             .uuid = "GPU-1",
@@ -99,20 +141,20 @@ TEST(Messages, AnswersReadBack) {
 
 TEST(Messages, AnotherVersionIsNamed) {
   auto text = encode(Request{Remove{1}});
-  const auto at = text.find("\"version\":2");
+  const auto at = text.find("\"version\":3");
   ASSERT_NE(at, std::string::npos);
-  text.replace(at, 11, "\"version\":3");
+  text.replace(at, 11, "\"version\":4");
   const auto request = decode_request(text);
   ASSERT_FALSE(request);
-  EXPECT_THAT(request.error().message, HasSubstr("different versions (3 and 2)"));
+  EXPECT_THAT(request.error().message, HasSubstr("different versions (4 and 3)"));
 }
 
 TEST(Messages, GarbageIsAnErrorNotAnException) {
   for (const char* text :
-       {"", "{", "7", "[]", "{}", "\"\"", R"({"version":2})", R"({"version":"2"})",
-        R"({"version":2,"kind":0})", R"({"version":2,"kind":99,"fields":{}})",
-        R"({"version":2,"kind":-1,"fields":{}})", R"({"version":2,"kind":"0","fields":{}})",
-        R"({"version":2,"kind":0,"fields":7})", R"({"version":2,"kind":0,"fields":{}})"}) {
+       {"", "{", "7", "[]", "{}", "\"\"", R"({"version":3})", R"({"version":"3"})",
+        R"({"version":3,"kind":0})", R"({"version":3,"kind":99,"fields":{}})",
+        R"({"version":3,"kind":-1,"fields":{}})", R"({"version":3,"kind":"0","fields":{}})",
+        R"({"version":3,"kind":0,"fields":7})", R"({"version":3,"kind":0,"fields":{}})"}) {
     EXPECT_FALSE(decode_request(text)) << text;
     EXPECT_FALSE(decode_message(text)) << text;
   }

@@ -40,11 +40,11 @@ std::string content(const UniqueFd& fd) {
 
 std::string describe(const WorkerImage& image) {
   const auto& start = image.start;
-  std::string text =
-      fmt::format("{} {} {} {} {} {} {} {} [{}] listener: {}\n", to_string(image.state),
-                  image.owes_answer, to_string(start.backend), start.gpu, start.io_threads,
-                  start.rendezvous, start.doze_after.count(), start.hang_timeout.count(),
-                  image.description, content(image.listener));
+  std::string text = fmt::format(
+      "{} {} {} {} {} {} {} {} [{}] {} {} {} listener: {}\n", to_string(image.state),
+      image.owes_answer, to_string(start.backend), start.gpu, start.io_threads, start.rendezvous,
+      start.doze_after.count(), start.hang_timeout.count(), image.description,
+      image.began_at.count(), image.figures.errors, image.figures.batches, content(image.listener));
   for (const auto& segment : image.segments) {
     text += fmt::format("segment {}: {} bytes, pages: {}, store: {}, awaits: {}\n", segment.id,
                         segment.size_bytes, content(segment.page_map), content(segment.store),
@@ -108,6 +108,8 @@ WorkerImage some_image() {
                               .doze_after = std::chrono::seconds(61),
                               .hang_timeout = std::chrono::seconds(11)},
                     .description = "{\"a\": \"\\\"\n\"}",
+                    .began_at = std::chrono::nanoseconds(123456789),
+                    .figures = {.counted_for = {}, .errors = 3, .batches = 17},
                     .channel = {},
                     .listener = memory_with("a listener"),
                     .segments = {}};
