@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <utility>
+
+#include "daemon/control/io_figures_json.hpp"
 
 namespace vramswap::control {
 namespace {
@@ -37,7 +40,7 @@ Json to_json(const WorkerStatus& worker) {
   return {{"store", worker.store},       {"gpu_uuid", worker.gpu_uuid},
           {"pid", worker.pid},           {"state", worker.state},
           {"restarts", worker.restarts}, {"last_pause_ms", worker.last_pause_ms},
-          {"problem", worker.problem}};
+          {"problem", worker.problem},   {"io", worker.io ? Json(*worker.io) : Json()}};
 }
 
 // A value that is well formed but not allowed. Thrown inside decoding only, as nlohmann's own
@@ -101,6 +104,12 @@ SegmentStatus segment_from(const Json& json) {
           .lost_at = json.at("lost_at")};
 }
 
+std::optional<IoFigures> figures_from(const Json& json) {
+  const auto found = json.find("io");
+  if (found == json.end() || found->is_null()) return std::nullopt;
+  return found->get<IoFigures>();
+}
+
 WorkerStatus worker_from(const Json& json) {
   return {.store = json.at("store"),
           .gpu_uuid = json.at("gpu_uuid"),
@@ -108,7 +117,8 @@ WorkerStatus worker_from(const Json& json) {
           .state = json.at("state"),
           .restarts = json.at("restarts"),
           .last_pause_ms = json.at("last_pause_ms"),
-          .problem = json.at("problem")};
+          .problem = json.at("problem"),
+          .io = figures_from(json)};
 }
 
 Status status_from(const Json& json) {
@@ -154,6 +164,8 @@ Result<T> decode(std::string_view line, T (*from)(const Json&)) {
     }
     return from(json);
   } catch (const Json::exception& error) {
+    return fail(fmt::format("malformed control message: {}", error.what()));
+  } catch (const std::out_of_range& error) {
     return fail(fmt::format("malformed control message: {}", error.what()));
   } catch (const BadValue& bad) {
     return std::unexpected(bad.error);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "daemon/base/error.hpp"
+#include "daemon/control/io_figures.hpp"
 #include "daemon/control/size.hpp"
 
 namespace vramswap::control {
@@ -88,6 +89,9 @@ struct WorkerStatus {
   unsigned restarts = 0;
   std::int64_t last_pause_ms = 0;  // from the last one's death until its successor served
   std::string problem;             // why it could not be replaced when that was tried last
+  // Nothing: there is no worker, it does not answer at once, or the daemon is of a version that
+  // does not tell.
+  std::optional<IoFigures> io = {};
 };
 struct Status {
   std::string version;  // the daemon's

@@ -414,9 +414,20 @@ std::vector<control::WorkerStatus> Pool::workers() const {
                     .state = is_running ? std::string(to_string(worker->state())) : "dead",
                     .restarts = device->restarts,
                     .last_pause_ms = device->last_pause.count(),
-                    .problem = device->problem});
+                    .problem = device->problem,
+                    .io = is_running ? worker->figures() : std::nullopt});
   }
   return list;
+}
+
+awaitable<void> Pool::refresh_figures() const {
+  // Of its own, for devices may go meanwhile. All are asked before one is waited for.
+  std::vector<std::shared_ptr<WorkerProcess>> workers;
+  for (const auto& device : devices_) {
+    if (device->worker) workers.push_back(device->worker);
+  }
+  for (const auto& worker : workers) worker->ask_for_figures();
+  for (const auto& worker : workers) co_await worker->await_figures();
 }
 
 Result<void> Pool::advance(Segment& segment, SegmentEvent event) {

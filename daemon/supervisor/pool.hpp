@@ -56,6 +56,8 @@ class Pool {
   bool is_busy() const { return is_busy_; }
   Result<std::vector<control::SegmentStatus>> segments() const;
   std::vector<control::WorkerStatus> workers() const;
+  // Has workers() tell the figures of now, of those that answer at once.
+  awaitable<void> refresh_figures() const;
   // What the identifiers of its devices begin with; empty while nothing is up.
   std::string identifier_prefix() const;
 

@@ -91,7 +91,7 @@ class Supervisor {
   awaitable<Result<control::Reply>> answer(const control::ReloadRequest& reload, Session session);
   awaitable<void> finish_reload(Session session);
   Error become_program(Session session);
-  Result<control::Reply> status() const;
+  awaitable<Result<control::Reply>> status() const;
 
   awaitable<void> handle_signals();
   awaitable<void> stop();
@@ -195,7 +195,7 @@ awaitable<Result<control::Reply>> Supervisor::answer(const control::UpRequest& u
     co_return std::unexpected(result.error());
   }
   notify_status("swap is up");
-  co_return status();
+  co_return co_await status();
 }
 
 awaitable<Result<control::Reply>> Supervisor::answer(const control::DownRequest& down,
@@ -214,7 +214,7 @@ awaitable<Result<control::Reply>> Supervisor::answer(const control::DownRequest&
 }
 
 awaitable<Result<control::Reply>> Supervisor::answer(const control::StatusRequest&, Session) {
-  co_return status();
+  co_return co_await status();
 }
 
 // Answers only if it was refused: what answers otherwise is the new program.
@@ -253,7 +253,7 @@ Error Supervisor::become_program(Session session) {
 awaitable<void> Supervisor::finish_reload(Session session) {
   const auto replaced = co_await pool_.replace_workers(program_);
   if (replaced) {
-    const auto now = status();
+    const auto now = co_await status();
     session->send(now ? *now : control::Failure{now.error().message});
   } else {
     log_error(fmt::format("reload: {}", replaced.error().message));
@@ -263,13 +263,14 @@ awaitable<void> Supervisor::finish_reload(Session session) {
   co_await session->flush();
 }
 
-Result<control::Reply> Supervisor::status() const {
+awaitable<Result<control::Reply>> Supervisor::status() const {
+  co_await pool_.refresh_figures();
   auto segments = pool_.segments();
-  if (!segments) return std::unexpected(segments.error());
-  return control::Status{.version = VRAMSWAP_VERSION,
-                         .supervisor_pid = getpid(),
-                         .segments = *std::move(segments),
-                         .workers = pool_.workers()};
+  if (!segments) co_return std::unexpected(segments.error());
+  co_return control::Status{.version = VRAMSWAP_VERSION,
+                            .supervisor_pid = getpid(),
+                            .segments = *std::move(segments),
+                            .workers = pool_.workers()};
 }
 
 awaitable<void> Supervisor::handle_signals() {

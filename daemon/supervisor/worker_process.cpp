@@ -95,7 +95,8 @@ WorkerProcess::WorkerProcess(asio::io_context& io, pid_t pid, UniqueFd channel, 
       handlers_(std::move(handlers)),
       next_call_(io, asio::steady_timer::time_point::max()),
       answer_or_timeout_(io),
-      exited_(io, asio::steady_timer::time_point::max()) {}
+      exited_(io, asio::steady_timer::time_point::max()),
+      figures_or_timeout_(io) {}
 
 awaitable<void> WorkerProcess::read_messages(std::shared_ptr<WorkerProcess> self) {
   while (self->channel_) {
@@ -118,6 +119,13 @@ void WorkerProcess::take(Packet packet) {
   if (message && std::holds_alternative<messages::StateChanged>(*message)) {
     state_ = std::get<messages::StateChanged>(*message).state;
     handlers_.on_state_changed(state_);
+    return;
+  }
+  if (auto* figures = message ? std::get_if<messages::Figures>(&*message) : nullptr) {
+    figures_ = figures->io;
+    figures_came_at_ = std::chrono::steady_clock::now();
+    owes_figures_ = false;
+    figures_or_timeout_.cancel();
     return;
   }
   if (!message) {
@@ -146,6 +154,7 @@ awaitable<void> WorkerProcess::await_exit(std::shared_ptr<WorkerProcess> self) {
   self->has_ended_ = true;
   self->answer_or_timeout_.cancel();
   self->exited_.cancel();
+  self->figures_or_timeout_.cancel();
   if (self->channel_) self->channel_->cancel();
   self->handlers_.on_exit();
 }
@@ -188,6 +197,25 @@ awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(std::string req
   }
   if (!answer_) co_return ended();
   co_return std::move(*answer_);
+}
+
+// One question at a time: a worker that stands still is not to find a full channel.
+void WorkerProcess::ask_for_figures() {
+  if (owes_figures_ || has_ended_ || !channel_) return;
+  const auto question = messages::encode(messages::Request{messages::ReportFigures{}});
+  if (!send_packet(channel_->get(), question)) return;
+  owes_figures_ = true;
+  figures_or_timeout_.expires_after(kFiguresLimit);
+}
+
+awaitable<void> WorkerProcess::await_figures() {
+  ErrorCode ignored;
+  if (owes_figures_ && !has_ended_) co_await figures_or_timeout_.async_wait(into(ignored));
+}
+
+std::optional<control::IoFigures> WorkerProcess::figures() const {
+  const bool is_fresh = std::chrono::steady_clock::now() - figures_came_at_ <= kFiguresAge;
+  return figures_ && is_fresh ? figures_ : std::nullopt;
 }
 
 void WorkerProcess::kill() {
