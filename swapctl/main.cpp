@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
       .out = std::cout,
       .err = std::cerr,
       .err_is_terminal = isatty(STDERR_FILENO) == 1,
+      .out_is_terminal = isatty(STDOUT_FILENO) == 1,
       .is_root = geteuid() == 0,
       .start_daemon = [](const auto& socket) { return start_daemon(socket); }};
   const std::span<const char* const> words(argv, static_cast<std::size_t>(argc));

@@ -17,7 +17,8 @@ constexpr std::string_view kHelp = R"(Turns the idle memory of NVIDIA GPUs into 
 Usage:
   vramswap up [options]      make swap of VRAM; starts vramswapd if it does not run
   vramswap down [--force]    bring every swapped page back and free the VRAM
-  vramswap status [--json]   show what is up
+  vramswap status [--json] [--watch [SECONDS]]
+                             show what is up, and what it has served
   vramswap reload            after an upgrade: replace the programs, with the swap up
   vramswap --help | --version
 

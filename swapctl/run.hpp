@@ -24,6 +24,7 @@ struct Environment {
   std::ostream& out;
   std::ostream& err;
   bool err_is_terminal = false;  // show progress there
+  bool out_is_terminal = false;  // `status --watch` redraws it
   bool is_root = false;
   std::filesystem::path socket = control::kSocketPath;
   ConfigPaths config = {};

@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <boost/program_options/errors.hpp>
 #include <boost/program_options/value_semantic.hpp>
-#include <charconv>
 #include <utility>
 #include <vector>
+
+#include "swapctl/integer.hpp"
 
 namespace vramswap::swapctl {
 namespace {
@@ -26,17 +27,6 @@ template <class T>
 T value_or_throw(Result<T> result) {
   if (!result) throw po::error(result.error().message);
   return *std::move(result);
-}
-
-template <class Integer>
-Integer parse_integer(const char* name, std::string_view text, Integer low, Integer high) {
-  Integer value{};
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc{} || stop != end || value < low || value > high) {
-    throw po::error(fmt::format("{} '{}': must be a whole number {}..{}", name, text, low, high));
-  }
-  return value;
 }
 
 control::Size parse_pool_size(const std::string& text) {

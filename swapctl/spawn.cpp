@@ -26,7 +26,13 @@ class SpawnActions {
     // A daemon must not keep the locks and pipes of the script that called us, nor its directory.
     require(posix_spawn_file_actions_addclosefrom_np(&files_, STDERR_FILENO + 1));
     require(posix_spawn_file_actions_addchdir_np(&files_, "/"));
-    if (how.own_session) require(posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSID));
+    // A signal that is held back here, see interruption.hpp, is to reach a daemon that we start.
+    sigset_t none;
+    sigemptyset(&none);
+    require(posix_spawnattr_setsigmask(&attributes_, &none));
+    const int session = how.own_session ? POSIX_SPAWN_SETSID : 0;
+    const auto flags = static_cast<short>(POSIX_SPAWN_SETSIGMASK | session);
+    require(posix_spawnattr_setflags(&attributes_, flags));
   }
   SpawnActions(const SpawnActions&) = delete;
   SpawnActions& operator=(const SpawnActions&) = delete;

@@ -1,12 +1,14 @@
+#include <algorithm>
 #include <boost/program_options/value_semantic.hpp>
-#include <cerrno>
 #include <chrono>
 #include <optional>
 #include <ostream>
-#include <thread>
 
 #include "swapctl/commands.hpp"
+#include "swapctl/integer.hpp"
+#include "swapctl/status_question.hpp"
 #include "swapctl/status_report.hpp"
+#include "swapctl/watch.hpp"
 
 namespace vramswap::swapctl {
 namespace {
@@ -14,10 +16,11 @@ namespace {
 namespace po = boost::program_options;
 
 constexpr Help kHelp = {.name = "status",
-                        .before = R"(Usage: vramswap status [--json]
+                        .before = R"(Usage: vramswap status [--json] [--watch [SECONDS]]
 
 Shows a line for each swap area: device, size, bytes used, priority, where its pages are kept, and
-state; then the totals. G means GiB.
+state; then the totals. G means GiB. Then each worker, with what it has served since it began:
+requests and pages, and how long a request was with it (half of them at most P50, 99 % at most P99).
 
 )",
                         .after = R"(
@@ -25,50 +28,44 @@ Exit codes:
   0 done, 1 failed, 2 wrong usage, 3 nothing is up
 )"};
 
-// A daemon that is being killed still takes connections; there are not more of them in a row.
-constexpr int kAttempts = 3;
-constexpr std::chrono::milliseconds kPause{100};
+constexpr std::int64_t kMaxWatchSeconds = 86400;
 
-// No value: no daemon runs.
-Result<std::optional<control::Status>> ask_once(const Environment& environment) {
-  auto client = connect_to_swap(environment);
-  if (!client) {
-    if (no_daemon(client.error())) return std::nullopt;
-    return std::unexpected(client.error());
+// The library takes an optional value only after a '='.
+Words join_watch_value(Words words) {
+  const auto watch = std::ranges::find(words, "--watch");
+  if (watch == words.end() || watch + 1 == words.end() || (watch + 1)->starts_with('-')) {
+    return words;
   }
-  auto answer =
-      ask<control::Status>(*client, control::StatusRequest{}, {.limit = environment.status_limit});
-  if (!answer) return std::unexpected(answer.error());
-  return *std::move(answer);
-}
-
-Result<std::optional<control::Status>> ask_status(const Environment& environment) {
-  auto answer = ask_once(environment);
-  for (int attempt = 1; attempt < kAttempts; ++attempt) {
-    const int code = answer ? 0 : answer.error().code;
-    const bool has_died = code == ECONNRESET || code == EPIPE;
-    if (!has_died || !has_orphans(environment.socket)) break;
-    std::this_thread::sleep_for(kPause);
-    answer = ask_once(environment);
-  }
-  return answer;
+  *watch += '=' + *(watch + 1);
+  words.erase(watch + 1);
+  return words;
 }
 
 }  // namespace
 
 int status(const Words& words, const Environment& environment) {
   bool json = false;
+  std::optional<std::chrono::seconds> interval;
+  const auto set_interval = [&](const std::string& text) {
+    interval =
+        std::chrono::seconds(parse_integer<std::int64_t>("watch", text, 1, kMaxWatchSeconds));
+  };
   po::options_description options("Options");
-  options.add_options()("json", po::bool_switch(&json), "for programs: one object, sizes in bytes");
-  const auto arguments = read_words(words, options, kHelp, environment);
+  options.add_options()("json", po::bool_switch(&json), "for programs: one object, sizes in bytes")(
+      "watch",
+      po::value<std::string>()->value_name("SECONDS")->implicit_value("1")->notifier(set_interval),
+      "look again and again, and show rates instead of what was served in all; with --json, one "
+      "object a line. Ctrl-C ends it");
+  const auto arguments = read_words(join_watch_value(words), options, kHelp, environment);
   if (!arguments) return arguments.error();
+  if (interval) return watch_status(environment, *interval, json);
 
   const auto answer = ask_status(environment);
   if (!answer) return report(environment, answer.error(), kFailed);
   const bool nothing_up = !*answer || (*answer)->segments.empty();
   if (json) environment.out << status_json(*answer);
   if (nothing_up) return report(environment, {"nothing is up"}, kNothingUp);
-  if (!json) environment.out << status_table(**answer);
+  if (!json) environment.out << status_text(**answer);
   return kDone;
 }
 

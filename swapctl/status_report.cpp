@@ -9,6 +9,8 @@
 #include <set>
 #include <vector>
 
+#include "swapctl/io_report.hpp"
+
 namespace vramswap::swapctl {
 namespace {
 
@@ -102,13 +104,26 @@ Json to_json(const WorkerStatus& worker) {
           {"state", worker.state},
           {"restarts", worker.restarts},
           {"last_pause_ms", worker.last_pause_ms},
-          {"problem", text_or_null(worker.problem)}};
+          {"problem", text_or_null(worker.problem)},
+          {"io", worker.io ? totals_json(*worker.io) : Json()}};
 }
 
-// A line a worker, and one a segment that has lost pages.
-std::string worker_lines(const Status& status) {
+const IoRates* rates_of(const Rates& rates, std::size_t worker) {
+  return worker < rates.size() && rates[worker] ? &*rates[worker] : nullptr;
+}
+
+std::string io_text(const WorkerStatus& worker, const IoRates* rates) {
+  if (rates != nullptr) return rates_text(*rates);
+  if (worker.io) return totals_text(*worker.io);
+  return worker.pid == 0 ? "" : "  no figures: it does not answer at the moment\n";
+}
+
+// A line a worker, and what `more` says of it by its number.
+template <class More>
+std::string worker_lines(const Status& status, const More& more) {
   std::string text;
-  for (const auto& worker : status.workers) {
+  for (std::size_t i = 0; i < status.workers.size(); ++i) {
+    const auto& worker = status.workers[i];
     text += fmt::format("worker {} of {}: {}", worker.pid, worker.store, worker.state);
     if (worker.restarts > 0) {
       text += fmt::format(", {} restart{}, last pause {} ms", worker.restarts,
@@ -116,7 +131,14 @@ std::string worker_lines(const Status& status) {
     }
     text += '\n';
     if (!worker.problem.empty()) text += fmt::format("  cannot be replaced: {}\n", worker.problem);
+    text += more(i);
   }
+  return text;
+}
+
+// One a segment that has lost pages.
+std::string loss_lines(const Status& status) {
+  std::string text;
   for (const auto& segment : status.segments) {
     if (segment.lost_pages == 0) continue;
     text += fmt::format("{}: {} pages lost, last at {:%F %T}, generation {}\n", segment.device,
@@ -125,9 +147,7 @@ std::string worker_lines(const Status& status) {
   return text;
 }
 
-}  // namespace
-
-std::string status_table(const Status& status) {
+std::string segment_lines(const Status& status) {
   const auto rows = rows_of(status);
   std::array<std::size_t, kColumns> widths{};
   for (const auto& row : rows) {
@@ -137,10 +157,11 @@ std::string status_table(const Status& status) {
   }
   std::string text;
   for (const auto& row : rows) text += format_row(row, widths);
-  return text + worker_lines(status);
+  return text;
 }
 
-std::string status_json(const std::optional<Status>& status) {
+// "rates" only where they are asked for.
+Json json_of(const std::optional<Status>& status, const Rates* rates) {
   const auto segments = status ? status->segments : std::vector<SegmentStatus>{};
   const Total total = total_of(segments);
   Json json = {{"version", kStatusJsonVersion}, {"daemon", nullptr}, {"segments", Json::array()}};
@@ -148,10 +169,37 @@ std::string status_json(const std::optional<Status>& status) {
   for (const auto& segment : segments) json["segments"].push_back(to_json(segment));
   json["workers"] = Json::array();
   if (status) {
-    for (const auto& worker : status->workers) json["workers"].push_back(to_json(worker));
+    for (std::size_t i = 0; i < status->workers.size(); ++i) {
+      Json& worker = json["workers"].emplace_back(to_json(status->workers[i]));
+      if (rates == nullptr) continue;
+      const IoRates* known = rates_of(*rates, i);
+      worker["rates"] = known != nullptr ? rates_json(*known) : Json();
+    }
   }
   json["total"] = {{"size_bytes", total.size_bytes}, {"used_bytes", total.used_bytes}};
-  return json.dump(2) + '\n';
+  return json;
+}
+
+}  // namespace
+
+std::string status_table(const Status& status) {
+  const auto nothing = [](std::size_t) { return ""; };
+  return segment_lines(status) + worker_lines(status, nothing) + loss_lines(status);
+}
+
+std::string status_text(const Status& status, const Rates& rates) {
+  const auto figures = [&](std::size_t worker) {
+    return io_text(status.workers[worker], rates_of(rates, worker));
+  };
+  return segment_lines(status) + worker_lines(status, figures) + loss_lines(status);
+}
+
+std::string status_json(const std::optional<Status>& status) {
+  return json_of(status, nullptr).dump(2) + '\n';
+}
+
+std::string status_json_line(const std::optional<Status>& status, const Rates& rates) {
+  return json_of(status, &rates).dump() + '\n';
 }
 
 }  // namespace vramswap::swapctl

@@ -1,4 +1,4 @@
-// The daemon's end of a control socket: one connection, served by a thread as the test says.
+// The daemon's end of a control socket: connections, served one by one as the test says.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -45,11 +45,13 @@ class FakeDaemon {
  public:
   using Serve = std::function<void(FakeConnection&)>;
 
-  // Serves the first to connect, then closes.
-  FakeDaemon(const std::filesystem::path& path, Serve serve)
-      : listener_(listen_at(path)), thread_([this, serve = std::move(serve)] {
-          FakeConnection connection(accept(listener_.get(), nullptr, nullptr));
-          serve(connection);
+  // Serves the first to connect, or so many, then closes.
+  FakeDaemon(const std::filesystem::path& path, Serve serve, int connections = 1)
+      : listener_(listen_at(path)), thread_([this, serve = std::move(serve), connections] {
+          for (int i = 0; i < connections; ++i) {
+            FakeConnection connection(accept(listener_.get(), nullptr, nullptr));
+            serve(connection);
+          }
         }) {}
   // Lets the thread of a test that never connected go, too.
   ~FakeDaemon() {

@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "swapctl/io_report.hpp"
+
 namespace vramswap::swapctl {
 namespace {
 
@@ -82,6 +84,49 @@ TEST(StatusTable, SaysHowTheWorkersAreAndWhatWasLost) {
       << text;
   EXPECT_NE(text.find("/dev/nbd0: 300 pages lost, last at 2023-11-1"), std::string::npos) << text;
   EXPECT_NE(text.find("generation 1\n"), std::string::npos) << text;
+}
+
+TEST(StatusText, HasTheFiguresOfEachWorker) {
+  auto status = status_of({segment("/dev/nbd0", 0, 5, "GPU-aaaaaaaa-1111")});
+  control::WorkerStatus worker;
+  worker.store = "NVIDIA H200";
+  worker.pid = 77;
+  worker.state = "serving";
+  status.workers.assign(3, worker);
+  status.workers[0].io = control::IoFigures{.errors = 3};
+  status.workers[2].pid = 0;
+  status.workers[2].state = "dead";
+  EXPECT_EQ(status_text(status), status_table(status_of(status.segments)) +
+                                     "worker 77 of NVIDIA H200: serving\n" +
+                                     totals_text({.errors = 3}) +
+                                     "worker 77 of NVIDIA H200: serving\n"
+                                     "  no figures: it does not answer at the moment\n"
+                                     "worker 0 of NVIDIA H200: dead\n");
+  // Rates where there are some, also if the last one is silent now.
+  const IoRates rates{.errors = 9};
+  EXPECT_THAT(status_text(status, {rates, std::nullopt}), testing::HasSubstr(rates_text(rates)));
+  EXPECT_THAT(status_text(status, {std::nullopt, rates}),
+              testing::HasSubstr(totals_text({.errors = 3})));
+  // `up` and `reload` have nothing to tell of that.
+  EXPECT_THAT(status_table(status), testing::Not(testing::HasSubstr("figures")));
+  EXPECT_THAT(status_table(status), testing::Not(testing::HasSubstr("batch")));
+}
+
+TEST(StatusJson, HasTheFiguresOfEachWorker) {
+  auto status = status_of({segment("/dev/nbd0", 0, 5, "GPU-aaaaaaaa-1111")});
+  status.workers.resize(2);
+  status.workers[0].io = control::IoFigures{.errors = 3};
+  const auto plain = nlohmann::json::parse(status_json(status)).at("workers");
+  EXPECT_EQ(plain.at(0).at("io").at("errors"), 3);
+  EXPECT_TRUE(plain.at(1).at("io").is_null());
+  EXPECT_FALSE(plain.at(0).contains("rates"));
+
+  const std::string line = status_json_line(status, {IoRates{.errors = 9}, std::nullopt});
+  EXPECT_EQ(line.find('\n'), line.size() - 1);
+  const auto watched = nlohmann::json::parse(line).at("workers");
+  EXPECT_EQ(watched.at(0).at("rates").at("errors"), 9);
+  EXPECT_TRUE(watched.at(1).at("rates").is_null());
+  EXPECT_EQ(watched.at(0).at("io"), plain.at(0).at("io"));
 }
 
 TEST(StatusJson, HasNumbersAndStableNames) {

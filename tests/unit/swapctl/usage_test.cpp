@@ -74,6 +74,14 @@ TEST_F(UsageTest, WrongWordsAreExplained) {
       {{"reload", "now"}, "unexpected argument 'now'"},
       {{"reload", "--force"}, "'--force' (see vramswap reload --help)"},
       {{"status", "/dev/nbd0"}, "unexpected argument '/dev/nbd0'"},
+      {{"status", "--watch", "0"}, "watch '0': must be a whole number 1..86400"},
+      {{"status", "--watch=86401"}, "watch '86401': must be a whole number 1..86400"},
+      {{"status", "--watch", "soon"}, "watch 'soon'"},
+      {{"status", "--watch", "1.5"}, "watch '1.5'"},
+      {{"status", "--watch", ""}, "--watch"},
+      {{"status", "--watch", "-1"}, "'-1' (see vramswap status --help)"},
+      {{"status", "--watch", "1", "2"}, "unexpected argument '2'"},
+      {{"up", "--watch"}, "'--watch' (see vramswap up --help)"},
       {{"status", "--jso"}, "'--jso' (see vramswap status --help)"},
   };
   for (const auto& wrong : table) {

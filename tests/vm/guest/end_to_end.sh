@@ -18,8 +18,12 @@ end_to_end() { # BACKEND
   assert_swapped 45
 
   assert_at_least "$(swap_used /dev/nbd0)" 4096 "KiB of swap in use"
+  pages_used=$(($(swap_used /dev/nbd0) / 4))
   expect_exit 0 vramswap status
   assert_contains "$output" /dev/nbd0
+  # All that is in swap was written through the worker.
+  pages_written=$(echo "$output" | awk '$1 == "writes" { print $3 }')
+  assert_at_least "${pages_written:-0}" "$pages_used" "pages written, says status"
   expect_exit 0 vramswap status --json
   assert_contains "$output" /dev/nbd0
 

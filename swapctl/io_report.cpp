@@ -1,0 +1,144 @@
+#include "swapctl/io_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace vramswap::swapctl {
+namespace {
+
+using control::IoFigures;
+using control::Transfers;
+using Json = nlohmann::ordered_json;  // as written here, not by name
+
+constexpr std::uint64_t kPageBytes = 4096;
+
+constexpr std::size_t kColumns = 7;
+using Row = std::array<std::string, kColumns>;
+
+// Three digits or so, in the unit that fits.
+std::string format_latency(std::chrono::nanoseconds latency) {
+  const auto microseconds = std::chrono::duration<double, std::micro>(latency).count();
+  const auto shown = [](double value, const char* unit) {
+    return fmt::format("{:.{}f} {}", value, value < 10 ? 1 : 0, unit);
+  };
+  if (microseconds < 999.5) return shown(microseconds, "us");
+  if (microseconds < 999.5e3) return shown(microseconds / 1e3, "ms");
+  return shown(microseconds / 1e6, "s");
+}
+
+// `cells` are the first four.
+Row row_of(std::array<std::string, 4> cells, const LatencyHistogram& latency) {
+  const auto shown = [&](std::chrono::nanoseconds value) {
+    return latency.count() == 0 ? "-" : format_latency(value);
+  };
+  return {std::move(cells[0]),
+          std::move(cells[1]),
+          std::move(cells[2]),
+          std::move(cells[3]),
+          shown(latency.percentile(0.5)),
+          shown(latency.percentile(0.99)),
+          shown(latency.max())};
+}
+
+Row totals_row(const char* name, const Transfers& transfers) {
+  return row_of({name, fmt::format("{}", transfers.requests), fmt::format("{}", transfers.pages),
+                 control::format_bytes(transfers.pages * kPageBytes)},
+                transfers.latency);
+}
+
+Row rates_row(const char* name, const TransferRates& rates) {
+  return row_of({name, fmt::format("{:.0f}", rates.requests_per_second),
+                 fmt::format("{:.0f}", rates.pages_per_second),
+                 fmt::format("{:.1f}", rates.pages_per_second * kPageBytes / 1e6)},
+                rates.latency);
+}
+
+// Names to the left, numbers to the right.
+std::string format_rows(const std::array<Row, 3>& rows) {
+  std::string text;
+  for (const Row& row : rows) {
+    for (std::size_t column = 0; column < kColumns; ++column) {
+      std::size_t width = 0;
+      for (const Row& other : rows) width = std::max(width, other[column].size());
+      text += column == 0 ? fmt::format("  {:<{}}", row[column], width)
+                          : fmt::format("  {:>{}}", row[column], width);
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+std::string count_of(std::uint64_t count, const char* what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
+double requests_per_batch(const IoFigures& figures) {
+  if (figures.batches == 0) return 0;
+  return static_cast<double>(figures.batched_requests) / static_cast<double>(figures.batches);
+}
+
+Json with_latencies(Json json, const LatencyHistogram& latency) {
+  json["p50_ns"] = latency.percentile(0.5).count();
+  json["p99_ns"] = latency.percentile(0.99).count();
+  json["max_ns"] = latency.max().count();
+  return json;
+}
+
+Json json_of(const Transfers& transfers) {
+  return with_latencies({{"requests", transfers.requests}, {"pages", transfers.pages}},
+                        transfers.latency);
+}
+
+Json json_of(const TransferRates& rates) {
+  return with_latencies({{"requests_per_second", rates.requests_per_second},
+                         {"pages_per_second", rates.pages_per_second}},
+                        rates.latency);
+}
+
+std::int64_t to_microseconds(std::chrono::nanoseconds duration) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
+}
+
+}  // namespace
+
+std::string totals_text(const IoFigures& figures) {
+  const Row heading{"", "REQUESTS", "PAGES", "SIZE", "P50", "P99", "MAX"};
+  return format_rows(
+             {heading, totals_row("reads", figures.reads), totals_row("writes", figures.writes)}) +
+         fmt::format("  {:.1f} requests a batch, at most {}; {}, {}\n", requests_per_batch(figures),
+                     figures.largest_batch, count_of(figures.trims, "trim"),
+                     count_of(figures.errors, "error"));
+}
+
+std::string rates_text(const IoRates& rates) {
+  const Row heading{"", "REQUESTS/S", "PAGES/S", "MB/S", "P50", "P99", "MAX"};
+  return format_rows(
+             {heading, rates_row("reads", rates.reads), rates_row("writes", rates.writes)}) +
+         fmt::format("  {:.1f} requests a batch; {:.0f} trims/s, {}\n", rates.requests_per_batch,
+                     rates.trims_per_second, count_of(rates.errors, "error"));
+}
+
+Json totals_json(const IoFigures& figures) {
+  return {{"counted_for_us", to_microseconds(figures.counted_for)},
+          {"reads", json_of(figures.reads)},
+          {"writes", json_of(figures.writes)},
+          {"trims", figures.trims},
+          {"trimmed_pages", figures.trimmed_pages},
+          {"errors", figures.errors},
+          {"batches", figures.batches},
+          {"batched_requests", figures.batched_requests},
+          {"largest_batch", figures.largest_batch}};
+}
+
+Json rates_json(const IoRates& rates) {
+  return {{"interval_us", to_microseconds(rates.interval)},
+          {"reads", json_of(rates.reads)},
+          {"writes", json_of(rates.writes)},
+          {"trims_per_second", rates.trims_per_second},
+          {"requests_per_batch", rates.requests_per_batch},
+          {"errors", rates.errors}};
+}
+
+}  // namespace vramswap::swapctl
