@@ -17,7 +17,8 @@ inline constexpr int kStatusJsonVersion = 1;
 std::string status_table(const control::Status& status);
 // The same, and what each worker serves: by its rates where there are some, or else in all.
 std::string status_text(const control::Status& status, const Rates& rates = {});
-// {"version": 1, "daemon": {...} or null, "segments": [...], "total": {...}}. No value: no daemon.
+// {"version": 1, "daemon": {...} or null, "segments": [...], "workers": [...],
+// "total": {...}}. No value: no daemon.
 std::string status_json(const std::optional<control::Status>& status);
 // The same on one line, and each worker with its "rates", an object or null.
 std::string status_json_line(const std::optional<control::Status>& status, const Rates& rates);
