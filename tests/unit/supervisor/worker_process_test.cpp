@@ -19,7 +19,7 @@ using Clock = std::chrono::steady_clock;
 class WorkerProcessTest : public testing::Test {
  protected:
   WorkerProcessTest() {
-    std::string name = "/tmp/vramswap-test-XXXXXX";
+    std::string name = testing::TempDir() + "vramswap-test-XXXXXX";
     EXPECT_NE(mkdtemp(name.data()), nullptr);
     directory_ = name;
     const std::string path = rendezvous::path(directory_, 0);
