@@ -24,10 +24,12 @@ constexpr int kChannel = 3;
 int main(int argc, char** argv) {
   po::options_description options(
       "vramswapd serves swap on VRAM. It is started by vramswap or systemd");
-  options.add_options()("detached", "log to the kernel's log once it is ready")       //
-      ("worker", "serve a supervisor on descriptor 3; for its own use")               //
-      ("image", po::value<int>(), "go on as this worker; for its own use")            //
-      ("inherit", po::value<std::string>(), "go on as this daemon; for its own use")  //
+  options.add_options()("detached", "log to the kernel's log once it is ready")  //
+      ("scratch",
+       "make a device without swap, for as long as its client stays; for vramswap bench")  //
+      ("worker", "serve a supervisor on descriptor 3; for its own use")                    //
+      ("image", po::value<int>(), "go on as this worker; for its own use")                 //
+      ("inherit", po::value<std::string>(), "go on as this daemon; for its own use")       //
       ("takes-over-from", po::value<int>(),
        "succeed if it can take over swap that is up from a "
        "vramswapd with this version of the handover")  //
@@ -72,6 +74,10 @@ int main(int argc, char** argv) {
   }
   vramswap::SupervisorOptions supervisor;
   supervisor.detached = given.contains("detached");
+  if (given.contains("scratch")) {
+    supervisor.purpose = vramswap::Purpose::scratch;
+    supervisor.runtime_directory = vramswap::control::kScratchRuntimeDirectory;
+  }
   if (given.contains("inherit")) supervisor.inherited = given["inherit"].as<std::string>();
   const auto result = vramswap::run_supervisor(std::move(supervisor));
   if (result) return 0;

@@ -14,7 +14,7 @@
 
 namespace vramswap {
 
-std::vector<NbdDevice> find_our_devices(const std::string& block_directory) {
+std::vector<NbdDevice> find_our_devices(Purpose purpose, const std::string& block_directory) {
   std::vector<NbdDevice> devices;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(block_directory, error)) {
@@ -24,14 +24,15 @@ std::vector<NbdDevice> find_our_devices(const std::string& block_directory) {
     const char* end = name.data() + name.size();
     if (std::from_chars(name.data() + 3, end, device.index).ptr != end) continue;
     device.identifier = read_backend_identifier(name, block_directory);
-    if (device.identifier.starts_with(kBackendPrefix)) devices.push_back(std::move(device));
+    if (device.identifier.starts_with(device_prefix(purpose))) devices.push_back(std::move(device));
   }
   return devices;
 }
 
-Result<void> disconnect_leftovers(const std::string& adopted, const std::string& block_directory,
+Result<void> disconnect_leftovers(Purpose purpose, const std::string& adopted,
+                                  const std::string& block_directory,
                                   const std::string& swaps_path) {
-  for (const NbdDevice& device : find_our_devices(block_directory)) {
+  for (const NbdDevice& device : find_our_devices(purpose, block_directory)) {
     if (!adopted.empty() && device.identifier.starts_with(adopted)) continue;
     const auto areas = read_swap_areas(swaps_path);
     if (!areas) return std::unexpected(areas.error());

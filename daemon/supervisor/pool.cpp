@@ -75,8 +75,15 @@ std::vector<unsigned> Pool::Segment::unconnected_threads() const {
   return threads;
 }
 
+// An earlier scratch segment that is being removed is gone in a moment.
+awaitable<void> Pool::wait_where_scratch() {
+  while (purpose_ == Purpose::scratch && is_busy_) co_await sleep(kRecoveryPoll);
+}
+
 awaitable<Result<void>> Pool::up(control::UpRequest request) {
+  co_await wait_where_scratch();
   if (is_busy_) co_return fail("another up or down is in progress");
+  if (is_up() && purpose_ == Purpose::scratch) co_return fail("another vramswap bench runs");
   if (is_up()) {
     const auto now = segments();
     co_return fail(fmt::format("up already: {}; run 'vramswap down' first",
@@ -121,8 +128,8 @@ awaitable<Result<void>> Pool::bring_up() {
     // The first card may be another one after a restart.
     if (!info.uuid.empty()) device.start.gpu = info.uuid;
   }
-  // While there is memory.
-  size_reserve();
+  // While there is memory. What is scratch may wait for it when a worker dies.
+  if (purpose_ == Purpose::swap) size_reserve();
   while (!reserve_.is_full()) {
     if (auto result = reserve_.fill_step(); !result) co_return result;
   }
@@ -215,7 +222,7 @@ awaitable<Result<std::vector<messages::ConnectionName>>> Pool::serve(
 awaitable<Result<void>> Pool::activate(Segment& segment) {
   auto set = set_queue_for_swap(device_name(segment.nbd_index), transmission::kMaxTransferBytes,
                                 kRequestTimeout);
-  if (!set) co_return set;
+  if (!set || purpose_ == Purpose::scratch) co_return set;
   auto made = co_await make_swap_area(io_, segment.path());
   if (!made) co_return made;
   auto on = co_await swap_on(io_, segment.path(), segment.plan.priority);
@@ -224,6 +231,7 @@ awaitable<Result<void>> Pool::activate(Segment& segment) {
 }
 
 awaitable<Result<void>> Pool::down(bool force, ProgressSink progress) {
+  co_await wait_where_scratch();
   if (is_busy_) co_return fail("another up or down is in progress");
   if (!is_up()) co_return fail("nothing is up");
   const Busy busy(*this);
@@ -463,7 +471,7 @@ std::string Pool::backend_identifier(const Segment& segment) const {
 }
 
 std::string Pool::identifier_prefix() const {
-  return is_up() ? fmt::format("{}{:08x}-", kBackendPrefix, pool_id_) : "";
+  return is_up() ? fmt::format("{}{:08x}-", device_prefix(purpose_), pool_id_) : "";
 }
 
 awaitable<void> Pool::sleep(std::chrono::milliseconds duration) {

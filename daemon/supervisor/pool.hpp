@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/control/protocol.hpp"
+#include "daemon/control/scratch.hpp"
 #include "daemon/supervisor/asio.hpp"
 #include "daemon/supervisor/child.hpp"
 #include "daemon/supervisor/inherited_fds.hpp"
@@ -28,9 +29,10 @@ class Pool {
  public:
   using ProgressSink = std::function<void(const control::Progress&)>;
 
-  // Workers listen in `runtime_directory` for a supervisor that follows this one.
-  Pool(asio::io_context& io, std::string runtime_directory)
-      : io_(io), runtime_directory_(std::move(runtime_directory)) {}
+  // Workers listen in `runtime_directory` for a supervisor that follows this one. A pool that is
+  // scratch makes no swap area on its devices.
+  Pool(asio::io_context& io, std::string runtime_directory, Purpose purpose)
+      : io_(io), runtime_directory_(std::move(runtime_directory)), purpose_(purpose) {}
   Pool(const Pool&) = delete;
 
   // Takes over what an earlier supervisor left: its workers, its devices, and the memory that
@@ -110,6 +112,7 @@ class Pool {
   class Busy;
   class Recovery;
 
+  awaitable<void> wait_where_scratch();
   awaitable<Result<void>> bring_up();
   awaitable<Result<void>> start_worker(Device& device);
   awaitable<Result<void>> create_store(Segment& segment);
@@ -187,6 +190,7 @@ class Pool {
 
   asio::io_context& io_;
   const std::string runtime_directory_;
+  const Purpose purpose_;
   std::optional<netlink::NbdClient> nbd_;
   std::vector<std::unique_ptr<Device>> devices_;
   std::vector<std::unique_ptr<Segment>> segments_;  // in descending rank

@@ -281,7 +281,7 @@ awaitable<Result<void>> Pool::take_memory(Segment& segment, NamedFds& inherited)
 Result<void> Pool::find_devices() {
   const auto areas = read_swap_areas();
   if (!areas) return std::unexpected(areas.error());
-  const auto found = find_our_devices();
+  const auto found = find_our_devices(purpose_);
   for (const auto& segment : segments_) {
     const auto device =
         std::ranges::find(found, backend_identifier(*segment), &NbdDevice::identifier);

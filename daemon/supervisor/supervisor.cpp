@@ -75,7 +75,7 @@ class Supervisor {
         signals_(io_, SIGTERM, SIGINT),
         idle_(io_),
         stop_pause_(io_),
-        pool_(io_, options_.runtime_directory) {}
+        pool_(io_, options_.runtime_directory, options_.purpose) {}
 
   Result<void> run();
 
@@ -92,6 +92,7 @@ class Supervisor {
   awaitable<void> finish_reload(Session session);
   Error become_program(Session session);
   awaitable<Result<control::Reply>> status() const;
+  bool is_scratch() const { return options_.purpose == Purpose::scratch; }
 
   awaitable<void> handle_signals();
   awaitable<void> stop();
@@ -109,6 +110,8 @@ class Supervisor {
   asio::steady_timer stop_pause_;
   Pool pool_;
   std::unique_ptr<ControlServer> server_;
+  Session scratch_client_;  // who keeps the scratch segment there; is told that it has gone by the
+                            // end of the connection
 };
 
 Result<void> Supervisor::run() {
@@ -131,6 +134,8 @@ Result<void> Supervisor::run() {
   if (auto hardened = harden_process(); !hardened) return hardened;
   asio::co_spawn(io_, start(std::move(inherited)), asio::detached);
   io_.run();
+  // Before the connections end: who waits for that may start the next one at once.
+  if (is_scratch()) rmdir(options_.runtime_directory.c_str());
   return started_;
 }
 
@@ -153,7 +158,9 @@ awaitable<void> Supervisor::start(NamedFds inherited) {
 awaitable<Result<void>> Supervisor::take_over(NamedFds inherited) {
   // Before anybody can ask: who does is to hear of all there is.
   if (auto adopted = co_await pool_.adopt(std::move(inherited)); !adopted) co_return adopted;
-  if (auto clean = disconnect_leftovers(pool_.identifier_prefix()); !clean) co_return clean;
+  if (auto clean = disconnect_leftovers(options_.purpose, pool_.identifier_prefix()); !clean) {
+    co_return clean;
+  }
   auto server = ControlServer::listen(io_, options_.runtime_directory + "/control",
                                       [this](control::Request request, Session session) {
                                         return handle(std::move(request), std::move(session));
@@ -188,13 +195,19 @@ awaitable<void> Supervisor::handle(control::Request request, Session session) {
   if (is_last) end_if_nothing_is_up();
 }
 
-awaitable<Result<control::Reply>> Supervisor::answer(const control::UpRequest& up, Session) {
+awaitable<Result<control::Reply>> Supervisor::answer(const control::UpRequest& up,
+                                                     Session session) {
   const auto result = co_await pool_.up(up);
   if (!result) {
     log_error(fmt::format("up: {}", result.error().message));
     co_return std::unexpected(result.error());
   }
   notify_status("swap is up");
+  if (is_scratch()) {
+    // Also if the client has gone by now.
+    scratch_client_ = session;
+    session->watch([this] { asio::co_spawn(io_, stop(), asio::detached); });
+  }
   co_return co_await status();
 }
 
@@ -242,6 +255,7 @@ Error Supervisor::become_program(Session session) {
   close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   std::vector<std::string> words{kDaemonArgument0, "--inherit", pass_on(fds)};
   if (options_.detached) words.emplace_back("--detached");
+  if (is_scratch()) words.emplace_back("--scratch");
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

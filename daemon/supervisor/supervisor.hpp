@@ -5,6 +5,7 @@
 
 #include "daemon/base/error.hpp"
 #include "daemon/control/protocol.hpp"
+#include "daemon/control/scratch.hpp"
 
 namespace vramswap {
 
@@ -15,6 +16,7 @@ int handover_version();
 struct SupervisorOptions {
   // Log to the kernel's log from the moment it is ready; errors before that go to stderr.
   bool detached = false;
+  Purpose purpose = Purpose::swap;
   std::string runtime_directory = std::string(control::kRuntimeDirectory);
   // What a supervisor that has become this program by exec passed on; empty: there was none.
   std::string inherited;

@@ -85,8 +85,7 @@ Result<std::vector<SwapArea>> read_swap_areas(const std::string& path) {
   while (std::getline(lines, line)) {
     std::istringstream words(line);
     SwapArea area;
-    std::string type;
-    if (!(words >> area.path >> type >> area.size_bytes >> area.used_bytes >> area.priority)) {
+    if (!(words >> area.path >> area.type >> area.size_bytes >> area.used_bytes >> area.priority)) {
       return fail(fmt::format("{}: cannot read the line '{}'", path, line));
     }
     area.path = unescape(area.path);

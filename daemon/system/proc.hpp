@@ -23,6 +23,7 @@ Result<MemoryInfo> read_memory_info(const std::string& path = "/proc/meminfo");
 
 struct SwapArea {
   std::string path;  // "/dev/nbd0"
+  std::string type;  // "partition", which is any block device, or "file"
   std::uint64_t size_bytes = 0;
   std::uint64_t used_bytes = 0;
   int priority = 0;

@@ -74,10 +74,12 @@ TEST_F(Proc, SwapAreas) {
   ASSERT_TRUE(areas) << areas.error().message;
   ASSERT_EQ(areas->size(), 3U);
   EXPECT_EQ((*areas)[0].path, "/dev/nbd0");
+  EXPECT_EQ((*areas)[0].type, "partition");
   EXPECT_EQ((*areas)[0].size_bytes, 1048572ULL * 1024);
   EXPECT_EQ((*areas)[0].used_bytes, 512ULL * 1024);
   EXPECT_EQ((*areas)[0].priority, 1500);
   EXPECT_EQ((*areas)[1].path, "/swap file\\\tx");
+  EXPECT_EQ((*areas)[1].type, "file");
   EXPECT_EQ((*areas)[1].priority, -2);
   EXPECT_EQ((*areas)[2].path, "/old (deleted)");
   EXPECT_EQ((*areas)[2].used_bytes, 16777212ULL * 1024);

@@ -16,7 +16,8 @@ TEST(Leftovers, LiveSwapOfADeadSupervisorIsRefusedByName) {
   const FakeTree tree;
   tree.write("block/nbd3/backend", "vramswap-00c0ffee-0\n");
   tree.write("swaps", std::string(kHeading) + "/dev/nbd3 partition 65532 0 100\n");
-  const auto result = disconnect_leftovers("", tree.path("block"), tree.path("swaps"));
+  const auto result =
+      disconnect_leftovers(Purpose::swap, "", tree.path("block"), tree.path("swaps"));
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().message, HasSubstr("/dev/nbd3"));
 }
@@ -25,9 +26,10 @@ TEST(Leftovers, WhatWasAdoptedIsNoLeftover) {
   const FakeTree tree;
   tree.write("block/nbd3/backend", "vramswap-00c0ffee-0\n");
   tree.write("swaps", std::string(kHeading) + "/dev/nbd3 partition 65532 0 100\n");
-  EXPECT_TRUE(disconnect_leftovers("vramswap-00c0ffee-", tree.path("block"), tree.path("swaps")));
-  const auto result =
-      disconnect_leftovers("vramswap-0ddba115-", tree.path("block"), tree.path("swaps"));
+  EXPECT_TRUE(disconnect_leftovers(Purpose::swap, "vramswap-00c0ffee-", tree.path("block"),
+                                   tree.path("swaps")));
+  const auto result = disconnect_leftovers(Purpose::swap, "vramswap-0ddba115-", tree.path("block"),
+                                           tree.path("swaps"));
   EXPECT_FALSE(result);
 }
 
@@ -35,7 +37,7 @@ TEST(Leftovers, FindsOurDevices) {
   const FakeTree tree;
   tree.write("block/nbd3/backend", "vramswap-00c0ffee-1\n");
   tree.write("block/nbd4/backend", "somebody\n");
-  const auto devices = find_our_devices(tree.path("block"));
+  const auto devices = find_our_devices(Purpose::swap, tree.path("block"));
   ASSERT_EQ(devices.size(), 1U);
   EXPECT_EQ(devices[0].index, 3U);
   EXPECT_EQ(devices[0].identifier, "vramswap-00c0ffee-1");
@@ -48,11 +50,26 @@ TEST(Leftovers, DevicesOfOthersAreNoneOfOurBusiness) {
   tree.write("block/nbdx/backend", "vramswap-00c0ffee-0\n");
   tree.write("block/sda/backend", "vramswap-00c0ffee-0\n");
   tree.write("swaps", std::string(kHeading) + "/dev/nbd0 partition 65532 0 100\n");
-  EXPECT_TRUE(disconnect_leftovers("", tree.path("block"), tree.path("swaps")));
+  EXPECT_TRUE(disconnect_leftovers(Purpose::swap, "", tree.path("block"), tree.path("swaps")));
+}
+
+TEST(Leftovers, SwapAndScratchLeaveEachOtherAlone) {
+  const FakeTree tree;
+  tree.write("block/nbd0/backend", "vramswap-00c0ffee-0\n");
+  tree.write("block/nbd1/backend", "vramscratch-0ddba115-0\n");
+  tree.write("swaps", std::string(kHeading) + "/dev/nbd0 partition 65532 0 100\n");
+  const auto swap = find_our_devices(Purpose::swap, tree.path("block"));
+  ASSERT_EQ(swap.size(), 1U);
+  EXPECT_EQ(swap[0].index, 0U);
+  const auto scratch = find_our_devices(Purpose::scratch, tree.path("block"));
+  ASSERT_EQ(scratch.size(), 1U);
+  EXPECT_EQ(scratch[0].index, 1U);
+  EXPECT_TRUE(disconnect_leftovers(Purpose::scratch, "vramscratch-0ddba115-", tree.path("block"),
+                                   tree.path("swaps")));
 }
 
 TEST(Leftovers, NoBlockDevicesAtAll) {
-  EXPECT_TRUE(disconnect_leftovers("", "/nonexistent", "/nonexistent"));
+  EXPECT_TRUE(disconnect_leftovers(Purpose::swap, "", "/nonexistent", "/nonexistent"));
 }
 
 }  // namespace

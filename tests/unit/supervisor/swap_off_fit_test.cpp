@@ -11,7 +11,11 @@ using testing::HasSubstr;
 constexpr std::uint64_t kMiB = 1 << 20;
 
 SwapArea area(std::string path, std::uint64_t size_mib, std::uint64_t used_mib) {
-  return {std::move(path), size_mib * kMiB, used_mib * kMiB, 0};
+  return {.path = std::move(path),
+          .type = "partition",
+          .size_bytes = size_mib * kMiB,
+          .used_bytes = used_mib * kMiB,
+          .priority = 0};
 }
 
 // Of 1 GiB of memory, 16 MiB must stay free.
