@@ -73,6 +73,16 @@ Result<control::Reply> ControlClient::next(const Waiting& waiting) {
   }
 }
 
+Result<void> ControlClient::finish(std::chrono::milliseconds limit) {
+  shutdown(socket_.get(), SHUT_WR);  // fails where the other end has gone already
+  for (;;) {
+    if (const auto reply = next({.limit = limit}); !reply) {
+      if (reply.error().code == ECONNRESET) return {};
+      return std::unexpected(reply.error());
+    }
+  }
+}
+
 Result<void> ControlClient::wait(const Waiting& waiting) const {
   std::array<pollfd, 2> fds = {{{.fd = socket_.get(), .events = POLLIN, .revents = 0},
                                 {.fd = waiting.interrupt_fd, .events = POLLIN, .revents = 0}}};

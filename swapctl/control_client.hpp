@@ -30,6 +30,8 @@ class ControlClient {
   Result<void> send(const control::Request& request);
   // The next reply, of any kind. ECONNRESET: the daemon has ended.
   Result<control::Reply> next(const Waiting& waiting = {});
+  // Says good-bye and waits until the daemon has closed its end, too.
+  Result<void> finish(std::chrono::milliseconds limit);
 
  private:
   explicit ControlClient(UniqueFd socket) : socket_(std::move(socket)) {}

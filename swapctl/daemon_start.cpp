@@ -108,14 +108,15 @@ std::vector<fs::path> daemon_directories() {
 }
 
 Result<ControlClient> start_daemon(const fs::path& socket, const DaemonStart& start) {
-  if (unit_is_installed(start)) {
+  if (start.purpose == Purpose::swap && unit_is_installed(start)) {
     if (const auto started = start_unit(start); !started) return std::unexpected(started.error());
     return wait_for_answer(socket, start, std::nullopt);
   }
   const auto program = find_program(start.directories);
   if (!program) return std::unexpected(program.error());
-  const auto child = spawn({program->string(), "--detached"},
-                           {.own_session = true, .share_stderr = true, .name = kName});
+  std::vector<std::string> command{program->string(), "--detached"};
+  if (start.purpose == Purpose::scratch) command.emplace_back("--scratch");
+  const auto child = spawn(command, {.own_session = true, .share_stderr = true, .name = kName});
   if (!child) return std::unexpected(child.error());
   return wait_for_answer(socket, start, *child);
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "daemon/base/error.hpp"
+#include "daemon/control/scratch.hpp"
 #include "swapctl/control_client.hpp"
 
 namespace vramswap::swapctl {
@@ -15,6 +16,8 @@ namespace vramswap::swapctl {
 std::vector<std::filesystem::path> daemon_directories();
 
 struct DaemonStart {
+  // For a scratch segment it is always a process of its own: systemd's is the one that serves swap.
+  Purpose purpose = Purpose::swap;
   std::filesystem::path systemd_directory = "/run/systemd/system";  // there if systemd runs
   std::string systemctl = "systemctl";
   std::vector<std::filesystem::path> directories = daemon_directories();

@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
+#include <thread>
 
 #include "tests/unit/swapctl/fake_daemon.hpp"
 #include "tests/unit/swapctl/temp_directory.hpp"
@@ -173,6 +175,30 @@ TEST_F(ControlClientTest, AnInterruptionEndsTheWait) {
       {.interrupt_fd = readable.get()});
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, EINTR);
+}
+
+TEST_F(ControlClientTest, TheEndIsWaitedFor) {
+  std::atomic<bool> has_ended = false;
+  FakeDaemon daemon(socket, [&](FakeConnection& connection) {
+    EXPECT_EQ(connection.read_line(), "");  // our end is closed, and no other sign of it
+    connection.reply(Done{});
+    has_ended = true;
+  });
+  auto client = ControlClient::connect(socket);
+  ASSERT_TRUE(client);
+  EXPECT_TRUE(client->finish(std::chrono::seconds(30)));
+  EXPECT_TRUE(has_ended);
+}
+
+TEST_F(ControlClientTest, TheEndIsNotWaitedForForEver) {
+  std::atomic<bool> may_end = false;
+  FakeDaemon daemon(socket, [&](FakeConnection&) {
+    while (!may_end) std::this_thread::yield();
+  });
+  auto client = ControlClient::connect(socket);
+  ASSERT_TRUE(client);
+  EXPECT_FALSE(client->finish(std::chrono::milliseconds(20)));
+  may_end = true;
 }
 
 TEST_F(ControlClientTest, SilenceHasALimit) {

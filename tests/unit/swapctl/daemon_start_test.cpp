@@ -6,6 +6,7 @@
 #include <optional>
 #include <sstream>
 
+#include "swapctl/interruption.hpp"
 #include "swapctl/spawn.hpp"
 #include "tests/unit/swapctl/fake_daemon.hpp"
 #include "tests/unit/swapctl/temp_directory.hpp"
@@ -71,6 +72,23 @@ TEST_F(DaemonStartTest, RunsDetachedAndWaitsForTheSocket) {
   EXPECT_EQ(contents(directory / "bin/words"), "--detached\n");
   EXPECT_EQ(contents(directory / "bin/session"), contents(directory / "bin/pid"));
   EXPECT_THAT(contents(directory / "bin/fds"), HasSubstr("0 -> /dev/null"));
+}
+
+// Even where the unit is installed: that one serves swap.
+TEST_F(DaemonStartTest, OneForAScratchSegmentIsOurOwn) {
+  install_systemctl("exit 0\n");
+  start.purpose = Purpose::scratch;
+  directory.write_program("bin/vramswapd", "#!/bin/sh\necho \"$@\" >$(dirname $0)/words\nexit 1\n");
+  EXPECT_EQ(start_error().message, "");
+  EXPECT_EQ(contents(directory / "bin/words"), "--detached --scratch\n");
+  EXPECT_FALSE(std::filesystem::exists(directory / "asked"));
+}
+
+TEST_F(DaemonStartTest, WhatWeHoldBackReachesTheDaemon) {
+  const auto interruption = Interruption::create();
+  ASSERT_TRUE(interruption);
+  directory.write_program("bin/vramswapd", "#!/bin/sh\nkill -TERM $$\nexit 0\n");
+  EXPECT_EQ(start_error().message, "vramswapd did not start (killed by SIGTERM)");
 }
 
 TEST_F(DaemonStartTest, ADaemonThatExitsHasSaidWhy) {
