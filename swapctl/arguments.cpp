@@ -10,7 +10,7 @@ namespace po = boost::program_options;
 
 Result<po::variables_map> parse_arguments(const Words& words,
                                           const po::options_description& options,
-                                          std::string_view command) {
+                                          std::string_view command, Words* others) {
   const auto wrong = [&](std::string_view what) {
     return fail(fmt::format("{} (see vramswap {} --help)", what, command));
   };
@@ -20,9 +20,10 @@ Result<po::variables_map> parse_arguments(const Words& words,
         po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
     const auto parsed = po::command_line_parser(words).options(options).style(kStyle).run();
     for (const auto& option : parsed.options) {
-      if (option.position_key >= 0) {
-        return wrong(fmt::format("unexpected argument '{}'", option.value.at(0)));
-      }
+      if (option.position_key < 0) continue;
+      const std::string& word = option.value.at(0);
+      if (others == nullptr) return wrong(fmt::format("unexpected argument '{}'", word));
+      others->push_back(word);
     }
     po::variables_map values;
     po::store(parsed, values);

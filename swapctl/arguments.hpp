@@ -13,12 +13,12 @@ namespace vramswap::swapctl {
 
 using Words = std::vector<std::string>;
 
-// Options may not be abbreviated, and no command takes anything but options. Values are handed to
-// their notifiers only by apply(). `command` is for the hint in the error: "see vramswap up
-// --help".
+// Options may not be abbreviated. Words that are no options go to `others`, and are an error
+// without it. Values are handed to their notifiers only by apply(). `command` is for the hint in
+// the error: "see vramswap up --help".
 Result<boost::program_options::variables_map> parse_arguments(
     const Words& words, const boost::program_options::options_description& options,
-    std::string_view command);
+    std::string_view command, Words* others = nullptr);
 // Runs the notifiers of the values that are there; what one throws is returned.
 Result<void> apply(boost::program_options::variables_map& values);
 

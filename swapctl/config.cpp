@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <boost/program_options/parsers.hpp>
-#include <boost/program_options/variables_map.hpp>
 #include <cerrno>
 #include <fstream>
 #include <sstream>
@@ -98,6 +97,15 @@ Result<void> apply_config(const ConfigPaths& paths, const po::options_descriptio
     if (auto applied = apply_config_file(file, settings); !applied) return applied;
   }
   return {};
+}
+
+Result<void> apply_sources(po::variables_map& arguments, const po::options_description& settings,
+                           const ConfigPaths& paths) {
+  const auto read = arguments.count("config") != 0
+                        ? apply_config_file(arguments["config"].as<std::string>(), settings)
+                        : apply_config(paths, settings);
+  if (!read) return read;
+  return apply(arguments);
 }
 
 }  // namespace vramswap::swapctl

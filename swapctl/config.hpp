@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/program_options/options_description.hpp>
+#include <boost/program_options/variables_map.hpp>
 #include <filesystem>
 
 #include "daemon/base/error.hpp"
@@ -21,5 +22,11 @@ Result<void> apply_config(const ConfigPaths& paths,
 // One file, which must exist.
 Result<void> apply_config_file(const std::filesystem::path& path,
                                const boost::program_options::options_description& settings);
+
+// Those files, or the one that --config names, and over them the command line. It has been applied
+// before, for its errors to come first.
+Result<void> apply_sources(boost::program_options::variables_map& arguments,
+                           const boost::program_options::options_description& settings,
+                           const ConfigPaths& paths);
 
 }  // namespace vramswap::swapctl

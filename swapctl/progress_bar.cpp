@@ -3,19 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ostream>
 
 namespace vramswap::swapctl {
 namespace {
 
-constexpr std::size_t kBarWidth = 20;
 constexpr auto kShortestRate = std::chrono::milliseconds(200);
-
-// Without automatic margins a narrow terminal cuts the line off instead of wrapping it, so that
-// the next one can replace it.
-constexpr std::string_view kStartLine = "\r\033[?7l";
-constexpr std::string_view kEndLine = "\033[K\033[?7h";
-constexpr std::string_view kClearLine = "\r\033[K";
 
 }  // namespace
 
@@ -23,10 +15,9 @@ std::string progress_line(const control::Progress& progress, std::uint64_t bytes
   const auto total = progress.total_bytes;
   const auto done = std::min(progress.done_bytes, total);
   const double share = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
-  const auto full = static_cast<std::size_t>(share * kBarWidth);
-  auto line = fmt::format("swapoff {}  [{:#<{}}{:-<{}}]  {} of {}  {}%", progress.device, "", full,
-                          "", kBarWidth - full, control::format_bytes(done),
-                          control::format_bytes(total), static_cast<int>(share * 100));
+  auto line = fmt::format("swapoff {}  {}  {} of {}  {}%", progress.device, share_bar(share),
+                          control::format_bytes(done), control::format_bytes(total),
+                          static_cast<int>(share * 100));
   if (bytes_per_second != 0) line += fmt::format("  {}/s", control::format_bytes(bytes_per_second));
   return line;
 }
@@ -36,13 +27,7 @@ void ProgressBar::show(const control::Progress& progress, Clock::time_point now)
     start_ = progress;
     start_time_ = now;
   }
-  terminal_ << kStartLine << progress_line(progress, rate(progress, now)) << kEndLine << std::flush;
-  shown_ = true;
-}
-
-void ProgressBar::clear() {
-  if (shown_) terminal_ << kClearLine << std::flush;
-  shown_ = false;
+  line_.show(progress_line(progress, rate(progress, now)));
 }
 
 std::uint64_t ProgressBar::rate(const control::Progress& progress, Clock::time_point now) const {

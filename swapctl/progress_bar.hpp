@@ -6,6 +6,7 @@
 #include <string>
 
 #include "daemon/control/protocol.hpp"
+#include "swapctl/terminal_line.hpp"
 
 namespace vramswap::swapctl {
 
@@ -17,19 +18,15 @@ class ProgressBar {
  public:
   using Clock = std::chrono::steady_clock;
 
-  explicit ProgressBar(std::ostream& terminal) : terminal_(terminal) {}
-  ProgressBar(const ProgressBar&) = delete;
-  ProgressBar& operator=(const ProgressBar&) = delete;
-  ~ProgressBar() { clear(); }
+  explicit ProgressBar(std::ostream& terminal) : line_(terminal) {}
 
   void show(const control::Progress& progress, Clock::time_point now = Clock::now());
-  void clear();
+  void clear() { line_.clear(); }
 
  private:
   std::uint64_t rate(const control::Progress& progress, Clock::time_point now) const;
 
-  std::ostream& terminal_;
-  bool shown_ = false;
+  TerminalLine line_;
   // The first report of the device, from which the rate counts.
   control::Progress start_;
   Clock::time_point start_time_;

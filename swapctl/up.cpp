@@ -32,17 +32,6 @@ Exit codes:
   0 done, 1 failed, 2 wrong usage or config file
 )"};
 
-// The files, and over them the command line. It has been applied before, for its errors to come
-// first.
-Result<void> apply_sources(po::variables_map& arguments, const po::options_description& settings,
-                           const Environment& environment) {
-  const auto read = arguments.count("config") != 0
-                        ? apply_config_file(arguments["config"].as<std::string>(), settings)
-                        : apply_config(environment.config, settings);
-  if (!read) return read;
-  return apply(arguments);
-}
-
 Result<ControlClient> connect_or_start(const Environment& environment) {
   auto client = ControlClient::connect(environment.socket);
   if (client || !no_daemon(client.error())) return client;
@@ -62,7 +51,7 @@ int up(const Words& words, const Environment& environment) {
   if (const auto root = require_root(environment, "up"); !root) {
     return report(environment, root.error(), kFailed);
   }
-  if (const auto read = apply_sources(*arguments, settings, environment); !read) {
+  if (const auto read = apply_sources(*arguments, settings, environment.config); !read) {
     return report(environment, read.error(), kWrongUsage);
   }
   if (const auto complete = check_complete(request); !complete) {
