@@ -23,7 +23,7 @@ void MemoryReserve::set_size(std::size_t bytes) {
 }
 
 bool MemoryReserve::is_full() const {
-  return !pieces_.empty() && pieces_.size() >= pieces_of(size_bytes_);
+  return pieces_.size() >= pieces_of(size_bytes_);
 }
 
 Result<void> MemoryReserve::fill_step() {

@@ -128,8 +128,8 @@ awaitable<Result<void>> Pool::bring_up() {
     // The first card may be another one after a restart.
     if (!info.uuid.empty()) device.start.gpu = info.uuid;
   }
-  // While there is memory. What is scratch may wait for it when a worker dies.
-  if (purpose_ == Purpose::swap) size_reserve();
+  // While there is memory.
+  size_reserve();
   while (!reserve_.is_full()) {
     if (auto result = reserve_.fill_step(); !result) co_return result;
   }

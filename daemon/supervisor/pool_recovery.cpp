@@ -328,8 +328,10 @@ awaitable<Result<void>> Pool::replace_workers(std::string program) {
   co_return Result<void>{};
 }
 
-// For the neediest worker, with an eighth more for what importing its stores takes.
+// For the neediest worker, with an eighth more for what importing its stores takes. What is scratch
+// may wait for memory.
 void Pool::size_reserve() {
+  if (purpose_ == Purpose::scratch) return;
   std::uint64_t most = 0;
   for (const auto& device : devices_) most = std::max(most, device->worker_bytes);
   reserve_.set_size(most + most / 8);

@@ -56,5 +56,10 @@ TEST(MemoryReserve, ReleasingTwiceIsHarmless) {
   reserve.release();
 }
 
+TEST(MemoryReserve, OfNothingIsFull) {
+  const MemoryReserve reserve;
+  EXPECT_TRUE(reserve.is_full());
+}
+
 }  // namespace
 }  // namespace vramswap
