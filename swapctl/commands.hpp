@@ -15,6 +15,7 @@ int up(const Words& words, const Environment& environment);
 int down(const Words& words, const Environment& environment);
 int status(const Words& words, const Environment& environment);
 int reload(const Words& words, const Environment& environment);
+int bench(const Words& words, const Environment& environment);
 
 // What `vramswap NAME --help` prints around the list of options.
 struct Help {
@@ -22,11 +23,11 @@ struct Help {
   std::string_view before;
   std::string_view after;
 };
-// The command's options, their values checked. Or the exit code, where the words are wrong or ask
-// for help, and that has been dealt with.
+// The command's options, their values checked; other words go to `others`, if it takes any. Or the
+// exit code, where the words are wrong or ask for help, and that has been dealt with.
 std::expected<boost::program_options::variables_map, ExitCode> read_words(
     const Words& words, boost::program_options::options_description options, const Help& help,
-    const Environment& environment);
+    const Environment& environment, Words* others = nullptr);
 
 // Prints "vramswap: MESSAGE" and returns `code`; prints nothing for an empty message.
 ExitCode report(const Environment& environment, const Error& error, ExitCode code);

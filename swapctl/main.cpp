@@ -17,7 +17,11 @@ int main(int argc, char** argv) {
       .err_is_terminal = isatty(STDERR_FILENO) == 1,
       .out_is_terminal = isatty(STDOUT_FILENO) == 1,
       .is_root = geteuid() == 0,
-      .start_daemon = [](const auto& socket) { return start_daemon(socket); }};
+      .start_daemon = [](const auto& socket) { return start_daemon(socket); },
+      .start_scratch_daemon =
+          [](const auto& socket) {
+            return start_daemon(socket, {.purpose = vramswap::Purpose::scratch});
+          }};
   const std::span<const char* const> words(argv, static_cast<std::size_t>(argc));
   return run(words.subspan(words.empty() ? 0 : 1), environment);
 }

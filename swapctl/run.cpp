@@ -20,6 +20,7 @@ Usage:
   vramswap status [--json] [--watch [SECONDS]]
                              show what is up, and what it has served
   vramswap reload            after an upgrade: replace the programs, with the swap up
+  vramswap bench [options]   measure the swap of this machine
   vramswap --help | --version
 
 "vramswap COMMAND --help" says more about each. Sizes: G means GiB.
@@ -28,13 +29,14 @@ Exit codes:
   0 done, 1 failed, 2 wrong usage or config file, 3 status with nothing up
 
 Files:
-  /etc/vramswap.conf, /etc/vramswap.conf.d/*.conf   settings of up
+  /etc/vramswap.conf, /etc/vramswap.conf.d/*.conf   settings of up, and of bench
   /run/vramswap/control                             socket of the running vramswapd
 )";
 
 int dispatch(const Words& words, const Environment& environment) {
   if (words.empty()) {
-    return report(environment, {"say what to do: up, down, status or reload (see vramswap --help)"},
+    return report(environment,
+                  {"say what to do: up, down, status, reload or bench (see vramswap --help)"},
                   kWrongUsage);
   }
   const std::string& command = words.front();
@@ -43,6 +45,7 @@ int dispatch(const Words& words, const Environment& environment) {
   if (command == "down") return down(rest, environment);
   if (command == "status") return status(rest, environment);
   if (command == "reload") return reload(rest, environment);
+  if (command == "bench") return bench(rest, environment);
   if (command == "--help" || command == "-h") {
     environment.out << kHelp;
     return kDone;
@@ -53,7 +56,7 @@ int dispatch(const Words& words, const Environment& environment) {
   }
   return report(
       environment,
-      {fmt::format("unknown {} '{}': write up, down, status or reload (see vramswap --help)",
+      {fmt::format("unknown {} '{}': write up, down, status, reload or bench (see vramswap --help)",
                    command.starts_with('-') ? "option" : "command", command)},
       kWrongUsage);
 }
@@ -63,9 +66,10 @@ int dispatch(const Words& words, const Environment& environment) {
 std::expected<po::variables_map, ExitCode> read_words(const Words& words,
                                                       po::options_description options,
                                                       const Help& help,
-                                                      const Environment& environment) {
+                                                      const Environment& environment,
+                                                      Words* others) {
   options.add_options()("help,h", "show this text");
-  auto values = parse_arguments(words, options, help.name);
+  auto values = parse_arguments(words, options, help.name, others);
   if (!values) return std::unexpected(report(environment, values.error(), kWrongUsage));
   if (values->count("help") != 0) {
     environment.out << help.before << options << help.after;

@@ -6,8 +6,10 @@
 #include <functional>
 #include <iosfwd>
 #include <span>
+#include <string>
 
 #include "daemon/control/protocol.hpp"
+#include "daemon/control/scratch.hpp"
 #include "swapctl/config.hpp"
 #include "swapctl/control_client.hpp"
 
@@ -33,6 +35,12 @@ struct Environment {
   std::function<Result<ControlClient>(const std::filesystem::path& socket)> start_daemon;
   // `status` is answered from memory: a daemon silent for this long is stuck.
   std::chrono::milliseconds status_limit = std::chrono::seconds(10);
+  // For `bench`: the like of the two above for a scratch segment, and what the kernel says of swap.
+  std::filesystem::path scratch_socket = control::kScratchSocketPath;
+  std::function<Result<ControlClient>(const std::filesystem::path& socket)> start_scratch_daemon =
+      {};
+  std::string swaps_path = "/proc/swaps";
+  std::string block_directory = "/sys/block";
 };
 
 // `words` are those after the program's name.

@@ -29,7 +29,7 @@ struct UsageTest : CommandTest {
 
 TEST_F(UsageTest, WrongWordsAreExplained) {
   const Wrong table[] = {
-      {{}, "say what to do: up, down, status or reload"},
+      {{}, "say what to do: up, down, status, reload or bench"},
       {{"upp"}, "unknown command 'upp'"},
       {{"--size", "7G"}, "unknown option '--size'"},
       {{"up", "--sise", "7G"}, "'--sise' (see vramswap up --help)"},
@@ -73,6 +73,17 @@ TEST_F(UsageTest, WrongWordsAreExplained) {
       {{"down", "--force=yes"}, "does not take any arguments"},
       {{"reload", "now"}, "unexpected argument 'now'"},
       {{"reload", "--force"}, "'--force' (see vramswap reload --help)"},
+      {{"bench", "--size", "1M"}, "size '1M': must be a multiple of 2M"},
+      {{"bench", "--size", "0"}, "size '0': must be above zero"},
+      {{"bench", "--size", "50%"}, "size '50%'"},
+      {{"bench", "--seconds", "0"}, "seconds '0': must be a whole number 1..3600"},
+      {{"bench", "--seconds", "1.5"}, "seconds '1.5'"},
+      {{"bench", "--reads", "3601"}, "reads '3601'"},
+      {{"bench", "--backend", "disk"}, "backend 'disk': must be vram or ram"},
+      {{"bench", "--priority", "7"}, "'--priority' (see vramswap bench --help)"},
+      {{"bench", "--plot"}, "'--plot' is missing"},
+      {{"bench", "/nonexistent"}, "'/nonexistent' is no active swap"},
+      {{"bench", "--config", "/nonexistent/file"}, "/nonexistent/file: open: ENOENT"},
       {{"status", "/dev/nbd0"}, "unexpected argument '/dev/nbd0'"},
       {{"status", "--watch", "0"}, "watch '0': must be a whole number 1..86400"},
       {{"status", "--watch=86401"}, "watch '86401': must be a whole number 1..86400"},
@@ -98,7 +109,8 @@ TEST_F(UsageTest, HelpNeedsNeitherRootNorDaemon) {
                                                                  {"up", "--help"},
                                                                  {"down", "-h"},
                                                                  {"status", "--json", "--help"},
-                                                                 {"reload", "--help"}}) {
+                                                                 {"reload", "--help"},
+                                                                 {"bench", "--help"}}) {
     EXPECT_EQ(run(words), kDone);
     EXPECT_THAT(out.str(), HasSubstr("Usage:"));
     EXPECT_THAT(out.str(), HasSubstr("Exit codes:"));
