@@ -135,6 +135,7 @@ Result<double> measure_sequential(const DirectFile& file, Direction direction, c
 Result<double> measure_random(const DirectFile& file, Direction direction, const TestPlan& plan,
                               const Observer& observer) {
   const char* name = direction == Direction::read ? "random read" : "random write";
+  observer.progress(name, 0);
   const auto start = Clock::now();
   RandomLoad load(file, direction);
   while (!load.is_ending() && Clock::now() - start < plan.duration) {
