@@ -131,9 +131,11 @@ Result<void> Supervisor::run() {
     if (!lock) return std::unexpected(lock.error());
     lock_ = *std::move(lock);
   }
-  if (auto hardened = harden_process(); !hardened) return hardened;
-  asio::co_spawn(io_, start(std::move(inherited)), asio::detached);
-  io_.run();
+  started_ = harden_process();
+  if (started_) {
+    asio::co_spawn(io_, start(std::move(inherited)), asio::detached);
+    io_.run();
+  }
   // Before the connections end: who waits for that may start the next one at once.
   if (is_scratch()) rmdir(options_.runtime_directory.c_str());
   return started_;
