@@ -70,7 +70,8 @@ class RandomLoad {
     const PageBuffer page(kPageBytes);
     RandomPages pages(file, seed);
     std::uint64_t requests = 0;
-    while (!is_ending_) {
+    // At least one, lest a busy machine ends the test before it has begun.
+    do {
       if (auto done = transfer(file, direction, page.bytes(), pages.next_offset()); !done) {
         const std::lock_guard lock(mutex_);
         if (result_) result_ = std::move(done);
@@ -78,7 +79,7 @@ class RandomLoad {
         break;
       }
       ++requests;
-    }
+    } while (!is_ending_);
     requests_ += requests;
   }
 
