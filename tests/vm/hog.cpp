@@ -14,12 +14,14 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <initializer_list>
 
 namespace {
@@ -28,13 +30,20 @@ constexpr std::size_t page_size = 4096;
 constexpr std::size_t words_per_page = page_size / sizeof(std::uint64_t);
 constexpr unsigned max_threads = 16;
 
+// In what order a share's pages are verified; they are always written in order.
+enum class Order {
+  sequential,
+  scattered,  // by a stride that is far longer than what the kernel reads ahead
+  random,     // each page once, and neither its neighbours nor a stride predict the next
+};
+
 struct Options {
   std::size_t mib = 0;
   unsigned passes = 2;
   std::chrono::seconds seconds{0};  // 0: as many passes as asked
   unsigned threads = 1;
   std::uint64_t seed = 1;
-  bool scattered = false;
+  Order order = Order::sequential;
   bool rewrite = false;
   bool hold = false;
 };
@@ -97,6 +106,17 @@ std::size_t scattering_stride(std::size_t page_count) {
   return stride;
 }
 
+// The `index`-th number of a shuffled row of the powers of two up to `bits`: both steps can be
+// undone, so none comes twice.
+std::size_t shuffled(std::size_t index, unsigned bits) {
+  const std::size_t mask = (std::size_t{1} << bits) - 1;
+  for (int i = 0; i < 2; ++i) {
+    index = index * 0xd1342543de82ef95U & mask;
+    index ^= index >> ((bits + 1) / 2);
+  }
+  return index;
+}
+
 void write_page(const Work& work, std::size_t page) {
   std::uint64_t* words = work.memory + page * words_per_page;
   for (std::size_t i = 0; i < words_per_page; ++i) {
@@ -149,10 +169,20 @@ void run_page(const Work& work, std::size_t page, Share& share) {
   }
 }
 
+void run_pages_at_random(Share& share) {
+  const unsigned bits = std::bit_width(share.page_count);
+  for (std::size_t i = 0; i < std::size_t{1} << bits; ++i) {
+    const std::size_t offset = shuffled(i, bits);
+    if (offset < share.page_count) run_page(*share.work, share.first_page + offset, share);
+  }
+}
+
 void run_pages(Share& share) {
   const Work& work = *share.work;
   // Writing in order and reading out of order is what defeats the kernel's read-ahead.
-  const bool scattered = work.options.scattered && work.action == Action::verify;
+  const Order order = work.action == Action::verify ? work.options.order : Order::sequential;
+  if (order == Order::random) return run_pages_at_random(share);
+  const bool scattered = order == Order::scattered;
   const std::size_t stride = scattered ? scattering_stride(share.page_count) : 1;
   std::size_t offset = 0;
   for (std::size_t i = 0; i < share.page_count; ++i) {
@@ -178,8 +208,8 @@ void* run_share(void* argument) {
 
 [[noreturn]] void usage() {
   std::fputs(
-      "usage: hog --mib N [--passes 2] [--order sequential|scattered] [--rewrite] [--threads 1]\n"
-      "           [--seed 1] [--hold | --seconds N]\n"
+      "usage: hog --mib N [--passes 2] [--order sequential|scattered|random] [--rewrite]\n"
+      "           [--threads 1] [--seed 1] [--hold | --seconds N]\n"
       "  --rewrite  write a new pattern between the passes\n"
       "  --hold     after the passes, keep the memory until SIGTERM; SIGUSR1 verifies it again\n"
       "  --seconds  as many passes as there is time for, and one more; SIGTERM ends the time.\n"
@@ -195,6 +225,13 @@ std::uint64_t parse_number(const char* text, std::uint64_t least, std::uint64_t 
   const std::uint64_t number = std::strtoull(text, &end, 10);
   if (end == text || *end != '\0' || number < least || number > most) usage();
   return number;
+}
+
+Order parse_order(const char* text) {
+  if (std::strcmp(text, "sequential") == 0) return Order::sequential;
+  if (std::strcmp(text, "scattered") == 0) return Order::scattered;
+  if (std::strcmp(text, "random") != 0) usage();
+  return Order::random;
 }
 
 Options parse(int argc, char** argv) {
@@ -217,8 +254,7 @@ Options parse(int argc, char** argv) {
         options.passes = static_cast<unsigned>(parse_number(optarg, 0, 1000));
         break;
       case 'o':
-        options.scattered = std::strcmp(optarg, "scattered") == 0;
-        if (!options.scattered && std::strcmp(optarg, "sequential") != 0) usage();
+        options.order = parse_order(optarg);
         break;
       case 'r':
         options.rewrite = true;
@@ -254,6 +290,10 @@ sigset_t signal_set(std::initializer_list<int> signals) {
 // What main waits for with --hold, and the reporter with --seconds.
 sigset_t awaited_signals(const Options& options) {
   return options.hold ? signal_set({SIGUSR1, SIGTERM}) : signal_set({SIGUSR2, SIGTERM});
+}
+
+long long in_milliseconds(std::chrono::nanoseconds time) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
 }
 
 class Hog {
@@ -323,10 +363,6 @@ class Hog {
   }
 
  private:
-  static long long in_milliseconds(std::chrono::nanoseconds time) {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
-  }
-
   bool has_reporter() const { return work_.options.seconds.count() != 0; }
 
   static void* run_reporter(void* argument) {
@@ -389,10 +425,17 @@ class Hog {
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 
+void timed(const char* what, const std::function<void()>& pass) {
+  const auto started = std::chrono::steady_clock::now();
+  pass();
+  const auto taken = std::chrono::steady_clock::now() - started;
+  std::printf("hog: pass %s ms=%lld\n", what, in_milliseconds(taken));
+}
+
 void run_passes(Hog& hog, const Options& options) {
   for (unsigned pass = 0; pass < options.passes; ++pass) {
-    if (options.rewrite && pass != 0) hog.rewrite();
-    hog.verify();
+    if (options.rewrite && pass != 0) timed("write", [&] { hog.rewrite(); });
+    timed("verify", [&] { hog.verify(); });
   }
 }
 
@@ -429,7 +472,7 @@ int main(int argc, char** argv) {
   sigaction(SIGBUS, &lost, nullptr);
 
   Hog hog(options);
-  hog.write();
+  timed("write", [&] { hog.write(); });
   if (options.seconds.count() != 0) {
     run_until_over(hog, options);
   } else {
