@@ -17,14 +17,14 @@ find_mirror() ( # DISTRIBUTION
 )
 
 # Makes DIR/apt.conf, for an apt that knows these suites only and takes nothing for installed.
-prepare_apt() { # DIR DISTRIBUTION MIRROR SUITES
+prepare_apt() { # DIR DISTRIBUTION MIRROR SUITES [COMPONENTS]
   mkdir -p "$1"/{lists,archives}/partial
   : >"$1/status"
   cat >"$1/source.sources" <<END_OF_SOURCES
 Types: deb
 URIs: $3
 Suites: $4
-Components: main
+Components: ${5:-main}
 Architectures: amd64
 END_OF_SOURCES
   local keyring=/usr/share/keyrings/$2-archive-keyring.gpg
