@@ -8,6 +8,8 @@
 #include <cerrno>
 
 #include "daemon/supervisor/child.hpp"
+#include "daemon/system/block_queue.hpp"
+#include "daemon/system/log.hpp"
 #include "daemon/system/proc.hpp"
 
 namespace vramswap {
@@ -71,6 +73,10 @@ Result<void> disconnect_device(netlink::NbdClient& nbd, std::uint32_t index) {
     return fail(fmt::format("{}: is a swap area still, so it stays connected", path));
   }
   if (auto result = nbd.disconnect(index); !result) return fail_netlink(result.error());
+  // It is disconnected all the same.
+  if (auto restored = restore_request_timeout(device_name(index)); !restored) {
+    log_error(restored.error().message);
+  }
   return {};
 }
 

@@ -45,6 +45,12 @@ Result<void> set_queue_for_swap(const std::string& device_name, std::uint64_t ma
   return set(limit_path, fmt::format("{}", max_request_bytes / 1024));
 }
 
+Result<void> restore_request_timeout(const std::string& device_name,
+                                     const std::string& block_directory) {
+  return set(fmt::format("{}/{}/queue/io_timeout", block_directory, device_name),
+             fmt::format("{}", kKernelRequestTimeout.count()));
+}
+
 std::string read_backend_identifier(const std::string& device_name,
                                     const std::string& block_directory) {
   auto text = read_file(fmt::format("{}/{}/backend", block_directory, device_name));

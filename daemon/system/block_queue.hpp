@@ -17,6 +17,14 @@ Result<void> set_queue_for_swap(const std::string& device_name, std::uint64_t ma
                                 std::chrono::milliseconds request_timeout,
                                 const std::string& block_directory = "/sys/block");
 
+// The block layer's own, for a driver that does not ask for another one, as nbd does not.
+inline constexpr std::chrono::milliseconds kKernelRequestTimeout{30'000};
+
+// The queue outlives its connections: whoever gets the device next, with a server that is now and
+// then slow, would lose its sockets by set_queue_for_swap's short timeout.
+Result<void> restore_request_timeout(const std::string& device_name,
+                                     const std::string& block_directory = "/sys/block");
+
 // What CONNECT left in /sys/block/nbdN/backend; empty if it is not connected or has none.
 std::string read_backend_identifier(const std::string& device_name,
                                     const std::string& block_directory = "/sys/block");

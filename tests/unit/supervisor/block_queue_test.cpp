@@ -30,6 +30,13 @@ TEST(BlockQueue, LeavesShorterRequestsAlone) {
   EXPECT_EQ(sys.read("nbd3/queue/max_sectors_kb"), "128\n");
 }
 
+TEST(BlockQueue, RestoresTheRequestTimeout) {
+  const FakeTree sys;
+  sys.write("nbd3/queue/io_timeout", "500\n");
+  ASSERT_TRUE(restore_request_timeout("nbd3", sys.path()));
+  EXPECT_TRUE(sys.read("nbd3/queue/io_timeout").starts_with("30000"));
+}
+
 TEST(BlockQueue, NoQueueAtAllIsAnError) {
   const FakeTree sys;
   const auto result = set_queue_for_swap("nbd3", kMiB, kRequestTimeout, sys.path());
