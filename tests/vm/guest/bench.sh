@@ -25,13 +25,25 @@ parse_contender() { # CONTENDER
   done
 }
 
+# What was there before is put back by restore_queue: a queue outlives its connections.
 set_queue() { # DEVICE SETTING...
-  device=$1
+  queue_directory=/sys/block/$1/queue
   shift
   for setting; do
-    file=/sys/block/$device/queue/${setting%%=*}
+    file=$queue_directory/${setting%%=*}
+    [ "$setting" != scheduler=mq-deadline ] || modprobe mq-deadline 2>/dev/null || true
+    sed 's/.*\[\(.*\)\].*/\1/; s|^|'"$file"' |' "$file" >>/tmp/queue_before
     echo "${setting#*=}" >"$file" || fail "$file does not take '${setting#*=}'"
   done
+}
+
+# The last one set is the first one put back.
+restore_queue() {
+  [ -e /tmp/queue_before ] || return 0
+  sed '1!G; h; $!d' /tmp/queue_before | while read -r file value; do
+    echo "$value" >"$file"
+  done
+  rm /tmp/queue_before
 }
 
 # As vramswap sets its own devices.
@@ -103,6 +115,8 @@ set_up() { # CONTENDER
 }
 
 take_down() {
+  # While the device is there.
+  restore_queue
   case $name in
     ram | vram)
       expect_exit 0 vramswap down >/dev/null
