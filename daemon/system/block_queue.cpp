@@ -36,6 +36,7 @@ Result<void> set_queue_for_swap(const std::string& device_name, std::uint64_t ma
   const std::string queue = fmt::format("{}/{}/queue/", block_directory, device_name);
   if (auto result = set(queue + "scheduler", "none"); !result) return result;
   if (auto result = set(queue + "wbt_lat_usec", "0"); !result) return result;
+  if (auto result = set(queue + "nomerges", "0"); !result) return result;
   const auto timeout = fmt::format("{}", request_timeout.count());
   if (auto result = set(queue + "io_timeout", timeout); !result) return result;
   const std::string limit_path = queue + "max_sectors_kb";

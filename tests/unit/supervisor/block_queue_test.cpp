@@ -14,11 +14,13 @@ TEST(BlockQueue, SetsWhatTheQueueHas) {
   const FakeTree sys;
   sys.write("nbd3/queue/scheduler", "[mq-deadline] none\n");
   sys.write("nbd3/queue/wbt_lat_usec", "2000\n");
+  sys.write("nbd3/queue/nomerges", "2\n");
   sys.write("nbd3/queue/max_sectors_kb", "4096\n");
   sys.write("nbd3/queue/io_timeout", "30000\n");
   ASSERT_TRUE(set_queue_for_swap("nbd3", kMiB, kRequestTimeout, sys.path()));
   EXPECT_TRUE(sys.read("nbd3/queue/scheduler").starts_with("none"));
   EXPECT_TRUE(sys.read("nbd3/queue/wbt_lat_usec").starts_with("0"));
+  EXPECT_TRUE(sys.read("nbd3/queue/nomerges").starts_with("0"));
   EXPECT_TRUE(sys.read("nbd3/queue/max_sectors_kb").starts_with("1024"));
   EXPECT_TRUE(sys.read("nbd3/queue/io_timeout").starts_with("500"));
 }
