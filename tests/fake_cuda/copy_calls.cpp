@@ -33,11 +33,12 @@ struct vramswap::cuda::api::CUstream_st {
 };
 
 struct vramswap::cuda::api::CUfunc_st {
-  bool to_host;
+  enum class Kind { to_host, from_host, fault } kind;
 };
 struct vramswap::cuda::api::CUmod_st {
-  CUfunc_st to_host{true};
-  CUfunc_st from_host{false};
+  CUfunc_st to_host{CUfunc_st::Kind::to_host};
+  CUfunc_st from_host{CUfunc_st::Kind::from_host};
+  CUfunc_st fault{CUfunc_st::Kind::fault};
 };
 
 namespace {
@@ -259,15 +260,21 @@ api::CUresult cuModuleGetFunction(api::CUfunction* function, api::CUmodule modul
   if (auto result = enter_with_context("cuModuleGetFunction"); result != api::CUDA_SUCCESS) {
     return result;
   }
-  const bool to_host = std::string_view(name).starts_with("to_host_");
-  if (!to_host && !std::string_view(name).starts_with("from_host_")) {
+  const std::string_view wanted = name;
+  if (wanted.starts_with("to_host_")) {
+    *function = &module->to_host;
+  } else if (wanted.starts_with("from_host_")) {
+    *function = &module->from_host;
+  } else if (wanted == "fault") {
+    *function = &module->fault;
+  } else {
     return api::CUDA_ERROR_INVALID_VALUE;
   }
-  *function = to_host ? &module->to_host : &module->from_host;
   return api::CUDA_SUCCESS;
 }
 
-// The one kernel there is, by its parameters: cuda/page_kernel.cpp. For who waits for its words,
+// The kernel of cuda/page_kernel.cpp, by its parameters, and one that a test ends its own context
+// with. For who waits for its words,
 // see cuStreamWriteValue32_v2.
 api::CUresult cuLaunchKernel(api::CUfunction function, unsigned int blocks, unsigned int,
                              unsigned int, unsigned int, unsigned int, unsigned int, unsigned int,
@@ -276,6 +283,11 @@ api::CUresult cuLaunchKernel(api::CUfunction function, unsigned int blocks, unsi
     return result;
   }
   fake_cuda::wait_while_hung();
+  if (function->kind == api::CUfunc_st::Kind::fault) {
+    state().sticky = api::CUDA_ERROR_ILLEGAL_ADDRESS;
+    return api::CUDA_SUCCESS;
+  }
+  const bool to_host = function->kind == api::CUfunc_st::Kind::to_host;
   const auto device = *static_cast<api::CUdeviceptr*>(parameters[0]);
   const auto host = *static_cast<api::CUdeviceptr*>(parameters[1]);
   const auto flags = *static_cast<api::CUdeviceptr*>(parameters[2]);
@@ -286,16 +298,15 @@ api::CUresult cuLaunchKernel(api::CUfunction function, unsigned int blocks, unsi
                                         static_cast<std::int64_t>(PageKernel::page_bytes);
     auto* in_host = reinterpret_cast<void*>(host + pages[block].host_offset);
     auto* there = reinterpret_cast<void*>(in_device);
-    const auto alignment = function->to_host ? 16 : 4;
+    const auto alignment = to_host ? 16 : 4;
     if (!state().is_accessible(in_device, PageKernel::page_bytes) ||
         reinterpret_cast<std::uintptr_t>(in_host) % alignment != 0) {
       state().sticky = api::CUDA_ERROR_ILLEGAL_ADDRESS;
       return api::CUDA_SUCCESS;
     }
-    auto result = enqueue(stream,
-                          {function->to_host ? in_host : there, function->to_host ? there : in_host,
-                           PageKernel::page_bytes},
-                          in_device);
+    auto result = enqueue(
+        stream, {to_host ? in_host : there, to_host ? there : in_host, PageKernel::page_bytes},
+        in_device);
     if (result == api::CUDA_SUCCESS) {
       result = drain(stream);
     }

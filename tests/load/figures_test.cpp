@@ -1,6 +1,7 @@
 // What a worker says it has served is what the load asked of it.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <functional>
 #include <thread>
 
@@ -33,6 +34,8 @@ IoFigures figures_after(ServedSegment& served, std::uint64_t requests) {
       served, [=](const IoFigures& figures) { return figures.batched_requests == requests; });
 }
 
+constexpr std::chrono::milliseconds kPreempted{100};
+
 void expect_matches(const IoFigures& figures, const LoadResult& load) {
   EXPECT_EQ(figures.reads.requests + figures.writes.requests + figures.trims, load.operations);
   EXPECT_EQ(figures.reads.pages * kPageBytes, load.read_bytes);
@@ -44,9 +47,10 @@ void expect_matches(const IoFigures& figures, const LoadResult& load) {
   EXPECT_GT(figures.batches, 0U);
   EXPECT_LE(figures.batches, figures.batched_requests);
   EXPECT_GE(figures.largest_batch, 1U);
-  // The load measures the way there and back as well.
-  EXPECT_LE(figures.reads.latency.max(), load.latency.max());
-  EXPECT_LE(figures.writes.latency.max(), load.latency.max());
+  // The load measures the way there and back as well; but a thread may lose its processor between
+  // sending and looking at the clock.
+  EXPECT_LE(figures.reads.latency.max(), load.read_latency.max() + kPreempted);
+  EXPECT_LE(figures.writes.latency.max(), load.write_latency.max() + kPreempted);
 }
 
 TEST(Figures, AreWhatTheLoadAskedFor) {

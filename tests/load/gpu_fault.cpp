@@ -53,14 +53,14 @@ void fault() {
   void* context = nullptr;
   void* module = nullptr;
   void* function = nullptr;
+  void** const none = nullptr;
   if (call(library, "cuDevicePrimaryCtxRetain", &context, find_device(library)) != 0 ||
       call(library, "cuCtxSetCurrent", context) != 0 ||
-      call(library, "cuModuleLoadData", &module, static_cast<const void*>(kWritesToAddress16)) !=
-          0 ||
+      call(library, "cuModuleLoadDataEx", &module, static_cast<const void*>(kWritesToAddress16), 0U,
+           none, none) != 0 ||
       call(library, "cuModuleGetFunction", &function, module, "fault") != 0) {
     return;
   }
-  void** const none = nullptr;
   void* const default_stream = nullptr;
   call(library, "cuLaunchKernel", function, 1U, 1U, 1U, 1U, 1U, 1U, 0U, default_stream, none, none);
 }
