@@ -41,6 +41,8 @@ class FaultyDevice final : public StoreDevice {
   std::atomic<bool> fails = false;
   // Every write from host to store first takes a random time, up to this.
   std::chrono::microseconds longest_delay{0};
+  // Likewise, once it is under way, the next read.
+  std::atomic<bool> holds_next_read = false;
   // The next write from host to store waits at the gate until it is opened.
   std::atomic<bool> holds_next_write = false;
   std::binary_semaphore arrived{0};
@@ -65,6 +67,10 @@ class FaultyDevice final : public StoreDevice {
       return copier_->begin(direction, slot, batch);
     }
     Result<void> wait(Direction direction, unsigned slot, std::size_t pieces) override {
+      if (direction == Direction::to_host && device_.holds_next_read.exchange(false)) {
+        device_.arrived.release();
+        device_.gate.acquire();
+      }
       return copier_->wait(direction, slot, pieces);
     }
 
