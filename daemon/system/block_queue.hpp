@@ -16,8 +16,8 @@ namespace vramswap {
 // Requests are merged, also where an earlier user of the device has said nomerges=2: with it, a
 // request is one page, and contrib/bench-guest --counted swaps 17,600 pages a second instead of
 // 28,000 (6.12). Within 2 per cent of that, and so left as they are: max_sectors_kb of 128 to 1024,
-// nomerges 1, nr_requests 32; so is mq-deadline. rq_affinity, which takes several CPUs to show: 0 and
-// 2 within the noise (10 %) of 1 with 4 CPUs.
+// nomerges 1, nr_requests 32; so is mq-deadline. rq_affinity, which takes several CPUs to show: 0
+// and 2 within the noise (10 %) of 1 with 4 CPUs.
 Result<void> set_queue_for_swap(const std::string& device_name, std::uint64_t max_request_bytes,
                                 std::chrono::milliseconds request_timeout,
                                 const std::string& block_directory = "/sys/block");
