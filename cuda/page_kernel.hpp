@@ -31,6 +31,9 @@ class PageKernel {
   /// In one launch: what fits into the 4 KiB of parameters that every driver takes.
   static constexpr std::size_t max_pages = 480;
 
+  /// Of host addresses, in bytes, for copy_from_host.
+  static constexpr std::size_t host_alignment = 4;
+
   struct Page {
     std::int32_t device_page;   ///< from Batch::device, in pages
     std::uint32_t host_offset;  ///< from Batch::host, in bytes; see the two functions below
@@ -54,7 +57,7 @@ class PageKernel {
 
   /// Only queue, as Stream's copies do. Host addresses are multiples of 16 bytes.
   Result<void> copy_to_host(Stream& stream, Batch& batch) const;
-  /// Host addresses are multiples of 4 bytes.
+  /// Host addresses are multiples of host_alignment.
   Result<void> copy_from_host(Stream& stream, Batch& batch) const;
 
  private:

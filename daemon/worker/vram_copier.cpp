@@ -62,7 +62,9 @@ class VramCopier final : public Copier {
     // kernel needs one call less (8 threads, a page each: 25 us and 12 us).
     const bool alone = shared_.busy.load(std::memory_order_relaxed) == 1;
     if (shared_.kernel && is_long(batch)) return copy_pieces(direction, slot, batch);
-    if (shared_.kernel && (batch.size() > 1 || !alone)) return launch(direction, slot, batch);
+    if (shared_.kernel && (batch.size() > 1 || !alone) && is_aligned(batch)) {
+      return launch(direction, slot, batch);
+    }
     if (auto result = copy(direction, batch); !result) return result;
     if (!alone || !stream(direction).has_write_value()) return {};
     std::fill_n(pending.flags_of_piece.begin(), batch.size(), std::uint16_t{1});
@@ -167,6 +169,13 @@ class VramCopier final : public Copier {
                                       pending_of(direction, slot).tag));
   }
 
+  // For the kernel. Only what follows a refused WRITE of an odd length is not.
+  static bool is_aligned(std::span<const Copy> batch) {
+    return std::ranges::all_of(batch, [](const Copy& copy) {
+      return reinterpret_cast<std::uintptr_t>(copy.host) % cuda::PageKernel::host_alignment == 0;
+    });
+  }
+
   // Without the kernel, or where there is nothing to gain by it.
   Result<void> copy(Direction direction, std::span<const Copy> batch) {
     if (batch.size() > 1 && stream(direction).has_batch_copy()) return copy_batch(direction, batch);
@@ -197,21 +206,22 @@ class VramCopier final : public Copier {
   Result<void> wait_for_flags(Direction direction, unsigned slot, std::size_t pieces) {
     const Pending& pending = pending_of(direction, slot);
     if (pending.flag_count == 0) return checked(stream(direction).synchronize());
-    const std::span<const volatile std::uint32_t> flags(
-        parts_.flags.get() + first_flag(direction, slot), pending.flags_of_piece[pieces - 1]);
+    const std::span<std::uint32_t> flags(parts_.flags.get() + first_flag(direction, slot),
+                                         pending.flags_of_piece[pieces - 1]);
     if (are_set(flags, pending.tag, kFlagWait)) return {};
     if (auto result = checked(stream(direction).synchronize()); !result) return result;
     if (are_set(flags, pending.tag, {})) return {};
     return fail("GPU: a batch has ended without word from all its pages");
   }
 
-  static bool are_set(std::span<const volatile std::uint32_t> flags, std::uint32_t tag,
+  // What was copied is read only after this.
+  static bool are_set(std::span<std::uint32_t> flags, std::uint32_t tag,
                       std::chrono::milliseconds limit) {
     using Clock = std::chrono::steady_clock;
     Clock::time_point end;
     unsigned looks = 0;
-    for (const volatile std::uint32_t& flag : flags) {
-      while (flag != tag) {
+    for (std::uint32_t& flag : flags) {
+      while (std::atomic_ref(flag).load(std::memory_order_acquire) != tag) {
         if (looks++ % kLooksPerClock == 0) {
           const auto now = Clock::now();
           if (looks == 1) end = now + limit;
@@ -220,8 +230,6 @@ class VramCopier final : public Copier {
         __builtin_ia32_pause();
       }
     }
-    // What was copied is read only now.
-    std::atomic_thread_fence(std::memory_order_acquire);
     return true;
   }
 

@@ -1,6 +1,7 @@
 #include "daemon/worker/vram_store.hpp"
 
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <utility>
 #include <vector>
@@ -121,6 +122,8 @@ Result<std::unique_ptr<StoreDevice>> make_vram_device(const std::string& selecto
   // Where the driver keeps what it has compiled; without it, in the home of root. Where it cannot
   // write there, a worker takes 0.1 s longer to start.
   setenv("CUDA_CACHE_PATH", "/var/cache/vramswap", 0);
+  // The kernel is loaded now, and not by the first launch, which may come without a free page.
+  setenv("CUDA_MODULE_LOADING", "EAGER", 0);
   const auto driver = cuda::Driver::load();
   if (!driver) return fail_cuda(driver.error());
   const auto device = cuda::select_device(*driver, selector.empty() ? "0" : selector);

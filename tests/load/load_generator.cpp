@@ -287,15 +287,7 @@ LoadGenerator::LoadGenerator(std::uint32_t segment, std::uint64_t size_bytes, Lo
 LoadGenerator::~LoadGenerator() = default;
 
 LoadResult LoadGenerator::write_all(std::span<const int> sockets) {
-  constexpr std::uint64_t kPagesAtOnce = 256;
-  std::atomic<std::uint64_t> next = 0;
-  return run_connections(sockets, false, [&](auto&, auto) -> std::optional<Operation> {
-    const std::uint64_t first = next.fetch_add(kPagesAtOnce);
-    if (first >= page_count_) return std::nullopt;
-    const auto count = static_cast<std::uint32_t>(std::min(kPagesAtOnce, page_count_ - first));
-    if (!claim_when_free(first, count, sockets.size())) return std::nullopt;
-    return Operation{Command::write, first, count, ++last_version_};
-  });
+  return pass_over_all(sockets, Command::write, 256);
 }
 
 LoadResult LoadGenerator::run(std::span<const int> sockets, std::chrono::milliseconds duration) {
@@ -310,14 +302,18 @@ LoadResult LoadGenerator::run(std::span<const int> sockets, std::chrono::millise
 }
 
 LoadResult LoadGenerator::verify(std::span<const int> sockets) {
-  constexpr std::uint64_t kPagesAtOnce = 64;
+  return pass_over_all(sockets, Command::read, 64);
+}
+
+LoadResult LoadGenerator::pass_over_all(std::span<const int> sockets, Command command,
+                                        std::uint64_t pages_at_once) {
   std::atomic<std::uint64_t> next = 0;
   return run_connections(sockets, false, [&](auto&, auto) -> std::optional<Operation> {
-    const std::uint64_t first = next.fetch_add(kPagesAtOnce);
+    const std::uint64_t first = next.fetch_add(pages_at_once);
     if (first >= page_count_) return std::nullopt;
-    const auto count = static_cast<std::uint32_t>(std::min(kPagesAtOnce, page_count_ - first));
+    const auto count = static_cast<std::uint32_t>(std::min(pages_at_once, page_count_ - first));
     if (!claim_when_free(first, count, sockets.size())) return std::nullopt;
-    return Operation{Command::read, first, count, 0};
+    return Operation{command, first, count, command == Command::write ? ++last_version_ : 0};
   });
 }
 

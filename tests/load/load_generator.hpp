@@ -94,6 +94,8 @@ class LoadGenerator {
   using Source = std::function<std::optional<Operation>(std::mt19937_64&, Clock::time_point now)>;
 
   LoadResult run_connections(std::span<const int> sockets, bool one_thread, const Source& source);
+  LoadResult pass_over_all(std::span<const int> sockets, Command command,
+                           std::uint64_t pages_at_once);
   std::optional<Operation> next_operation(std::mt19937_64& random, Clock::time_point now,
                                           const Source& source);
   std::optional<Operation> take_unanswered();

@@ -42,6 +42,18 @@ class WorkerUnderLoad : public testing::Test {
     ASSERT_TRUE(device) << device.error().message;
   }
 
+  // Under load.
+  void run_until_killed() {
+    std::thread killer([this] {
+      std::this_thread::sleep_for(milliseconds(300));
+      worker_->kill();
+    });
+    const auto result = run(seconds(30));
+    killer.join();
+    EXPECT_EQ(result.ended_connections, kThreads);
+    expect_clean(result);
+  }
+
   void import_again() {
     const auto imported = worker_->import(0, kSegmentBytes, page_map_.get(), store_.get());
     ASSERT_TRUE(imported) << imported.error().message;
@@ -98,14 +110,7 @@ TEST_F(WorkerUnderLoad, OneThreadAConnectionMakesTheSameLoad) {
   }
   expect_clean(verify());
   // It ends with its worker, and what was unanswered is sent again.
-  std::thread killer([this] {
-    std::this_thread::sleep_for(milliseconds(200));
-    worker_->kill();
-  });
-  const auto result = run(seconds(30));
-  killer.join();
-  EXPECT_EQ(result.ended_connections, kThreads);
-  expect_clean(result);
+  run_until_killed();
   spawn();
   import_again();
   expect_uninterrupted(run(milliseconds(100)));
@@ -126,14 +131,7 @@ TEST_F(WorkerUnderLoad, StopsWhenTold) {
 
 TEST_F(WorkerUnderLoad, KilledAgainAndAgainItLosesNothing) {
   for (int round = 0; round < 5; ++round) {
-    std::thread killer([this] {
-      std::this_thread::sleep_for(milliseconds(300));
-      worker_->kill();
-    });
-    const auto result = run(seconds(30));
-    killer.join();
-    EXPECT_EQ(result.ended_connections, kThreads);
-    expect_clean(result);
+    run_until_killed();
     spawn();
     import_again();
   }
