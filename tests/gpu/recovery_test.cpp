@@ -6,6 +6,7 @@
 //   cp -L $(ldd build/card/test_worker | awk '/fmt/ {print $3}') build/card
 //   LD_LIBRARY_PATH=$PWD/build/card build/card/recovery_gpu_test      # over there
 // VRAMSWAP_RECOVERY_ROUNDS and VRAMSWAP_RECOVERY_SEGMENT_MIB make it shorter.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
