@@ -59,6 +59,7 @@ bool is_entry_point(std::string_view name) {
     return true;           \
   }
   VRAMSWAP_CUDA_FUNCTIONS(COMPARE)
+  VRAMSWAP_CUDA_NEWER_FUNCTIONS(COMPARE)
 #undef COMPARE
   return false;
 }

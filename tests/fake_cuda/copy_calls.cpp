@@ -8,9 +8,13 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <list>
 #include <mutex>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "cuda/page_kernel.hpp"
 #include "tests/fake_cuda/state.hpp"
@@ -34,11 +38,11 @@ struct vramswap::cuda::api::CUstream_st {
 
 struct vramswap::cuda::api::CUfunc_st {
   enum class Kind { to_host, from_host, fault } kind;
+  unsigned int max_pages;  // what its parameters have room for
 };
 struct vramswap::cuda::api::CUmod_st {
-  CUfunc_st to_host{CUfunc_st::Kind::to_host};
-  CUfunc_st from_host{CUfunc_st::Kind::from_host};
-  CUfunc_st fault{CUfunc_st::Kind::fault};
+  std::string image;
+  std::list<CUfunc_st> functions;
 };
 
 namespace {
@@ -246,7 +250,7 @@ api::CUresult cuModuleLoadDataEx(api::CUmodule* module, const void* image, unsig
       std::string_view::npos) {
     return api::CUDA_ERROR_INVALID_VALUE;
   }
-  *module = new api::CUmod_st;
+  *module = new api::CUmod_st{.image = static_cast<const char*>(image), .functions = {}};
   return api::CUDA_SUCCESS;
 }
 
@@ -261,21 +265,24 @@ api::CUresult cuModuleGetFunction(api::CUfunction* function, api::CUmodule modul
     return result;
   }
   const std::string_view wanted = name;
-  if (wanted.starts_with("to_host_")) {
-    *function = &module->to_host;
-  } else if (wanted.starts_with("from_host_")) {
-    *function = &module->from_host;
-  } else if (wanted == "fault") {
-    *function = &module->fault;
-  } else {
+  if (module->image.find(".entry " + std::string(wanted) + "(") == std::string::npos) {
     return api::CUDA_ERROR_INVALID_VALUE;
   }
-  return api::CUDA_SUCCESS;
+  using Kind = api::CUfunc_st::Kind;
+  for (auto [prefix, kind] :
+       {std::pair("to_host_", Kind::to_host), std::pair("from_host_", Kind::from_host),
+        std::pair("fault", Kind::fault)}) {
+    if (wanted.starts_with(prefix)) {
+      const auto pages = std::strtoul(name + std::strlen(prefix), nullptr, 10);
+      *function = &module->functions.emplace_back(kind, static_cast<unsigned int>(pages));
+      return api::CUDA_SUCCESS;
+    }
+  }
+  return api::CUDA_ERROR_INVALID_VALUE;
 }
 
 // The kernel of cuda/page_kernel.cpp, by its parameters, and one that a test ends its own context
-// with. For who waits for its words,
-// see cuStreamWriteValue32_v2.
+// with. For who waits for its words, see cuStreamWriteValue32_v2.
 api::CUresult cuLaunchKernel(api::CUfunction function, unsigned int blocks, unsigned int,
                              unsigned int, unsigned int, unsigned int, unsigned int, unsigned int,
                              api::CUstream stream, void** parameters, void**) {
@@ -286,6 +293,10 @@ api::CUresult cuLaunchKernel(api::CUfunction function, unsigned int blocks, unsi
   if (function->kind == api::CUfunc_st::Kind::fault) {
     state().sticky = api::CUDA_ERROR_ILLEGAL_ADDRESS;
     return api::CUDA_SUCCESS;
+  }
+  // The real driver would read on behind the parameters.
+  if (blocks == 0 || blocks > function->max_pages) {
+    return api::CUDA_ERROR_INVALID_VALUE;
   }
   const bool to_host = function->kind == api::CUfunc_st::Kind::to_host;
   const auto device = *static_cast<api::CUdeviceptr*>(parameters[0]);
