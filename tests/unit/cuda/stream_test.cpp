@@ -1,12 +1,14 @@
 #include "cuda/stream.hpp"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
+#include <span>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -117,6 +119,66 @@ TEST_F(StreamTest, CopiesWithoutAllocating) {
   EXPECT_EQ(test::allocation_count(), before);
 }
 
+TEST_F(StreamTest, CopiesABatchByOneCall) {
+  auto engine = open_engine();
+  ASSERT_TRUE(engine);
+  ASSERT_TRUE(engine->stream.has_batch_copy());
+  std::vector<std::byte> buffer(3 * page);
+  ASSERT_TRUE(engine->write(0, twos));
+  const auto vram = engine->memory.device_pointer();
+  const auto host = reinterpret_cast<api::CUdeviceptr>(buffer.data());
+  const auto source = reinterpret_cast<api::CUdeviceptr>(ones.data());
+  // Both directions, and one piece shorter than the others.
+  api::CUdeviceptr targets[] = {vram + 8 * page, host + page, vram + 2 * page};
+  api::CUdeviceptr sources[] = {source, vram, source};
+  std::size_t bytes[] = {page, page / 2, page};
+  const auto before = test::allocation_count();
+  ASSERT_TRUE(engine->stream.copy_batch(targets, sources, bytes));
+  EXPECT_EQ(test::allocation_count(), before);
+  EXPECT_EQ(buffer, std::vector<std::byte>(3 * page)) << "before the wait";
+  ASSERT_TRUE(engine->stream.synchronize());
+  std::vector<std::byte> expected(3 * page);
+  std::fill_n(expected.begin() + page, page / 2, std::byte{2});
+  EXPECT_EQ(buffer, expected);
+  buffer.resize(page);
+  for (const std::uint64_t offset : {2 * page, 8 * page}) {
+    ASSERT_TRUE(engine->read(offset, buffer));
+    EXPECT_EQ(buffer, ones);
+  }
+}
+
+TEST_F(StreamTest, WritesAValueBehindTheCopies) {
+  auto engine = open_engine();
+  ASSERT_TRUE(engine);
+  ASSERT_TRUE(engine->stream.has_write_value());
+  std::uint32_t words[] = {1, 2, 3};
+  auto words_registration =
+      HostRegistration::create(engine->context, std::as_writable_bytes(std::span(words)));
+  ASSERT_TRUE(words_registration);
+  ASSERT_TRUE(engine->write(0, ones));
+  std::vector<std::byte> buffer(page);
+  ASSERT_TRUE(engine->stream.copy_to_host(buffer.data(), engine->memory.device_pointer(), page));
+  ASSERT_TRUE(engine->stream.write_value(
+      words_registration->device_pointer() + sizeof(std::uint32_t), 0x80000001));
+  const volatile std::uint32_t& word = words[1];
+  while (word != 0x80000001) {
+  }
+  EXPECT_EQ(buffer, ones);
+  EXPECT_THAT(words, testing::ElementsAre(1, 0x80000001, 3));
+}
+
+TEST_F(StreamTest, SaysWhichOfTheNewerCallsFailed) {
+  setenv("FAKE_CUDA_FAIL", "cuMemcpyBatchAsync=1,cuStreamWriteValue32_v2=999", 1);
+  auto engine = open_engine();
+  ASSERT_TRUE(engine);
+  api::CUdeviceptr addresses[] = {engine->memory.device_pointer()};
+  std::size_t bytes[] = {page};
+  EXPECT_EQ(engine->stream.copy_batch(addresses, addresses, bytes).error().message(),
+            "GPU 0000:0a:00.0: cuMemcpyBatchAsync of 1: CUDA_ERROR_INVALID_VALUE (1)");
+  EXPECT_EQ(engine->stream.write_value(addresses[0], 1).error().message(),
+            "GPU 0000:0a:00.0: cuStreamWriteValue32: CUDA_ERROR_UNKNOWN (999)");
+}
+
 TEST_F(StreamTest, WorksOnAnotherThreadOnceCurrentThere) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
@@ -221,7 +283,10 @@ TEST_F(StreamTest, RegistersHostMemoryOnceAtATime) {
   {
     auto registration = HostRegistration::create(*context, buffer);
     ASSERT_TRUE(registration) << registration.error().message();
+    const auto where = reinterpret_cast<api::CUdeviceptr>(buffer.data());
+    EXPECT_EQ(registration->device_pointer(), where);
     HostRegistration moved = std::move(*registration);
+    EXPECT_EQ(moved.device_pointer(), where);
     auto again = HostRegistration::create(*context, buffer);
     ASSERT_FALSE(again);
     EXPECT_EQ(again.error().message(),
@@ -229,6 +294,17 @@ TEST_F(StreamTest, RegistersHostMemoryOnceAtATime) {
               "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED (712)");
   }
   EXPECT_TRUE(HostRegistration::create(*context, buffer));
+}
+
+TEST_F(StreamTest, HostMemoryThatTheDeviceCannotSeeIsNotRegistered) {
+  setenv("FAKE_CUDA_FAIL", "cuMemHostGetDevicePointer_v2=999", 1);
+  auto context = open();
+  ASSERT_TRUE(context);
+  std::vector<std::byte> buffer(page);
+  for (int i = 0; i < 2; ++i) {  // the second time it would be registered already
+    EXPECT_EQ(HostRegistration::create(*context, buffer).error().message(),
+              "GPU 0000:0a:00.0: cuMemHostGetDevicePointer: CUDA_ERROR_UNKNOWN (999)");
+  }
 }
 
 }  // namespace
