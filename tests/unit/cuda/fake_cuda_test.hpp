@@ -35,11 +35,14 @@ class FakeCudaTest : public testing::Test {
   }
   ~FakeCudaTest() override { std::filesystem::remove_all(directory_); }
 
-  static cuda::Result<cuda::Driver> load() { return cuda::Driver::load(FAKE_LIBCUDA); }
+  static cuda::Result<cuda::Driver> load(const char* library = FAKE_LIBCUDA) {
+    return cuda::Driver::load(library);
+  }
 
   /// A context on the device, made current. Fails the test if that fails.
-  static std::optional<cuda::Context> open(const char* selector = "0") {
-    auto driver = load();
+  static std::optional<cuda::Context> open(const char* selector = "0",
+                                           const char* library = FAKE_LIBCUDA) {
+    auto driver = load(library);
     if (!driver) {
       ADD_FAILURE() << driver.error().message();
       return std::nullopt;
@@ -62,6 +65,9 @@ class FakeCudaTest : public testing::Test {
     EXPECT_TRUE(memory.has_value());
     return memory ? memory->free_bytes / mebibyte : 0;
   }
+
+  /// Where the state is, and what else a test wants to be gone after it.
+  const std::filesystem::path& directory() const { return directory_; }
 
   /// Removing its file resets a device.
   std::filesystem::path device_file() const { return directory_ / "device0"; }
