@@ -83,6 +83,25 @@ INSTANTIATE_TEST_SUITE_P(
         Way{"OnePageByCuda11_4", 1, 1, true, true, {kBatch, kValue}, {kToHost, kFromHost, kWait}}),
     [](const auto& each) { return each.param.name; });
 
+// Behind a refused WRITE of an odd length; the kernel would end in a misaligned access.
+TEST_F(VramCopierTest, PayloadsAtOddAddressesGoByTheCopyEngine) {
+  allow({kBatch, kValue});
+  ASSERT_NO_FATAL_FAILURE(open_device());
+  Lane lane(*this);
+  ASSERT_TRUE(lane.copier);
+  fill(lane.host);
+  fill(vram());
+  Bytes expected(vram().begin(), vram().end());
+  auto batch = copies(lane, scattered(9));
+  for (Copy& copy : batch) {
+    ++copy.host;
+    std::memcpy(expected.data() + (copy.address - memory_->device_pointer()), copy.host, kPage);
+  }
+  ASSERT_TRUE(lane.copier->begin(Direction::from_host, 0, batch));
+  ASSERT_TRUE(lane.copier->wait(Direction::from_host, 0, batch.size()));
+  EXPECT_TRUE(std::ranges::equal(vram(), expected));
+}
+
 // Of two that are busy at a time, each by itself.
 TEST_F(VramCopierTest, TwoThreadsCopyAtTheSameTime) {
   ASSERT_NO_FATAL_FAILURE(open_device());
