@@ -33,7 +33,7 @@ class Staging {
   static_assert(kChunkCount == 64, "a bit for each in a word");
   // Two, in turn: one is received into while the GPU reads the other.
   static constexpr unsigned kReceiveAreas = 2;
-  // Larger was no faster: by then another batch is under way anyway.
+  // Half of the longest WRITE each, which is stored as it arrives.
   static constexpr std::size_t kReceiveBytes =
       transmission::kMaxTransferBytes / 2 + 2 * transmission::kPageBytes;
 
