@@ -41,7 +41,6 @@ Batch::Batch(Staging& staging, Claimant claimant, unsigned slot)
   to_host_.reserve(Copier::kMaxPages);
   reads_.reserve(kMaxReplies);
   data_.reserve(kMaxPieces);
-  other_replies_.reserve(kMaxReplies);
   answered_reads_.reserve(kMaxReplies);
   answered_others_.reserve(kMaxReplies);
   wire_.reserve(kMaxReplies + kMaxPieces);
@@ -63,7 +62,6 @@ void Batch::clear() {
   to_host_.clear();
   reads_.clear();
   data_.clear();
-  other_replies_.clear();
   answered_reads_.clear();
   answered_others_.clear();
   chunk_used_ = Staging::kDataBytes;
@@ -307,7 +305,7 @@ void Batch::release_pages() {
 
 std::span<iovec> Batch::early_header(Connection& connection) {
   wire_.clear();
-  if (reads_.size() != 1 || !other_replies_.empty() || has_changes() || to_host_.empty()) {
+  if (reads_.size() != 1 || !answered_others_.empty() || has_changes() || to_host_.empty()) {
     return wire_;
   }
   const std::span header = std::span(other_headers_).first<kReplyBytes>();
@@ -357,12 +355,12 @@ Result<std::span<iovec>> Batch::next_read_replies(Connection& connection, Copier
 std::span<iovec> Batch::other_replies(Connection& connection) {
   wire_.clear();
   std::span<std::byte> headers = other_headers_;
-  for (const Other& reply : other_replies_) {
-    transmission::encode_reply(reply.cookie, reply.error, headers.first<kReplyBytes>());
+  for (const auto& [request, error] : answered_others_) {
+    transmission::encode_reply(request.cookie, error, headers.first<kReplyBytes>());
     headers = headers.subspan(kReplyBytes);
   }
   // They lie one behind the other.
-  const std::size_t bytes = other_replies_.size() * kReplyBytes;
+  const std::size_t bytes = answered_others_.size() * kReplyBytes;
   if (bytes > 0) wire_.push_back({other_headers_.data(), bytes});
   connection.sent_bytes += bytes;
   return wire_;

@@ -79,7 +79,7 @@ class Batch {
   // Waits until every WRITE that was taken is in the store, and notes it in the page map.
   Result<void> finish_changes(Copier& copier);
 
-  std::size_t reply_count() const { return reads_.size() + other_replies_.size(); }
+  std::size_t reply_count() const { return reads_.size() + answered_others_.size(); }
   // All other replies, after finish_changes(); in memory of the batch. May be empty. What these
   // functions return is sent at once, in the order of the calls.
   std::span<iovec> other_replies(Connection& connection);
@@ -97,10 +97,6 @@ class Batch {
     std::size_t first_piece;  // of data, in data_
     std::size_t piece_count;
   };
-  struct Other {
-    std::uint64_t cookie;
-    std::uint32_t error;
-  };
   struct Change {
     std::uint64_t first_page;
     std::uint64_t page_count;
@@ -112,7 +108,6 @@ class Batch {
   // Whether the batch changes one of the request's pages.
   bool changes(const transmission::Request& request) const;
   void reply(const transmission::Request& request, std::uint32_t error) {
-    other_replies_.push_back({request.cookie, error});
     answered_others_.push_back({request, error});
   }
   std::size_t take_payload(std::span<std::byte> bytes);
@@ -144,9 +139,8 @@ class Batch {
   std::vector<Piece> data_;
   std::size_t replied_reads_ = 0;
   std::size_t replied_pieces_ = 0;
-  std::vector<Other> other_replies_;
-  std::vector<IoCounters::Answered> answered_reads_;   // as many as reads_
-  std::vector<IoCounters::Answered> answered_others_;  // as many as other_replies_
+  std::vector<IoCounters::Answered> answered_reads_;  // as many as reads_
+  std::vector<IoCounters::Answered> answered_others_;
   std::vector<iovec> wire_;
   std::vector<Staging::Chunk> chunks_;  // not lent yet; the last one is being filled
   std::span<std::byte> read_headers_;   // free ones, in the first chunk

@@ -19,7 +19,6 @@ using transmission::kPageBytes;
 static_assert(kPageBytes == cuda::PageKernel::page_bytes);
 
 constexpr std::size_t kDirections = 2;
-constexpr std::size_t kHostPageBytes = 4096;
 // Words that the GPU says by that it is done: one for each page of a batch.
 constexpr std::size_t kFlagBytes =
     kDirections * Copier::kSlots * Copier::kMaxPages * sizeof(std::uint32_t);
@@ -254,7 +253,7 @@ Result<std::unique_ptr<Copier>> make_vram_copier(const cuda::Context& context,
   auto registration = cuda::HostRegistration::create(context, host);
   if (!registration) return fail_cuda(registration.error());
   std::unique_ptr<std::uint32_t[], Free> flags(
-      static_cast<std::uint32_t*>(std::aligned_alloc(kHostPageBytes, kFlagBytes)));
+      static_cast<std::uint32_t*>(std::aligned_alloc(kPageBytes, kFlagBytes)));
   if (!flags) return fail_errno("GPU flags", "aligned_alloc", ENOMEM);
   std::fill_n(flags.get(), kFlagBytes / sizeof(std::uint32_t), 0U);
   auto flags_registration = cuda::HostRegistration::create(
