@@ -3,6 +3,7 @@
 
 #include <expected>
 #include <string>
+#include <utility>
 
 #include "cuda/driver_types.hpp"
 
@@ -22,8 +23,16 @@ struct Error {
   std::string message() const;
 };
 
-template <typename T>
-using Result = std::expected<T, Error>;
+/// A value, or the error that stands in its place. The compiler warns of one that nobody looks at.
+template <class T>
+class [[nodiscard]] Result : public std::expected<T, Error> {
+  using Base = std::expected<T, Error>;
+
+ public:
+  using Base::Base;
+  Result() = default;
+  Result(Error error) : Base(std::unexpect, std::move(error)) {}
+};
 
 /// Whether `code` means that this process can never use its CUDA context again. Only a new process
 /// helps: resetting and retaining the primary context reports the same error. VRAM held by a file

@@ -114,10 +114,10 @@ Result<PageKernel> PageKernel::load(const Context& context) {
       return std::unexpected(driver.error(code, "cuModuleGetFunction " + name, label));
     };
     if (auto found = find("to_host", kernel.functions_.to_host[i]); !found) {
-      return std::unexpected(found.error());
+      return found.error();
     }
     if (auto found = find("from_host", kernel.functions_.from_host[i]); !found) {
-      return std::unexpected(found.error());
+      return found.error();
     }
   }
   return kernel;

@@ -7,7 +7,7 @@
 
 #include "daemon/supervisor/supervisor.hpp"
 #include "daemon/system/log.hpp"
-#include "daemon/worker/worker.hpp"
+#include "daemon/worker/process/worker.hpp"
 
 namespace {
 

@@ -2,6 +2,7 @@
 
 #include <expected>
 #include <string>
+#include <utility>
 
 namespace vramswap::netlink {
 
@@ -18,8 +19,16 @@ struct Error {
   std::string message() const;
 };
 
+/// A value, or the error that stands in its place. The compiler warns of one that nobody looks at.
 template <class T>
-using Result = std::expected<T, Error>;
+class [[nodiscard]] Result : public std::expected<T, Error> {
+  using Base = std::expected<T, Error>;
+
+ public:
+  using Base::Base;
+  Result() = default;
+  Result(Error error) : Base(std::unexpect, std::move(error)) {}
+};
 
 /// The errno behind a libnl code (either sign). libnl folds several errnos into one code, so this
 /// picks the one that fits netlink sockets: a family that does not resolve is ENOENT.

@@ -46,12 +46,12 @@ std::optional<std::vector<Message>> split_datagram(std::span<const std::byte> da
   return messages;
 }
 
-std::optional<Verdict> decode_verdict(const Message& message) {
+std::optional<Ack> decode_ack(const Message& message) {
   const auto head = read_header<nlmsgerr>(message.payload);
   // The kernel sends negative errnos; a positive one never came from it.
   if (message.type != NLMSG_ERROR || !head || head->error > 0) return std::nullopt;
-  Verdict verdict{.code = -head->error, .extack = {}};
-  if (!(message.flags & NLM_F_ACK_TLVS)) return verdict;
+  Ack ack{.code = -head->error, .extack = {}};
+  if (!(message.flags & NLM_F_ACK_TLVS)) return ack;
 
   // The attributes follow the header of the request, and its payload too unless that was capped:
   // ACKs always are, NACKs only on sockets with NETLINK_CAP_ACK.
@@ -64,9 +64,9 @@ std::optional<Verdict> decode_verdict(const Message& message) {
   if (offset > message.payload.size()) return std::nullopt;
   if (const auto text = find_attribute(message.payload.subspan(offset), NLMSGERR_ATTR_MSG)) {
     const char* begin = reinterpret_cast<const char*>(text->data());
-    verdict.extack.assign(begin, strnlen(begin, text->size()));
+    ack.extack.assign(begin, strnlen(begin, text->size()));
   }
-  return verdict;
+  return ack;
 }
 
 bool collect_answer(std::span<const std::byte> datagram, const RequestHeader& request,
@@ -76,8 +76,8 @@ bool collect_answer(std::span<const std::byte> datagram, const RequestHeader& re
   for (const Message& message : *messages) {
     if (message.sequence != request.sequence || message.port != request.port) continue;
     if (message.type == NLMSG_ERROR) {
-      answer.verdict = decode_verdict(message);
-      if (!answer.verdict) return false;
+      answer.ack = decode_ack(message);
+      if (!answer.ack) return false;
     } else if (message.type == request.family) {
       answer.reply.assign(message.payload.begin(), message.payload.end());
     }

@@ -31,19 +31,19 @@ struct Message {
 
 std::optional<std::vector<Message>> split_datagram(std::span<const std::byte> datagram);
 
-/// The kernel's verdict on a request: 0 (ACK) or a positive errno (NACK) and what it says about it.
-struct Verdict {
+/// The kernel's ack on a request: 0 (ACK) or a positive errno (NACK) and what it says about it.
+struct Ack {
   int code = 0;
   std::string extack;
 };
 
 /// Decodes a message of type NLMSG_ERROR.
-std::optional<Verdict> decode_verdict(const Message& message);
+std::optional<Ack> decode_ack(const Message& message);
 
 /// What the kernel has answered to one request so far.
 struct Answer {
-  std::vector<std::byte> reply;    ///< payload of the reply; empty where the command has none
-  std::optional<Verdict> verdict;  ///< comes last
+  std::vector<std::byte> reply;  ///< payload of the reply; empty where the command has none
+  std::optional<Ack> ack;        ///< comes last
 };
 
 /// Adds what a datagram holds for `request` to `answer`. Answers to other requests are left-overs

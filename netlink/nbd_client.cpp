@@ -45,7 +45,7 @@ Result<std::vector<std::byte>> NbdClient::exchange(Error error, const RequestHea
     return failed(std::move(error), sent.error());
 
   Answer answer;
-  while (!answer.verdict) {
+  while (!answer.ack) {
     const auto datagram = socket_.receive();
     // The answer was queued before sendmsg() returned, so an empty queue will stay empty. EAGAIN
     // would invite the caller to send a CONNECT twice.
@@ -53,8 +53,8 @@ Result<std::vector<std::byte>> NbdClient::exchange(Error error, const RequestHea
       return failed(std::move(error), datagram.error() == EAGAIN ? ENODATA : datagram.error());
     if (!collect_answer(*datagram, header, answer)) return failed(std::move(error), EBADMSG);
   }
-  if (answer.verdict->code != 0)
-    return failed(std::move(error), answer.verdict->code, std::move(answer.verdict->extack));
+  if (answer.ack->code != 0)
+    return failed(std::move(error), answer.ack->code, std::move(answer.ack->extack));
   return std::move(answer.reply);
 }
 
@@ -62,7 +62,7 @@ Result<uint32_t> NbdClient::connect(const ConnectRequest& request) {
   const auto header = next_header();
   const auto error = about("CONNECT", request.index);
   const auto reply = exchange(error, header, encode_connect(header, request));
-  if (!reply) return std::unexpected(reply.error());
+  if (!reply) return reply.error();
   // The driver goes on without its reply if it finds no memory for it.
   if (reply->empty() && request.index) return *request.index;
   if (reply->empty()) return failed(error, ENODATA);
@@ -75,14 +75,14 @@ Result<void> NbdClient::reconfigure(const ReconfigureRequest& request) {
   const auto header = next_header();
   const auto reply =
       exchange(about("RECONFIGURE", request.index), header, encode_reconfigure(header, request));
-  if (!reply) return std::unexpected(reply.error());
+  if (!reply) return reply.error();
   return {};
 }
 
 Result<void> NbdClient::disconnect(uint32_t index) {
   const auto header = next_header();
   const auto reply = exchange(about("DISCONNECT", index), header, encode_disconnect(header, index));
-  if (!reply) return std::unexpected(reply.error());
+  if (!reply) return reply.error();
   return {};
 }
 
@@ -90,7 +90,7 @@ Result<std::vector<DeviceStatus>> NbdClient::status(std::optional<uint32_t> inde
   const auto header = next_header();
   const auto error = about("STATUS", index);
   const auto reply = exchange(error, header, encode_status(header, index));
-  if (!reply) return std::unexpected(reply.error());
+  if (!reply) return reply.error();
   auto devices = decode_status_reply(*reply);
   if (!devices) return failed(error, EBADMSG);
   return std::move(*devices);

@@ -8,9 +8,9 @@ namespace vramswap::swapctl {
 
 namespace po = boost::program_options;
 
-Result<po::variables_map> parse_arguments(const Words& words,
+Result<po::variables_map> parse_arguments(const Arguments& words,
                                           const po::options_description& options,
-                                          std::string_view command, Words* others) {
+                                          std::string_view command, Arguments* others) {
   const auto wrong = [&](std::string_view what) {
     return fail(fmt::format("{} (see vramswap {} --help)", what, command));
   };

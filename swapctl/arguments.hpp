@@ -11,14 +11,14 @@
 
 namespace vramswap::swapctl {
 
-using Words = std::vector<std::string>;
+using Arguments = std::vector<std::string>;
 
-// Options may not be abbreviated. Words that are no options go to `others`, and are an error
+// Options may not be abbreviated. Arguments that are no options go to `others`, and are an error
 // without it. Values are handed to their notifiers only by apply(). `command` is for the hint in
 // the error: "see vramswap up --help".
 Result<boost::program_options::variables_map> parse_arguments(
-    const Words& words, const boost::program_options::options_description& options,
-    std::string_view command, Words* others = nullptr);
+    const Arguments& words, const boost::program_options::options_description& options,
+    std::string_view command, Arguments* others = nullptr);
 // Runs the notifiers of the values that are there; what one throws is returned.
 Result<void> apply(boost::program_options::variables_map& values);
 

@@ -53,11 +53,11 @@ class Bench {
   // An error: there is nothing to show.
   Result<std::vector<Measured>> measure(const std::vector<Target>& targets, bool with_scratch) {
     if (with_scratch) {
-      if (auto measured = measure_scratch(); !measured) return std::unexpected(measured.error());
+      if (auto measured = measure_scratch(); !measured) return measured.error();
     }
     for (const Target& target : targets) {
       if (auto added = add(test_target(target, run())); !added) {
-        return std::unexpected(added.error());
+        return added.error();
       }
     }
     line_.clear();
@@ -67,7 +67,7 @@ class Bench {
  private:
   Result<void> measure_scratch() {
     auto scratch = ScratchSegments::create(request_, interrupt_fd_, environment_);
-    if (!scratch) return std::unexpected(scratch.error());
+    if (!scratch) return scratch.error();
     Result<void> result;
     for (const auto& segment : scratch->list()) {
       if (result) result = add(test_scratch(segment, run()));
@@ -78,7 +78,7 @@ class Bench {
   }
 
   Result<void> add(Result<Measured> row) {
-    if (!row) return std::unexpected(row.error());
+    if (!row) return row.error();
     rows_.push_back(*std::move(row));
     return {};
   }
@@ -136,7 +136,7 @@ ExitCode report_rows(const std::vector<Measured>& rows, const BenchSettings& set
 
 }  // namespace
 
-int bench(const Words& words, const Environment& environment) {
+int bench(const Arguments& words, const Environment& environment) {
   control::UpRequest request;
   const auto up = up_settings(request);
   BenchSettings settings;

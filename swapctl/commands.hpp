@@ -11,11 +11,11 @@
 
 namespace vramswap::swapctl {
 
-int up(const Words& words, const Environment& environment);
-int down(const Words& words, const Environment& environment);
-int status(const Words& words, const Environment& environment);
-int reload(const Words& words, const Environment& environment);
-int bench(const Words& words, const Environment& environment);
+int up(const Arguments& words, const Environment& environment);
+int down(const Arguments& words, const Environment& environment);
+int status(const Arguments& words, const Environment& environment);
+int reload(const Arguments& words, const Environment& environment);
+int bench(const Arguments& words, const Environment& environment);
 
 // What `vramswap NAME --help` prints around the list of options.
 struct Help {
@@ -26,8 +26,8 @@ struct Help {
 // The command's options, their values checked; other words go to `others`, if it takes any. Or the
 // exit code, where the words are wrong or ask for help, and that has been dealt with.
 std::expected<boost::program_options::variables_map, ExitCode> read_words(
-    const Words& words, boost::program_options::options_description options, const Help& help,
-    const Environment& environment, Words* others = nullptr);
+    const Arguments& words, boost::program_options::options_description options, const Help& help,
+    const Environment& environment, Arguments* others = nullptr);
 
 // Prints "vramswap: MESSAGE" and returns `code`; prints nothing for an empty message.
 ExitCode report(const Environment& environment, const Error& error, ExitCode code);

@@ -90,7 +90,7 @@ Result<void> apply_config_file(const fs::path& path, const po::options_descripti
 
 Result<void> apply_config(const ConfigPaths& paths, const po::options_description& settings) {
   auto files = config_files_in(paths.directory);
-  if (!files) return std::unexpected(files.error());
+  if (!files) return files.error();
   std::error_code error;
   if (fs::exists(paths.file, error) || error) files->insert(files->begin(), paths.file);
   for (const auto& file : *files) {

@@ -53,7 +53,7 @@ Result<void> ControlClient::send(const control::Request& request) {
   return {};
 }
 
-Result<control::Reply> ControlClient::next(const Waiting& waiting) {
+Result<control::Reply> ControlClient::next(const WaitOptions& waiting) {
   for (std::size_t searched = 0;;) {
     const auto end = received_.find('\n', searched);
     searched = received_.size();
@@ -68,8 +68,8 @@ Result<control::Reply> ControlClient::next(const Waiting& waiting) {
       received_.erase(0, end + 1);
       return control::decode_reply(line);
     }
-    if (const auto ready = wait(waiting); !ready) return std::unexpected(ready.error());
-    if (const auto received = receive(); !received) return std::unexpected(received.error());
+    if (const auto ready = wait(waiting); !ready) return ready.error();
+    if (const auto received = receive(); !received) return received.error();
   }
 }
 
@@ -78,12 +78,12 @@ Result<void> ControlClient::finish(std::chrono::milliseconds limit) {
   for (;;) {
     if (const auto reply = next({.limit = limit}); !reply) {
       if (reply.error().code == ECONNRESET) return {};
-      return std::unexpected(reply.error());
+      return reply.error();
     }
   }
 }
 
-Result<void> ControlClient::wait(const Waiting& waiting) const {
+Result<void> ControlClient::wait(const WaitOptions& waiting) const {
   std::array<pollfd, 2> fds = {{{.fd = socket_.get(), .events = POLLIN, .revents = 0},
                                 {.fd = waiting.interrupt_fd, .events = POLLIN, .revents = 0}}};
   int ready = 0;
@@ -125,9 +125,9 @@ bool has_orphans(const std::filesystem::path& socket) {
   });
 }
 
-Result<control::Reply> ask_any(ControlClient& client, const control::Request& request,
-                               const Waiting& waiting) {
-  if (auto sent = client.send(request); !sent) return std::unexpected(sent.error());
+Result<control::Reply> exchange(ControlClient& client, const control::Request& request,
+                                const WaitOptions& waiting) {
+  if (auto sent = client.send(request); !sent) return sent.error();
   for (;;) {
     auto reply = client.next(waiting);
     if (!reply) return reply;

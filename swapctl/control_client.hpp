@@ -15,7 +15,7 @@
 namespace vramswap::swapctl {
 
 // How to wait for replies.
-struct Waiting {
+struct WaitOptions {
   // Waiting ends with an error of code EINTR once this is readable; -1: none.
   int interrupt_fd = -1;
   // Longest silence; negative: for ever.
@@ -29,13 +29,13 @@ class ControlClient {
 
   Result<void> send(const control::Request& request);
   // The next reply, of any kind. ECONNRESET: the daemon has ended.
-  Result<control::Reply> next(const Waiting& waiting = {});
+  Result<control::Reply> next(const WaitOptions& waiting = {});
   // Says good-bye and waits until the daemon has closed its end, too.
   Result<void> finish(std::chrono::milliseconds limit);
 
  private:
   explicit ControlClient(UniqueFd socket) : socket_(std::move(socket)) {}
-  Result<void> wait(const Waiting& waiting) const;
+  Result<void> wait(const WaitOptions& waiting) const;
   Result<void> receive();
 
   UniqueFd socket_;
@@ -49,15 +49,15 @@ bool no_daemon(const Error& error);
 bool has_orphans(const std::filesystem::path& socket);
 
 // Sends `request` and waits for what ends the exchange; a Failure is returned as the error.
-Result<control::Reply> ask_any(ControlClient& client, const control::Request& request,
-                               const Waiting& waiting);
+Result<control::Reply> exchange(ControlClient& client, const control::Request& request,
+                                const WaitOptions& waiting);
 
 // The same where the answer must be a `Final`.
 template <class Final>
 Result<Final> ask(ControlClient& client, const control::Request& request,
-                  const Waiting& waiting = {}) {
-  auto reply = ask_any(client, request, waiting);
-  if (!reply) return std::unexpected(reply.error());
+                  const WaitOptions& waiting = {}) {
+  auto reply = exchange(client, request, waiting);
+  if (!reply) return reply.error();
   if (auto* final = std::get_if<Final>(&*reply)) return std::move(*final);
   return fail("vramswapd gave an answer that does not belong to the request");
 }

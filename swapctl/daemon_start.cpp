@@ -41,7 +41,7 @@ void get_init_out_of_swap(const DaemonStart& start) {
 Result<void> start_unit(const DaemonStart& start) {
   get_init_out_of_swap(start);
   const auto status = run_command({start.systemctl, "start", kUnit});
-  if (!status) return std::unexpected(status.error());
+  if (!status) return status.error();
   if (*status == 0) return {};
   return fail(fmt::format("systemctl start {} failed ({}): see journalctl -u {}", kUnit,
                           describe_wait_status(*status), kUnit));
@@ -73,7 +73,7 @@ Result<ControlClient> wait_for_answer(const fs::path& socket, const DaemonStart&
     std::optional<int> ended;
     if (child) {
       const auto status = ended_child(*child);
-      if (!status) return std::unexpected(status.error());
+      if (!status) return status.error();
       ended = *status;
     }
     auto client = ControlClient::connect(socket);
@@ -109,15 +109,15 @@ std::vector<fs::path> daemon_directories() {
 
 Result<ControlClient> start_daemon(const fs::path& socket, const DaemonStart& start) {
   if (start.purpose == Purpose::swap && unit_is_installed(start)) {
-    if (const auto started = start_unit(start); !started) return std::unexpected(started.error());
+    if (const auto started = start_unit(start); !started) return started.error();
     return wait_for_answer(socket, start, std::nullopt);
   }
   const auto program = find_program(start.directories);
-  if (!program) return std::unexpected(program.error());
+  if (!program) return program.error();
   std::vector<std::string> command{program->string(), "--detached"};
   if (start.purpose == Purpose::scratch) command.emplace_back("--scratch");
   const auto child = spawn(command, {.own_session = true, .share_stderr = true, .name = kName});
-  if (!child) return std::unexpected(child.error());
+  if (!child) return child.error();
   return wait_for_answer(socket, start, *child);
 }
 

@@ -25,20 +25,20 @@ Exit codes:
 
 Result<void> take_down(ControlClient& client, bool force, const Environment& environment) {
   const auto interruption = Interruption::create();
-  if (!interruption) return std::unexpected(interruption.error());
+  if (!interruption) return interruption.error();
   ProgressBar bar(environment.err);
-  const Waiting waiting{.interrupt_fd = interruption->fd(),
-                        .on_progress = [&](const auto& progress) {
-                          if (environment.err_is_terminal) bar.show(progress);
-                        }};
+  const WaitOptions waiting{.interrupt_fd = interruption->fd(),
+                            .on_progress = [&](const auto& progress) {
+                              if (environment.err_is_terminal) bar.show(progress);
+                            }};
   const auto done = ask<control::Done>(client, control::DownRequest{.force = force}, waiting);
-  if (!done) return std::unexpected(done.error());
+  if (!done) return done.error();
   return {};
 }
 
 }  // namespace
 
-int down(const Words& words, const Environment& environment) {
+int down(const Arguments& words, const Environment& environment) {
   bool force = false;
   po::options_description options("Options");
   options.add_options()("force", po::bool_switch(&force),

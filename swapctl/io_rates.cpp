@@ -5,7 +5,7 @@
 namespace vramswap::swapctl {
 namespace {
 
-using control::IoFigures;
+using control::IoStats;
 using control::Transfers;
 
 double per_second(std::uint64_t earlier, std::uint64_t later, std::chrono::nanoseconds interval) {
@@ -20,7 +20,7 @@ TransferRates rates_between(const Transfers& earlier, const Transfers& later,
 }
 
 // Counters only grow, unless they are those of another worker with the same process number.
-bool is_later(const IoFigures& earlier, const IoFigures& later) {
+bool is_later(const IoStats& earlier, const IoStats& later) {
   const auto has_grown = [](const Transfers& before, const Transfers& after) {
     return before.requests <= after.requests && before.pages <= after.pages;
   };
@@ -32,7 +32,7 @@ bool is_later(const IoFigures& earlier, const IoFigures& later) {
 
 }  // namespace
 
-std::optional<IoRates> rates_between(const IoFigures& earlier, const IoFigures& later) {
+std::optional<IoRates> rates_between(const IoStats& earlier, const IoStats& later) {
   if (!is_later(earlier, later)) return std::nullopt;
   const auto interval = later.counted_for - earlier.counted_for;
   const std::uint64_t batches = later.batches - earlier.batches;

@@ -1,4 +1,4 @@
-// What workers do at the moment: the difference of two looks at their figures.
+// What workers do at the moment: the difference of two looks at their stats.
 #pragma once
 
 #include <chrono>
@@ -27,20 +27,20 @@ struct IoRates {
 };
 
 // Nothing where `later` is not a later look at the same worker.
-std::optional<IoRates> rates_between(const control::IoFigures& earlier,
-                                     const control::IoFigures& later);
+std::optional<IoRates> rates_between(const control::IoStats& earlier,
+                                     const control::IoStats& later);
 
 // By worker, in the order of Status::workers.
 using Rates = std::vector<std::optional<IoRates>>;
 
 class RateMeter {
  public:
-  // Since the last look at which a worker told its figures; nothing for one that tells none now, or
+  // Since the last look at which a worker told its stats; nothing for one that tells none now, or
   // had told none.
   Rates look(const control::Status& status);
 
  private:
-  std::map<int, control::IoFigures> last_;  // by process
+  std::map<int, control::IoStats> last_;  // by process
 };
 
 }  // namespace vramswap::swapctl

@@ -5,14 +5,14 @@
 #include <algorithm>
 #include <array>
 
+#include "daemon/base/page_size.hpp"
+
 namespace vramswap::swapctl {
 namespace {
 
-using control::IoFigures;
+using control::IoStats;
 using control::Transfers;
 using Json = nlohmann::ordered_json;  // as written here, not by name
-
-constexpr std::uint64_t kPageBytes = 4096;
 
 constexpr std::size_t kColumns = 7;
 using Row = std::array<std::string, kColumns>;
@@ -74,9 +74,9 @@ std::string count_of(std::uint64_t count, const char* what) {
   return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
-double requests_per_batch(const IoFigures& figures) {
-  if (figures.batches == 0) return 0;
-  return static_cast<double>(figures.batched_requests) / static_cast<double>(figures.batches);
+double requests_per_batch(const IoStats& stats) {
+  if (stats.batches == 0) return 0;
+  return static_cast<double>(stats.batched_requests) / static_cast<double>(stats.batches);
 }
 
 Json with_latencies(Json json, const LatencyHistogram& latency) {
@@ -103,13 +103,13 @@ std::int64_t to_microseconds(std::chrono::nanoseconds duration) {
 
 }  // namespace
 
-std::string totals_text(const IoFigures& figures) {
+std::string totals_text(const IoStats& stats) {
   const Row heading{"", "REQUESTS", "PAGES", "SIZE", "P50", "P99", "MAX"};
   return format_rows(
-             {heading, totals_row("reads", figures.reads), totals_row("writes", figures.writes)}) +
-         fmt::format("  {:.1f} requests a batch, at most {}; {}, {}\n", requests_per_batch(figures),
-                     figures.largest_batch, count_of(figures.trims, "trim"),
-                     count_of(figures.errors, "error"));
+             {heading, totals_row("reads", stats.reads), totals_row("writes", stats.writes)}) +
+         fmt::format("  {:.1f} requests a batch, at most {}; {}, {}\n", requests_per_batch(stats),
+                     stats.largest_batch, count_of(stats.trims, "trim"),
+                     count_of(stats.errors, "error"));
 }
 
 std::string rates_text(const IoRates& rates) {
@@ -120,16 +120,16 @@ std::string rates_text(const IoRates& rates) {
                      rates.trims_per_second, count_of(rates.errors, "error"));
 }
 
-Json totals_json(const IoFigures& figures) {
-  return {{"counted_for_us", to_microseconds(figures.counted_for)},
-          {"reads", json_of(figures.reads)},
-          {"writes", json_of(figures.writes)},
-          {"trims", figures.trims},
-          {"trimmed_pages", figures.trimmed_pages},
-          {"errors", figures.errors},
-          {"batches", figures.batches},
-          {"batched_requests", figures.batched_requests},
-          {"largest_batch", figures.largest_batch}};
+Json totals_json(const IoStats& stats) {
+  return {{"counted_for_us", to_microseconds(stats.counted_for)},
+          {"reads", json_of(stats.reads)},
+          {"writes", json_of(stats.writes)},
+          {"trims", stats.trims},
+          {"trimmed_pages", stats.trimmed_pages},
+          {"errors", stats.errors},
+          {"batches", stats.batches},
+          {"batched_requests", stats.batched_requests},
+          {"largest_batch", stats.largest_batch}};
 }
 
 Json rates_json(const IoRates& rates) {

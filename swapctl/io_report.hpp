@@ -1,18 +1,18 @@
-// The figures of a worker, for people and for programs.
+// The stats of a worker, for people and for programs.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 
+#include "daemon/base/json.hpp"
 #include "swapctl/io_rates.hpp"
 
 namespace vramswap::swapctl {
 
 // A few indented lines: reads and writes under a heading, then batches, trims and errors.
-std::string totals_text(const control::IoFigures& figures);
+std::string totals_text(const control::IoStats& stats);
 std::string rates_text(const IoRates& rates);
 
-nlohmann::ordered_json totals_json(const control::IoFigures& figures);
+nlohmann::ordered_json totals_json(const control::IoStats& stats);
 nlohmann::ordered_json rates_json(const IoRates& rates);
 
 }  // namespace vramswap::swapctl

@@ -23,7 +23,7 @@ Exit codes:
 
 }  // namespace
 
-int reload(const Words& words, const Environment& environment) {
+int reload(const Arguments& words, const Environment& environment) {
   const auto arguments = read_words(words, po::options_description("Options"), kHelp, environment);
   if (!arguments) return arguments.error();
   if (const auto root = require_root(environment, "reload"); !root) {

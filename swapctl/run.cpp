@@ -33,14 +33,14 @@ Files:
   /run/vramswap/control                             socket of the running vramswapd
 )";
 
-int dispatch(const Words& words, const Environment& environment) {
+int dispatch(const Arguments& words, const Environment& environment) {
   if (words.empty()) {
     return report(environment,
                   {"say what to do: up, down, status, reload or bench (see vramswap --help)"},
                   kWrongUsage);
   }
   const std::string& command = words.front();
-  const Words rest(words.begin() + 1, words.end());
+  const Arguments rest(words.begin() + 1, words.end());
   if (command == "up") return up(rest, environment);
   if (command == "down") return down(rest, environment);
   if (command == "status") return status(rest, environment);
@@ -63,11 +63,11 @@ int dispatch(const Words& words, const Environment& environment) {
 
 }  // namespace
 
-std::expected<po::variables_map, ExitCode> read_words(const Words& words,
+std::expected<po::variables_map, ExitCode> read_words(const Arguments& words,
                                                       po::options_description options,
                                                       const Help& help,
                                                       const Environment& environment,
-                                                      Words* others) {
+                                                      Arguments* others) {
   options.add_options()("help,h", "show this text");
   auto values = parse_arguments(words, options, help.name, others);
   if (!values) return std::unexpected(report(environment, values.error(), kWrongUsage));
@@ -103,7 +103,7 @@ Result<ControlClient> connect_to_swap(const Environment& environment) {
 }
 
 int run(std::span<const char* const> words, const Environment& environment) {
-  const int code = dispatch(Words(words.begin(), words.end()), environment);
+  const int code = dispatch(Arguments(words.begin(), words.end()), environment);
   if (!environment.out.flush()) {
     return report(environment, {"standard output: cannot be written"}, kFailed);
   }

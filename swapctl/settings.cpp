@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/base/page_size.hpp"
 #include "swapctl/integer.hpp"
 
 namespace vramswap::swapctl {
@@ -16,7 +17,6 @@ namespace {
 namespace po = boost::program_options;
 using control::UpRequest;
 
-constexpr std::uint64_t kPageBytes = 4096;
 // CUDA hands out physical memory in pieces of this size.
 constexpr std::uint64_t kVramGranularity = 2ULL << 20;
 constexpr std::int64_t kMaxSeconds = 86400;

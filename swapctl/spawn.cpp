@@ -17,7 +17,7 @@ namespace {
 // The owner of what posix_spawn takes. Its calls fail for want of memory only.
 class SpawnActions {
  public:
-  explicit SpawnActions(const Spawning& how) {
+  explicit SpawnActions(const SpawnOptions& how) {
     require(posix_spawn_file_actions_init(&files_));
     require(posix_spawnattr_init(&attributes_));
     redirect(STDIN_FILENO, O_RDONLY);
@@ -58,7 +58,7 @@ class SpawnActions {
 
 }  // namespace
 
-Result<pid_t> spawn(const std::vector<std::string>& command, const Spawning& how) {
+Result<pid_t> spawn(const std::vector<std::string>& command, const SpawnOptions& how) {
   std::vector<char*> words;
   for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
@@ -81,7 +81,7 @@ Result<std::optional<int>> ended_child(pid_t child) {
 
 Result<int> run_command(const std::vector<std::string>& command) {
   const auto child = spawn(command);
-  if (!child) return std::unexpected(child.error());
+  if (!child) return child.error();
   int status = 0;
   while (waitpid(*child, &status, 0) < 0) {
     if (errno != EINTR) return fail_errno(command.front(), "waitpid", errno);

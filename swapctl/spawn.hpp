@@ -11,7 +11,7 @@
 
 namespace vramswap::swapctl {
 
-struct Spawning {
+struct SpawnOptions {
   bool own_session = false;    // out of the reach of our terminal's signals
   bool share_stderr = false;   // else /dev/null, as standard input and output always
   const char* name = nullptr;  // its argv[0], else the first word of the command
@@ -19,7 +19,7 @@ struct Spawning {
 
 // Runs `command`, whose first word is looked for in PATH unless it has a slash. An error if it
 // cannot be executed.
-Result<pid_t> spawn(const std::vector<std::string>& command, const Spawning& how = {});
+Result<pid_t> spawn(const std::vector<std::string>& command, const SpawnOptions& how = {});
 // The child's wait status if it has ended; it is reaped then.
 Result<std::optional<int>> ended_child(pid_t child);
 // Runs `command` to its end and returns its wait status.

@@ -6,7 +6,7 @@
 
 #include "swapctl/commands.hpp"
 #include "swapctl/integer.hpp"
-#include "swapctl/status_question.hpp"
+#include "swapctl/status_query.hpp"
 #include "swapctl/status_report.hpp"
 #include "swapctl/watch.hpp"
 
@@ -31,7 +31,7 @@ Exit codes:
 constexpr std::int64_t kMaxWatchSeconds = 86400;
 
 // The library takes an optional value only after a '='.
-Words join_watch_value(Words words) {
+Arguments join_watch_value(Arguments words) {
   const auto watch = std::ranges::find(words, "--watch");
   if (watch == words.end() || watch + 1 == words.end() || (watch + 1)->starts_with('-')) {
     return words;
@@ -43,7 +43,7 @@ Words join_watch_value(Words words) {
 
 }  // namespace
 
-int status(const Words& words, const Environment& environment) {
+int status(const Arguments& words, const Environment& environment) {
   bool json = false;
   std::optional<std::chrono::seconds> interval;
   const auto set_interval = [&](const std::string& text) {

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <vector>
 
+#include "daemon/base/json.hpp"
 #include "swapctl/io_report.hpp"
 
 namespace vramswap::swapctl {
@@ -115,7 +115,7 @@ const IoRates* rates_of(const Rates& rates, std::size_t worker) {
 std::string io_text(const WorkerStatus& worker, const IoRates* rates) {
   if (rates != nullptr) return rates_text(*rates);
   if (worker.io) return totals_text(*worker.io);
-  return worker.pid == 0 ? "" : "  no figures: it does not answer at the moment\n";
+  return worker.pid == 0 ? "" : "  no stats: it does not answer at the moment\n";
 }
 
 // A line a worker, and what `more` says of it by its number.
@@ -188,10 +188,10 @@ std::string status_table(const Status& status) {
 }
 
 std::string status_text(const Status& status, const Rates& rates) {
-  const auto figures = [&](std::size_t worker) {
+  const auto stats = [&](std::size_t worker) {
     return io_text(status.workers[worker], rates_of(rates, worker));
   };
-  return segment_lines(status) + worker_lines(status, figures) + loss_lines(status);
+  return segment_lines(status) + worker_lines(status, stats) + loss_lines(status);
 }
 
 std::string status_json(const std::optional<Status>& status) {

@@ -40,7 +40,7 @@ Result<ControlClient> connect_or_start(const Environment& environment) {
 
 }  // namespace
 
-int up(const Words& words, const Environment& environment) {
+int up(const Arguments& words, const Environment& environment) {
   control::UpRequest request;
   const auto settings = up_settings(request);
   po::options_description options("Options");

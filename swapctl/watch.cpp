@@ -12,7 +12,7 @@
 #include "swapctl/commands.hpp"
 #include "swapctl/interruption.hpp"
 #include "swapctl/io_rates.hpp"
-#include "swapctl/status_question.hpp"
+#include "swapctl/status_query.hpp"
 #include "swapctl/status_report.hpp"
 
 namespace vramswap::swapctl {

@@ -2,16 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <utility>
 
-#include "daemon/control/io_figures_json.hpp"
+#include "daemon/base/json.hpp"
+#include "daemon/control/io_stats_json.hpp"
 
 namespace vramswap::control {
 namespace {
-
-using Json = nlohmann::json;
 
 template <class... Handlers>
 struct Overloaded : Handlers... {
@@ -104,10 +102,10 @@ SegmentStatus segment_from(const Json& json) {
           .lost_at = json.at("lost_at")};
 }
 
-std::optional<IoFigures> figures_from(const Json& json) {
+std::optional<IoStats> stats_from(const Json& json) {
   const auto found = json.find("io");
   if (found == json.end() || found->is_null()) return std::nullopt;
-  return found->get<IoFigures>();
+  return found->get<IoStats>();
 }
 
 WorkerStatus worker_from(const Json& json) {
@@ -118,7 +116,7 @@ WorkerStatus worker_from(const Json& json) {
           .restarts = json.at("restarts"),
           .last_pause_ms = json.at("last_pause_ms"),
           .problem = json.at("problem"),
-          .io = figures_from(json)};
+          .io = stats_from(json)};
 }
 
 Status status_from(const Json& json) {
@@ -155,7 +153,7 @@ Reply reply_from(const Json& json) {
 template <class T>
 Result<T> decode(std::string_view line, T (*from)(const Json&)) {
   try {
-    const Json json = Json::parse(line);
+    const Json json = parse_json(line);
     if (const int version = json.at("protocol"); version != kProtocolVersion) {
       return fail(
           fmt::format("the other side speaks control protocol {}, this one {}: use "
@@ -197,15 +195,15 @@ std::string encode(const Request& request) {
                                  json["doze_after_s"] =
                                      up.doze_after ? Json(up.doze_after->count()) : Json();
                                  json["hang_timeout_s"] = up.hang_timeout.count();
-                                 return json.dump();
+                                 return dump_json(json);
                                },
                                [](const DownRequest& down) {
                                  Json json = message("down");
                                  json["force"] = down.force;
-                                 return json.dump();
+                                 return dump_json(json);
                                },
-                               [](const StatusRequest&) { return message("status").dump(); },
-                               [](const ReloadRequest&) { return message("reload").dump(); }},
+                               [](const StatusRequest&) { return dump_json(message("status")); },
+                               [](const ReloadRequest&) { return dump_json(message("reload")); }},
                     request);
 }
 
@@ -215,7 +213,7 @@ std::string encode(const Reply& reply) {
                                  json["device"] = progress.device;
                                  json["done_bytes"] = progress.done_bytes;
                                  json["total_bytes"] = progress.total_bytes;
-                                 return json.dump();
+                                 return dump_json(json);
                                },
                                [](const Status& status) {
                                  Json json = message("status");
@@ -229,13 +227,13 @@ std::string encode(const Reply& reply) {
                                  for (const auto& worker : status.workers) {
                                    json["workers"].push_back(to_json(worker));
                                  }
-                                 return json.dump();
+                                 return dump_json(json);
                                },
-                               [](const Done&) { return message("done").dump(); },
+                               [](const Done&) { return dump_json(message("done")); },
                                [](const Failure& failure) {
                                  Json json = message("failure");
                                  json["message"] = failure.message;
-                                 return json.dump();
+                                 return dump_json(json);
                                }},
                     reply);
 }

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "daemon/base/error.hpp"
-#include "daemon/control/io_figures.hpp"
+#include "daemon/control/io_stats.hpp"
 #include "daemon/control/size.hpp"
 
 namespace vramswap::control {
@@ -91,7 +91,7 @@ struct WorkerStatus {
   std::string problem;             // why it could not be replaced when that was tried last
   // Nothing: there is no worker, it does not answer at once, or the daemon is of a version that
   // does not tell.
-  std::optional<IoFigures> io = {};
+  std::optional<IoStats> io = {};
 };
 struct Status {
   std::string version;  // the daemon's

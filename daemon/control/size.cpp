@@ -47,7 +47,7 @@ Result<Number> leading_number(std::string_view text) {
 
 Result<std::uint64_t> parse_byte_size(std::string_view text) {
   const auto number = leading_number(text);
-  if (!number) return std::unexpected(number.error());
+  if (!number) return number.error();
   std::string unit(number->rest);
   std::ranges::transform(unit, unit.begin(), [](unsigned char c) { return std::toupper(c); });
   const int shift = unit_shift(unit);
@@ -63,14 +63,14 @@ Result<Size> parse_size(std::string_view text) {
   if (text == "max") return Maximum{};
   if (text.ends_with('%')) {
     const auto number = leading_number(text);
-    if (!number) return std::unexpected(number.error());
+    if (!number) return number.error();
     if (number->rest != "%" || number->value <= 0 || number->value > 100) {
       return bad_size(text, "a percentage is above 0% and at most 100%");
     }
     return Percent{static_cast<double>(number->value)};
   }
   const auto bytes = parse_byte_size(text);
-  if (!bytes) return std::unexpected(bytes.error());
+  if (!bytes) return bytes.error();
   return Bytes{*bytes};
 }
 

@@ -68,7 +68,7 @@ Result<Child> Child::start(asio::io_context& io, const std::function<int()>& bod
   if (!pidfd) {
     ::kill(pid, SIGKILL);
     reap(pid);
-    return std::unexpected(pidfd.error());
+    return pidfd.error();
   }
   return Child(io, pid, *std::move(pidfd));
 }
@@ -118,7 +118,7 @@ awaitable<Result<void>> run_program(asio::io_context& io, std::vector<std::strin
     execvp(argv[0], argv.data());
     return errno == ENOENT ? kExitNotFound : errno;
   });
-  if (!child) co_return std::unexpected(child.error());
+  if (!child) co_return child.error();
   input.reset();
   const int status = co_await child->wait();
   if (status == 0) co_return Result<void>{};

@@ -35,7 +35,7 @@ Result<void> disconnect_leftovers(Purpose purpose, const std::string& adopted,
   for (const NbdDevice& device : find_our_devices(purpose, block_directory)) {
     if (!adopted.empty() && device.identifier.starts_with(adopted)) continue;
     const auto areas = read_swap_areas(swaps_path);
-    if (!areas) return std::unexpected(areas.error());
+    if (!areas) return areas.error();
     const std::string path = device_path(device.index);
     if (std::ranges::find(*areas, path, &SwapArea::path) != areas->end()) {
       return std::unexpected(

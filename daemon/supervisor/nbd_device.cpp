@@ -18,10 +18,6 @@ namespace {
 // Room for all replies that a connection can have lent, so that sending them does not wait.
 constexpr int kSendBufferBytes = 8 << 20;
 
-std::unexpected<Error> fail_netlink(const netlink::Error& error) {
-  return std::unexpected(Error{error.message(), error.code});
-}
-
 }  // namespace
 
 awaitable<Result<netlink::NbdClient>> open_nbd(asio::io_context& io) {
@@ -37,7 +33,7 @@ awaitable<Result<netlink::NbdClient>> open_nbd(asio::io_context& io) {
     }
     client = netlink::NbdClient::open();
   }
-  if (!client) co_return fail_netlink(client.error());
+  if (!client) co_return client.error();
   co_return *std::move(client);
 }
 
@@ -67,12 +63,12 @@ std::vector<int> raw(const std::vector<UniqueFd>& fds) {
 
 Result<void> disconnect_device(netlink::NbdClient& nbd, std::uint32_t index) {
   const auto areas = read_swap_areas();
-  if (!areas) return std::unexpected(areas.error());
+  if (!areas) return areas.error();
   const std::string path = device_path(index);
   if (std::ranges::any_of(*areas, [&](const SwapArea& area) { return area.path == path; })) {
     return fail(fmt::format("{}: is a swap area still, so it stays connected", path));
   }
-  if (auto result = nbd.disconnect(index); !result) return fail_netlink(result.error());
+  if (auto result = nbd.disconnect(index); !result) return result.error();
   // It is disconnected all the same.
   if (auto restored = restore_request_timeout(device_name(index)); !restored) {
     log_error(restored.error().message);

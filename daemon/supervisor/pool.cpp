@@ -8,6 +8,8 @@
 #include <random>
 #include <ranges>
 
+#include "daemon/handover/page_map.hpp"
+#include "daemon/handover/worker_socket.hpp"
 #include "daemon/supervisor/leftovers.hpp"
 #include "daemon/supervisor/nbd_device.hpp"
 #include "daemon/supervisor/swap_area.hpp"
@@ -15,8 +17,6 @@
 #include "daemon/system/block_queue.hpp"
 #include "daemon/system/cpu.hpp"
 #include "daemon/system/log.hpp"
-#include "daemon/worker/page_map.hpp"
-#include "daemon/worker/rendezvous.hpp"
 
 namespace vramswap {
 namespace {
@@ -100,7 +100,7 @@ awaitable<Result<void>> Pool::up(control::UpRequest request) {
 
 awaitable<Result<void>> Pool::bring_up() {
   auto nbd = co_await open_nbd(io_);
-  if (!nbd) co_return std::unexpected(nbd.error());
+  if (!nbd) co_return nbd.error();
   nbd_ = *std::move(nbd);
   connections_ = request_.connections != 0
                      ? request_.connections
@@ -115,7 +115,7 @@ awaitable<Result<void>> Pool::bring_up() {
     device.start = {.backend = request_.backend,
                     .gpu = selector,
                     .io_threads = connections_,
-                    .rendezvous = rendezvous::path(runtime_directory_, device.index),
+                    .rendezvous = worker_socket::path(runtime_directory_, device.index),
                     .doze_after = doze_after(request_),
                     .hang_timeout = request_.hang_timeout};
     if (auto result = co_await start_worker(device); !result) co_return result;
@@ -134,7 +134,7 @@ awaitable<Result<void>> Pool::bring_up() {
     if (auto result = reserve_.fill_step(); !result) co_return result;
   }
   const auto plan = plan_pool(request_, infos);
-  if (!plan) co_return std::unexpected(plan.error());
+  if (!plan) co_return plan.error();
 
   // All memory first: what does not fit fails before the kernel has heard of anything.
   for (const SegmentPlan& planned : *plan) {
@@ -157,15 +157,15 @@ awaitable<Result<void>> Pool::bring_up() {
 
 awaitable<Result<void>> Pool::start_worker(Device& device) {
   auto worker = WorkerProcess::spawn(io_, handlers_of(device.index));
-  if (!worker) co_return std::unexpected(worker.error());
+  if (!worker) co_return worker.error();
   device.worker = *std::move(worker);
   auto answer = co_await device.worker->call(device.start, {}, kStartTimeout);
-  if (!answer) co_return std::unexpected(answer.error());
+  if (!answer) co_return answer.error();
   const auto* started = std::get_if<messages::Started>(&answer->message);
   if (started == nullptr) co_return fail("worker: an unexpected answer to its start");
   device.info = started->device;
   const auto resident = read_resident_bytes(fmt::format("/proc/{}/status", device.worker->pid()));
-  if (!resident) co_return std::unexpected(resident.error());
+  if (!resident) co_return resident.error();
   device.worker_bytes = *resident;
   co_return Result<void>{};
 }
@@ -173,13 +173,13 @@ awaitable<Result<void>> Pool::start_worker(Device& device) {
 awaitable<Result<void>> Pool::create_store(Segment& segment) {
   if (!segment.page_map) {
     auto page_map = PageMap::create(segment.page_count(), HostMemory::unswappable);
-    if (!page_map) co_return std::unexpected(page_map.error());
+    if (!page_map) co_return page_map.error();
     segment.page_map = *std::move(page_map);
   }
   const messages::Create create{segment.id, segment.plan.size_bytes};
   std::vector<int> fds{segment.page_map.get()};
   auto answer = co_await segment.device->worker->call(create, std::move(fds), kStoreTimeout);
-  if (!answer) co_return std::unexpected(answer.error());
+  if (!answer) co_return answer.error();
   if (answer->fds.size() != 1) co_return fail("worker: no descriptor of a new store");
   segment.store = std::move(answer->fds[0]);
   segment.is_in_worker = true;
@@ -188,13 +188,13 @@ awaitable<Result<void>> Pool::create_store(Segment& segment) {
 
 awaitable<Result<void>> Pool::connect(Segment& segment) {
   auto pairs = make_socket_pairs(connections_);
-  if (!pairs) co_return std::unexpected(pairs.error());
+  if (!pairs) co_return pairs.error();
   segment.connections.assign(connections_, 0);
   auto served = co_await serve(segment, pairs->worker_ends, segment.unconnected_threads());
-  if (!served) co_return std::unexpected(served.error());
+  if (!served) co_return served.error();
   for (const auto& name : *served) segment.connections[name.thread] = name.id;
   const auto index = nbd_->connect({.size_bytes = segment.plan.size_bytes,
-                                    .block_size_bytes = transmission::kPageBytes,
+                                    .block_size_bytes = kPageBytes,
                                     .server_flags = transmission::kServerFlags,
                                     // Explicitly the default of 30 s: a device keeps what its last
                                     // user had set.
@@ -202,7 +202,7 @@ awaitable<Result<void>> Pool::connect(Segment& segment) {
                                     .dead_connection_timeout = request_.reconnect_timeout,
                                     .backend_identifier = backend_identifier(segment),
                                     .sockets = raw(pairs->kernel_ends)});
-  if (!index) co_return std::unexpected(Error{index.error().message(), index.error().code});
+  if (!index) co_return index.error();
   segment.nbd_index = *index;
   co_return advance(segment, SegmentEvent::device_connected);
 }
@@ -215,7 +215,7 @@ awaitable<Result<std::vector<messages::ConnectionName>>> Pool::serve(
     connect.connections.push_back({++segment.last_connection, thread});
   }
   auto answer = co_await segment.device->worker->call(connect, raw(sockets), kStoreTimeout);
-  if (!answer) co_return std::unexpected(answer.error());
+  if (!answer) co_return answer.error();
   co_return std::move(connect.connections);
 }
 
@@ -250,10 +250,10 @@ void Pool::cancel_down() {
 awaitable<Result<void>> Pool::swap_off_all(bool force, const ProgressSink& progress) {
   is_cancelled_ = false;
   const auto areas = read_swap_areas();
-  if (!areas) co_return std::unexpected(areas.error());
+  if (!areas) co_return areas.error();
   if (!force) {
     const auto memory = read_memory_info();
-    if (!memory) co_return std::unexpected(memory.error());
+    if (!memory) co_return memory.error();
     if (auto fits = check_swap_off_fits(*memory, *areas, swap_paths()); !fits) co_return fits;
   }
   const std::uint64_t total = used_bytes();
@@ -381,13 +381,13 @@ awaitable<Result<void>> Pool::scrub(Segment& segment) {
   if (auto result = co_await ensure_worker(*segment.device); !result) co_return result;
   const messages::Remove remove{segment.id};
   const auto answer = co_await segment.device->worker->call(remove, {}, kStoreTimeout);
-  if (!answer) co_return std::unexpected(answer.error());
+  if (!answer) co_return answer.error();
   co_return Result<void>{};
 }
 
 Result<std::vector<control::SegmentStatus>> Pool::segments() const {
   const auto areas = read_swap_areas();
-  if (!areas) return std::unexpected(areas.error());
+  if (!areas) return areas.error();
   std::vector<control::SegmentStatus> list;
   for (const auto& segment : segments_) {
     control::SegmentStatus status{.device = segment->path(),
@@ -423,19 +423,19 @@ std::vector<control::WorkerStatus> Pool::workers() const {
                     .restarts = device->restarts,
                     .last_pause_ms = device->last_pause.count(),
                     .problem = device->problem,
-                    .io = is_running ? worker->figures() : std::nullopt});
+                    .io = is_running ? worker->stats() : std::nullopt});
   }
   return list;
 }
 
-awaitable<void> Pool::refresh_figures() const {
+awaitable<void> Pool::refresh_stats() const {
   // Of its own, for devices may go meanwhile. All are asked before one is waited for.
   std::vector<std::shared_ptr<WorkerProcess>> workers;
   for (const auto& device : devices_) {
     if (device->worker) workers.push_back(device->worker);
   }
-  for (const auto& worker : workers) worker->ask_for_figures();
-  for (const auto& worker : workers) co_await worker->await_figures();
+  for (const auto& worker : workers) worker->request_stats();
+  for (const auto& worker : workers) co_await worker->await_stats();
 }
 
 Result<void> Pool::advance(Segment& segment, SegmentEvent event) {

@@ -11,16 +11,16 @@
 
 #include "daemon/control/protocol.hpp"
 #include "daemon/control/scratch.hpp"
+#include "daemon/handover/pool_description.hpp"
 #include "daemon/supervisor/asio.hpp"
 #include "daemon/supervisor/child.hpp"
 #include "daemon/supervisor/inherited_fds.hpp"
 #include "daemon/supervisor/memory_reserve.hpp"
-#include "daemon/supervisor/pool_description.hpp"
 #include "daemon/supervisor/pool_plan.hpp"
 #include "daemon/supervisor/segment_state.hpp"
 #include "daemon/supervisor/worker_process.hpp"
 #include "daemon/system/proc.hpp"
-#include "daemon/worker/transmission.hpp"
+#include "daemon/worker/io/transmission.hpp"
 #include "netlink/nbd_client.hpp"
 
 namespace vramswap {
@@ -58,8 +58,8 @@ class Pool {
   bool is_busy() const { return is_busy_; }
   Result<std::vector<control::SegmentStatus>> segments() const;
   std::vector<control::WorkerStatus> workers() const;
-  // Has workers() tell the figures of now, of those that answer at once.
-  awaitable<void> refresh_figures() const;
+  // Has workers() tell the stats of now, of those that answer at once.
+  awaitable<void> refresh_stats() const;
   // What the identifiers of its devices begin with; empty while nothing is up.
   std::string identifier_prefix() const;
 
@@ -104,7 +104,7 @@ class Pool {
     bool has_device() const {
       return state != SegmentState::planned && state != SegmentState::allocated;
     }
-    std::uint64_t page_count() const { return plan.size_bytes / transmission::kPageBytes; }
+    std::uint64_t page_count() const { return plan.size_bytes / kPageBytes; }
     std::string path() const;
     // I/O threads without a connection that the kernel has taken.
     std::vector<unsigned> unconnected_threads() const;

@@ -8,12 +8,12 @@
 #include <ranges>
 #include <utility>
 
+#include "daemon/handover/page_map.hpp"
+#include "daemon/handover/worker_socket.hpp"
 #include "daemon/supervisor/leftovers.hpp"
 #include "daemon/supervisor/nbd_device.hpp"
 #include "daemon/supervisor/pool.hpp"
 #include "daemon/system/log.hpp"
-#include "daemon/worker/page_map.hpp"
-#include "daemon/worker/rendezvous.hpp"
 
 namespace vramswap {
 namespace {
@@ -38,7 +38,7 @@ UniqueFd take(NamedFds& fds, const std::string& name) {
   return found == fds.end() ? UniqueFd() : std::move(found->second);
 }
 
-// As rendezvous::path has it, or a number that no device has.
+// As worker_socket::path has it, or a number that no device has.
 std::size_t device_index(const std::string& path) {
   std::size_t index = SIZE_MAX;
   std::from_chars(path.data() + path.rfind('-') + 1, path.data() + path.size(), index);
@@ -73,7 +73,7 @@ PoolDescription Pool::describe() const {
 awaitable<Result<void>> Pool::describe_to(Device& device) {
   const messages::Describe text{encode(describe())};
   const auto answer = co_await device.worker->call(text, {}, kAdoptTimeout);
-  if (!answer) co_return std::unexpected(answer.error());
+  if (!answer) co_return answer.error();
   co_return Result<void>{};
 }
 
@@ -125,12 +125,12 @@ NamedFds Pool::memory() const {
 
 awaitable<Result<void>> Pool::adopt(NamedFds inherited) {
   auto met = co_await meet_workers();
-  if (!met) co_return std::unexpected(met.error());
+  if (!met) co_return met.error();
   const auto description = read_description(inherited, *met);
-  if (!description) co_return std::unexpected(description.error());
+  if (!description) co_return description.error();
   if (!*description) co_return co_await dismiss_strangers(*std::move(met));
   auto nbd = co_await open_nbd(io_);
-  if (!nbd) co_return std::unexpected(nbd.error());
+  if (!nbd) co_return nbd.error();
   nbd_ = *std::move(nbd);
   rebuild(**description, *met);
   for (const auto& segment : segments_) {
@@ -151,20 +151,20 @@ Result<std::optional<PoolDescription>> Pool::read_description(const NamedFds& in
   std::optional<PoolDescription> latest;
   const auto consider = [&](std::string_view text) -> Result<void> {
     auto description = decode_pool_description(text);
-    if (!description) return std::unexpected(description.error());
+    if (!description) return description.error();
     if (!latest || latest->sequence < description->sequence) latest = *std::move(description);
     return {};
   };
   for (const auto& [name, fd] : inherited) {
     if (!name.starts_with(kDescriptionName)) continue;
     const auto text = read_file(fmt::format("/proc/self/fd/{}", fd.get()));
-    if (!text) return std::unexpected(text.error());
-    if (auto result = consider(*text); !result) return std::unexpected(result.error());
+    if (!text) return text.error();
+    if (auto result = consider(*text); !result) return result.error();
   }
   for (const Met& worker : met) {
     if (worker.state.description.empty()) continue;
     if (auto result = consider(worker.state.description); !result) {
-      return std::unexpected(result.error());
+      return result.error();
     }
   }
   // The latest one goes when the next one is published.
@@ -177,11 +177,11 @@ Result<std::optional<PoolDescription>> Pool::read_description(const NamedFds& in
 
 awaitable<Result<std::vector<Pool::Met>>> Pool::meet_workers() {
   std::vector<Met> met;
-  for (const std::string& path : rendezvous::find(runtime_directory_)) {
+  for (const std::string& path : worker_socket::find(runtime_directory_)) {
     const std::size_t index = device_index(path);
     auto worker = WorkerProcess::meet(io_, path, handlers_of(index));
     if (!worker) {
-      if (worker.error().code != ECONNREFUSED) co_return std::unexpected(worker.error());
+      if (worker.error().code != ECONNREFUSED) co_return worker.error();
       unlink(path.c_str());
       continue;
     }
@@ -270,7 +270,7 @@ awaitable<Result<void>> Pool::take_memory(Segment& segment, NamedFds& inherited)
   }
   const messages::HandOver hand_over{segment.id};
   auto answer = co_await segment.device->worker->call(hand_over, {}, kAdoptTimeout);
-  if (!answer) co_return std::unexpected(answer.error());
+  if (!answer) co_return answer.error();
   if (answer->fds.size() != 2) co_return fail("worker: hands over no memory");
   segment.page_map = std::move(answer->fds[0]);
   segment.store = std::move(answer->fds[1]);
@@ -280,7 +280,7 @@ awaitable<Result<void>> Pool::take_memory(Segment& segment, NamedFds& inherited)
 // What the kernel has of each segment.
 Result<void> Pool::find_devices() {
   const auto areas = read_swap_areas();
-  if (!areas) return std::unexpected(areas.error());
+  if (!areas) return areas.error();
   const auto found = find_our_devices(purpose_);
   for (const auto& segment : segments_) {
     const auto device =
@@ -294,10 +294,10 @@ Result<void> Pool::find_devices() {
     // Its memory went with those that died: nothing is known of its pages but that they are lost.
     if (!segment->page_map && has_device) {
       auto page_map = PageMap::create(segment->page_count(), HostMemory::unswappable);
-      if (!page_map) return std::unexpected(page_map.error());
+      if (!page_map) return page_map.error();
       segment->page_map = *std::move(page_map);
       auto pages = PageMap::map(segment->page_map.get(), segment->page_count());
-      if (!pages) return std::unexpected(pages.error());
+      if (!pages) return pages.error();
       pages->set(0, segment->page_count(), PageState::lost);
       ++segment->generation;
     }

@@ -64,7 +64,7 @@ Result<std::vector<SegmentPlan>> plan_pool(const control::UpRequest& request,
   const std::uint64_t max_segments = std::max<std::uint64_t>(1, kMaxSegments / devices.size());
   for (const StoreDeviceInfo& device : devices) {
     const auto share = share_of(request.size, device, devices.size());
-    if (!share) return std::unexpected(share.error());
+    if (!share) return share.error();
     const std::uint64_t at_least = (*share + max_segments - 1) / max_segments;
     shares.push_back({*share, round_up(std::max(request.segment_size_bytes, at_least),
                                        device.granularity_bytes)});

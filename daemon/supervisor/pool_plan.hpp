@@ -6,7 +6,7 @@
 
 #include "daemon/base/error.hpp"
 #include "daemon/control/protocol.hpp"
-#include "daemon/worker/store.hpp"
+#include "daemon/worker/store/store.hpp"
 
 namespace vramswap {
 

@@ -7,11 +7,11 @@
 #include <cerrno>
 #include <ctime>
 
+#include "daemon/handover/page_map.hpp"
 #include "daemon/supervisor/nbd_device.hpp"
 #include "daemon/supervisor/pool.hpp"
 #include "daemon/system/log.hpp"
 #include "daemon/system/oom_killer.hpp"
-#include "daemon/worker/page_map.hpp"
 
 namespace vramswap {
 namespace {
@@ -219,7 +219,7 @@ awaitable<Result<void>> Pool::restore_store(Segment& segment) {
     if (answer) segment.is_in_worker = true;
     if (answer) co_return Result<void>{};
     if (answer.error().code != ESTALE || !is_given_up(*segment.device)) {
-      co_return std::unexpected(answer.error());
+      co_return answer.error();
     }
   }
   if (auto result = lose_content(segment); !result) co_return result;
@@ -239,7 +239,7 @@ bool Pool::is_given_up(Device& device) {
 // written from now on, is as good as ever.
 Result<void> Pool::lose_content(Segment& segment) {
   auto pages = PageMap::map(segment.page_map.get(), segment.page_count());
-  if (!pages) return std::unexpected(pages.error());
+  if (!pages) return pages.error();
   const std::uint64_t lost = pages->lose_valid();
   if (segment.store) {
     forget_memory(segment);
@@ -272,13 +272,13 @@ awaitable<Result<void>> Pool::offer_sockets(Segment& segment) {
     auto threads = segment.unconnected_threads();
     if (threads.empty()) co_return Result<void>{};
     auto pairs = make_socket_pairs(static_cast<unsigned>(threads.size()));
-    if (!pairs) co_return std::unexpected(pairs.error());
+    if (!pairs) co_return pairs.error();
     const auto served = co_await serve(segment, pairs->worker_ends, std::move(threads));
-    if (!served) co_return std::unexpected(served.error());
+    if (!served) co_return served.error();
     const auto done = nbd_->reconfigure({.index = segment.nbd_index,
                                          .backend_identifier = backend_identifier(segment),
                                          .sockets = raw(pairs->kernel_ends)});
-    if (!done) co_return std::unexpected(Error{done.error().message(), done.error().code});
+    if (!done) co_return done.error();
     // Who is left holding the other ends is the kernel.
     pairs->kernel_ends.clear();
     for (std::size_t i = 0; i < served->size(); ++i) {
@@ -323,7 +323,7 @@ awaitable<Result<void>> Pool::replace_workers(std::string program) {
     }
     const messages::Replace replace{program};
     const auto answer = co_await device->worker->call(replace, {}, kReplaceTimeout);
-    if (!answer) co_return std::unexpected(answer.error());
+    if (!answer) co_return answer.error();
   }
   co_return Result<void>{};
 }

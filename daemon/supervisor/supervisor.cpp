@@ -16,6 +16,7 @@
 #include <limits>
 #include <thread>
 
+#include "daemon/handover/messages.hpp"
 #include "daemon/supervisor/child.hpp"
 #include "daemon/supervisor/control_server.hpp"
 #include "daemon/supervisor/inherited_fds.hpp"
@@ -24,8 +25,7 @@
 #include "daemon/supervisor/pool.hpp"
 #include "daemon/system/hardening.hpp"
 #include "daemon/system/log.hpp"
-#include "daemon/worker/messages.hpp"
-#include "daemon/worker/worker.hpp"
+#include "daemon/worker/process/worker.hpp"
 
 namespace vramswap {
 namespace {
@@ -122,13 +122,13 @@ Result<void> Supervisor::run() {
   NamedFds inherited = take_fd_store();
   if (!options_.inherited.empty()) {
     auto passed_on = take_passed_on(options_.inherited);
-    if (!passed_on) return std::unexpected(passed_on.error());
+    if (!passed_on) return passed_on.error();
     inherited = *std::move(passed_on);
   }
   lock_ = std::move(inherited[kLockName]);
   if (!lock_) {
     auto lock = lock_runtime_directory(options_.runtime_directory);
-    if (!lock) return std::unexpected(lock.error());
+    if (!lock) return lock.error();
     lock_ = *std::move(lock);
   }
   started_ = harden_process();
@@ -167,7 +167,7 @@ awaitable<Result<void>> Supervisor::take_over(NamedFds inherited) {
                                       [this](control::Request request, Session session) {
                                         return handle(std::move(request), std::move(session));
                                       });
-  if (!server) co_return std::unexpected(server.error());
+  if (!server) co_return server.error();
   server_ = *std::move(server);
   co_return Result<void>{};
 }
@@ -202,7 +202,7 @@ awaitable<Result<control::Reply>> Supervisor::answer(const control::UpRequest& u
   const auto result = co_await pool_.up(up);
   if (!result) {
     log_error(fmt::format("up: {}", result.error().message));
-    co_return std::unexpected(result.error());
+    co_return result.error();
   }
   notify_status("swap is up");
   if (is_scratch()) {
@@ -223,7 +223,7 @@ awaitable<Result<control::Reply>> Supervisor::answer(const control::DownRequest&
   session->stop_watching();
   if (!result) {
     log_error(fmt::format("down: {}", result.error().message));
-    co_return std::unexpected(result.error());
+    co_return result.error();
   }
   co_return control::Reply{control::Done{}};
 }
@@ -280,9 +280,9 @@ awaitable<void> Supervisor::finish_reload(Session session) {
 }
 
 awaitable<Result<control::Reply>> Supervisor::status() const {
-  co_await pool_.refresh_figures();
+  co_await pool_.refresh_stats();
   auto segments = pool_.segments();
-  if (!segments) co_return std::unexpected(segments.error());
+  if (!segments) co_return segments.error();
   co_return control::Status{.version = VRAMSWAP_VERSION,
                             .supervisor_pid = getpid(),
                             .segments = *std::move(segments),

@@ -32,7 +32,7 @@ awaitable<Result<void>> swap_on(asio::io_context& io, std::string device, int pr
     close_inherited();
     return swapon(device.c_str(), flags) == 0 ? 0 : errno;
   });
-  if (!child) co_return std::unexpected(child.error());
+  if (!child) co_return child.error();
   const int status = co_await child->wait();
   if (status == 0) co_return Result<void>{};
   if (!WIFEXITED(status)) {

@@ -10,10 +10,10 @@
 
 #include <cerrno>
 
+#include "daemon/handover/worker_socket.hpp"
 #include "daemon/supervisor/child.hpp"
 #include "daemon/system/log.hpp"
-#include "daemon/worker/rendezvous.hpp"
-#include "daemon/worker/worker.hpp"
+#include "daemon/worker/process/worker.hpp"
 
 namespace vramswap {
 namespace {
@@ -48,7 +48,7 @@ constexpr std::chrono::seconds kDismissTimeout{30};
 Result<std::shared_ptr<WorkerProcess>> WorkerProcess::spawn(asio::io_context& io,
                                                             Handlers handlers) {
   auto channel = make_channel();
-  if (!channel) return std::unexpected(channel.error());
+  if (!channel) return channel.error();
   auto& [ours, theirs] = *channel;
   fcntl(ours.get(), F_SETFL, O_NONBLOCK);
   const pid_t pid = fork();
@@ -58,7 +58,7 @@ Result<std::shared_ptr<WorkerProcess>> WorkerProcess::spawn(asio::io_context& io
   if (!pidfd) {
     ::kill(pid, SIGKILL);
     reap(pid);
-    return std::unexpected(pidfd.error());
+    return pidfd.error();
   }
   return watch(std::shared_ptr<WorkerProcess>(new WorkerProcess(
                    io, pid, std::move(ours), *std::move(pidfd), std::move(handlers))),
@@ -68,12 +68,12 @@ Result<std::shared_ptr<WorkerProcess>> WorkerProcess::spawn(asio::io_context& io
 Result<std::shared_ptr<WorkerProcess>> WorkerProcess::meet(asio::io_context& io,
                                                            const std::string& path,
                                                            Handlers handlers) {
-  auto meeting = rendezvous::connect(path);
-  if (!meeting) return std::unexpected(meeting.error());
+  auto meeting = worker_socket::connect(path);
+  if (!meeting) return meeting.error();
   fcntl(meeting->channel.get(), F_SETFL, O_NONBLOCK);
   // It listened a moment ago. Were the number another's by now, the channel would be at its end.
   auto pidfd = open_pidfd(meeting->worker);
-  if (!pidfd) return std::unexpected(pidfd.error());
+  if (!pidfd) return pidfd.error();
   return watch(std::shared_ptr<WorkerProcess>(
                    new WorkerProcess(io, meeting->worker, std::move(meeting->channel),
                                      *std::move(pidfd), std::move(handlers))),
@@ -96,7 +96,7 @@ WorkerProcess::WorkerProcess(asio::io_context& io, pid_t pid, UniqueFd channel, 
       next_call_(io, asio::steady_timer::time_point::max()),
       answer_or_timeout_(io),
       exited_(io, asio::steady_timer::time_point::max()),
-      figures_or_timeout_(io) {}
+      stats_or_timeout_(io) {}
 
 awaitable<void> WorkerProcess::read_messages(std::shared_ptr<WorkerProcess> self) {
   while (self->channel_) {
@@ -121,11 +121,11 @@ void WorkerProcess::take(Packet packet) {
     handlers_.on_state_changed(state_);
     return;
   }
-  if (auto* figures = message ? std::get_if<messages::Figures>(&*message) : nullptr) {
-    figures_ = figures->io;
-    figures_came_at_ = std::chrono::steady_clock::now();
-    owes_figures_ = false;
-    figures_or_timeout_.cancel();
+  if (auto* stats = message ? std::get_if<messages::Stats>(&*message) : nullptr) {
+    stats_ = stats->io;
+    stats_came_at_ = std::chrono::steady_clock::now();
+    stats_requested_ = false;
+    stats_or_timeout_.cancel();
     return;
   }
   if (!message) {
@@ -154,7 +154,7 @@ awaitable<void> WorkerProcess::await_exit(std::shared_ptr<WorkerProcess> self) {
   self->has_ended_ = true;
   self->answer_or_timeout_.cancel();
   self->exited_.cancel();
-  self->figures_or_timeout_.cancel();
+  self->stats_or_timeout_.cancel();
   if (self->channel_) self->channel_->cancel();
   self->handlers_.on_exit();
 }
@@ -185,7 +185,7 @@ awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(std::string req
   if (auto sent = send_packet(channel_->get(), request, fds); !sent) {
     // It is ending; what it has to say may be in the channel already.
     const bool is_ending = sent.error().code == EPIPE || sent.error().code == ECONNRESET;
-    if (!is_ending) co_return std::unexpected(sent.error());
+    if (!is_ending) co_return sent.error();
   }
   ErrorCode error;
   while (!answer_ && !has_ended_) {
@@ -200,22 +200,22 @@ awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(std::string req
 }
 
 // One question at a time: a worker that stands still is not to find a full channel.
-void WorkerProcess::ask_for_figures() {
-  if (owes_figures_ || has_ended_ || !channel_) return;
-  const auto question = messages::encode(messages::Request{messages::ReportFigures{}});
+void WorkerProcess::request_stats() {
+  if (stats_requested_ || has_ended_ || !channel_) return;
+  const auto question = messages::encode(messages::Request{messages::ReportStats{}});
   if (!send_packet(channel_->get(), question)) return;
-  owes_figures_ = true;
-  figures_or_timeout_.expires_after(kFiguresLimit);
+  stats_requested_ = true;
+  stats_or_timeout_.expires_after(kStatsLimit);
 }
 
-awaitable<void> WorkerProcess::await_figures() {
+awaitable<void> WorkerProcess::await_stats() {
   ErrorCode ignored;
-  if (owes_figures_ && !has_ended_) co_await figures_or_timeout_.async_wait(into(ignored));
+  if (stats_requested_ && !has_ended_) co_await stats_or_timeout_.async_wait(into(ignored));
 }
 
-std::optional<control::IoFigures> WorkerProcess::figures() const {
-  const bool is_fresh = std::chrono::steady_clock::now() - figures_came_at_ <= kFiguresAge;
-  return figures_ && is_fresh ? figures_ : std::nullopt;
+std::optional<control::IoStats> WorkerProcess::stats() const {
+  const bool is_fresh = std::chrono::steady_clock::now() - stats_came_at_ <= kStatsAge;
+  return stats_ && is_fresh ? stats_ : std::nullopt;
 }
 
 void WorkerProcess::kill() {

@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
-#include "daemon/control/io_figures.hpp"
+#include "daemon/control/io_stats.hpp"
+#include "daemon/handover/channel.hpp"
+#include "daemon/handover/messages.hpp"
 #include "daemon/supervisor/asio.hpp"
-#include "daemon/worker/channel.hpp"
-#include "daemon/worker/messages.hpp"
 
 namespace vramswap {
 
@@ -22,8 +22,8 @@ class WorkerProcess {
  public:
   // It answers within a millisecond, unless it is busy with a context or a scrub, or stands still:
   // whoever asks for the status is not to wait for that.
-  static constexpr std::chrono::milliseconds kFiguresLimit{200};
-  static constexpr std::chrono::milliseconds kFiguresAge{1000};
+  static constexpr std::chrono::milliseconds kStatsLimit{200};
+  static constexpr std::chrono::milliseconds kStatsAge{1000};
 
   // Called on the reactor. `on_exit` comes once, after which every call fails.
   struct Handlers {
@@ -51,12 +51,12 @@ class WorkerProcess {
   awaitable<Result<Answer>> call(messages::Request request, std::vector<int> fds,
                                  std::chrono::seconds timeout);
 
-  // Asks for the figures, if nobody has; beside the calls, and without harm if it does not answer.
-  void ask_for_figures();
-  // Until they are there, or kFiguresLimit after they were asked for.
-  awaitable<void> await_figures();
-  // If they are not older than kFiguresAge.
-  std::optional<control::IoFigures> figures() const;
+  // Asks for the stats, if nobody has; beside the calls, and without harm if it does not answer.
+  void request_stats();
+  // Until they are there, or kStatsLimit after they were asked for.
+  awaitable<void> await_stats();
+  // If they are not older than kStatsAge.
+  std::optional<control::IoStats> stats() const;
 
   // Without regard to what it serves.
   void kill();
@@ -96,10 +96,10 @@ class WorkerProcess {
   std::optional<Result<Answer>> answer_;
   asio::steady_timer answer_or_timeout_;  // cancelled when answer_ is there or the worker has ended
   asio::steady_timer exited_;             // likewise when it has ended
-  bool owes_figures_ = false;
-  asio::steady_timer figures_or_timeout_;  // cancelled when they are there or the worker has ended
-  std::optional<control::IoFigures> figures_;
-  std::chrono::steady_clock::time_point figures_came_at_;
+  bool stats_requested_ = false;
+  asio::steady_timer stats_or_timeout_;  // cancelled when they are there or the worker has ended
+  std::optional<control::IoStats> stats_;
+  std::chrono::steady_clock::time_point stats_came_at_;
 };
 
 }  // namespace vramswap

@@ -41,7 +41,7 @@ Result<void> set_queue_for_swap(const std::string& device_name, std::uint64_t ma
   if (auto result = set(queue + "io_timeout", timeout); !result) return result;
   const std::string limit_path = queue + "max_sectors_kb";
   const auto limit = read_file(limit_path);
-  if (!limit) return std::unexpected(limit.error());
+  if (!limit) return limit.error();
   if (std::strtoull(limit->c_str(), nullptr, 10) * 1024 <= max_request_bytes) return {};
   return set(limit_path, fmt::format("{}", max_request_bytes / 1024));
 }

@@ -45,7 +45,7 @@ Result<void> lock_memory() {
     return refuse(errno_error("memory", "mlockall", errno), kAdvice);
   }
   const auto locked = read_locked_bytes();
-  if (!locked) return std::unexpected(locked.error());
+  if (!locked) return locked.error();
   if (*locked == 0) return refuse({"memory: mlockall had no effect (VmLck is 0)"}, kAdvice);
   return {};
 }
@@ -63,7 +63,7 @@ Result<void> exempt_from_oom_killer() {
     return refuse(errno_error(kOomScoreAdj, "write -1000", error), "it needs CAP_SYS_RESOURCE");
   }
   const auto value = read_file(kOomScoreAdj);
-  if (!value) return std::unexpected(value.error());
+  if (!value) return value.error();
   if (*value != "-1000\n") return fail(fmt::format("{}: is not -1000", kOomScoreAdj));
   return {};
 }
@@ -75,9 +75,9 @@ Result<void> make_realtime() {
                   "it needs CAP_SYS_NICE or an RLIMIT_RTPRIO above 0");
   }
   const auto line = read_file(fmt::format("/proc/self/task/{}/stat", gettid()));
-  if (!line) return std::unexpected(line.error());
+  if (!line) return line.error();
   const auto stat = parse_thread_stat(*line);
-  if (!stat) return std::unexpected(stat.error());
+  if (!stat) return stat.error();
   if (stat->scheduling_policy != SCHED_RR || stat->realtime_priority != 1) {
     return fail("I/O thread: SCHED_RR had no effect");
   }
@@ -86,7 +86,7 @@ Result<void> make_realtime() {
 
 Result<void> verify_every_thread_is_io_flusher() {
   const auto threads = read_thread_stats("/proc/self/task");
-  if (!threads) return std::unexpected(threads.error());
+  if (!threads) return threads.error();
   for (const ThreadStat& thread : *threads) {
     if ((thread.flags & kMemallocNoio) == 0) {
       return fail("thread: PR_SET_IO_FLUSHER had no effect (no PF_MEMALLOC_NOIO in /proc)");

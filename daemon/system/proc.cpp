@@ -67,17 +67,17 @@ Result<std::string> read_file(const std::string& path) {
 
 Result<MemoryInfo> read_memory_info(const std::string& path) {
   const auto text = read_file(path);
-  if (!text) return std::unexpected(text.error());
+  if (!text) return text.error();
   const auto total = kilobytes_field(path, *text, "MemTotal");
-  if (!total) return std::unexpected(total.error());
+  if (!total) return total.error();
   const auto available = kilobytes_field(path, *text, "MemAvailable");
-  if (!available) return std::unexpected(available.error());
+  if (!available) return available.error();
   return MemoryInfo{*total, *available};
 }
 
 Result<std::vector<SwapArea>> read_swap_areas(const std::string& path) {
   const auto text = read_file(path);
-  if (!text) return std::unexpected(text.error());
+  if (!text) return text.error();
   std::istringstream lines(*text);
   std::string line;
   std::getline(lines, line);  // the heading
@@ -121,7 +121,7 @@ Result<std::vector<ThreadStat>> read_thread_stats(const std::string& task_direct
     const auto line = read_file(entry.path() / "stat");
     if (!line) continue;  // the thread has ended meanwhile
     const auto stat = parse_thread_stat(*line);
-    if (!stat) return std::unexpected(stat.error());
+    if (!stat) return stat.error();
     stats.push_back(*stat);
   }
   if (error) return fail_errno(task_directory, "readdir", error.value());
@@ -131,13 +131,13 @@ Result<std::vector<ThreadStat>> read_thread_stats(const std::string& task_direct
 
 Result<std::uint64_t> read_locked_bytes(const std::string& path) {
   const auto text = read_file(path);
-  if (!text) return std::unexpected(text.error());
+  if (!text) return text.error();
   return kilobytes_field(path, *text, "VmLck");
 }
 
 Result<std::uint64_t> read_resident_bytes(const std::string& path) {
   const auto text = read_file(path);
-  if (!text) return std::unexpected(text.error());
+  if (!text) return text.error();
   return kilobytes_field(path, *text, "VmRSS");
 }
 

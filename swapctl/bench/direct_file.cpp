@@ -44,7 +44,7 @@ Result<DirectFile> DirectFile::open_scratch(const std::string& path, std::uint64
     return fail(fmt::format("{}: is no scratch segment, so it is not written to", path));
   }
   const auto areas = read_swap_areas(swaps_path);
-  if (!areas) return std::unexpected(areas.error());
+  if (!areas) return areas.error();
   if (std::ranges::find(*areas, path, &SwapArea::path) != areas->end()) {
     return fail(fmt::format("{}: is a swap area, so it is not written to", path));
   }

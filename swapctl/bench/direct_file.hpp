@@ -10,11 +10,10 @@
 #include <utility>
 
 #include "daemon/base/error.hpp"
+#include "daemon/base/page_size.hpp"
 #include "daemon/base/unique_fd.hpp"
 
 namespace vramswap::swapctl {
-
-inline constexpr std::uint64_t kPageBytes = 4096;
 
 // Memory for direct I/O: page-aligned, and filled with what no store can compress.
 class PageBuffer {

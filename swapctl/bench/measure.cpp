@@ -61,7 +61,7 @@ class RandomLoad {
     for (auto& thread : threads_) {
       if (thread.joinable()) thread.join();
     }
-    if (!result_) return std::unexpected(result_.error());
+    if (!result_) return result_.error();
     return requests_.load();
   }
 
@@ -115,7 +115,7 @@ Result<double> measure_sequential(const DirectFile& file, Direction direction, c
     const auto bytes = block.bytes().first(
         std::min<std::uint64_t>(block.bytes().size(), file.size_bytes() - offset));
     if (auto done = transfer(file, direction, bytes, offset); !done) {
-      return std::unexpected(done.error());
+      return done.error();
     }
     total += bytes.size();
     offset += bytes.size();
@@ -127,7 +127,7 @@ Result<double> measure_sequential(const DirectFile& file, Direction direction, c
     next_report = Clock::now() + kReportInterval;
     observer.progress(name, share_of(start, plan.duration));
     if (auto waited = observer.wait(milliseconds(0)); !waited) {
-      return std::unexpected(waited.error());
+      return waited.error();
     }
   }
   return static_cast<double>(total) / seconds_since(start);
@@ -142,11 +142,11 @@ Result<double> measure_random(const DirectFile& file, Direction direction, const
   while (!load.is_ending() && Clock::now() - start < plan.duration) {
     observer.progress(name, share_of(start, plan.duration));
     if (auto waited = observer.wait(std::min(kReportInterval, plan.duration)); !waited) {
-      return std::unexpected(waited.error());
+      return waited.error();
     }
   }
   const auto requests = load.finish();
-  if (!requests) return std::unexpected(requests.error());
+  if (!requests) return requests.error();
   return static_cast<double>(*requests) / seconds_since(start);
 }
 
@@ -159,10 +159,10 @@ Result<Latency> measure_single_reads(const DirectFile& file, const TestPlan& pla
     observer.progress("single reads",
                       static_cast<double>(times.size()) / static_cast<double>(plan.single_reads));
     // Before the first one, too: the tests before this one have left the device awake.
-    if (auto waited = observer.wait(plan.pause); !waited) return std::unexpected(waited.error());
+    if (auto waited = observer.wait(plan.pause); !waited) return waited.error();
     const std::uint64_t offset = pages.next_offset();
     const auto start = Clock::now();
-    if (auto done = file.read(page.bytes(), offset); !done) return std::unexpected(done.error());
+    if (auto done = file.read(page.bytes(), offset); !done) return done.error();
     times.push_back(Clock::now() - start);
   }
   return summarize(times);

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 
+#include "daemon/base/json.hpp"
 #include "daemon/control/size.hpp"
 
 namespace vramswap::swapctl {

@@ -8,7 +8,7 @@ namespace {
 
 template <class T>
 Result<void> keep(std::optional<T>& where, const Result<T>& measured) {
-  if (!measured) return std::unexpected(measured.error());
+  if (!measured) return measured.error();
   where = *measured;
   return {};
 }
@@ -38,7 +38,7 @@ Result<void> write_tests(const DirectFile& file, const TestRun& run, Measured& r
 }
 
 Result<Measured> row_of(Measured row, const Result<void>& tested) {
-  if (!tested && tested.error().code == EINTR) return std::unexpected(tested.error());
+  if (!tested && tested.error().code == EINTR) return tested.error();
   if (!tested) row.problem = tested.error().message;
   return row;
 }

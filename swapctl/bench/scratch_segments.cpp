@@ -26,11 +26,11 @@ Result<ScratchSegments> ScratchSegments::create(const control::UpRequest& reques
   if (!client && no_daemon(client.error())) {
     client = environment.start_scratch_daemon(environment.scratch_socket);
   }
-  if (!client) return std::unexpected(client.error());
+  if (!client) return client.error();
   auto made = ask<control::Status>(*client, request, {.interrupt_fd = interrupt_fd});
   if (made) return ScratchSegments(*std::move(client), std::move(made->segments));
-  if (auto ended = await_end(*client); !ended) return std::unexpected(ended.error());
-  return std::unexpected(made.error());
+  if (auto ended = await_end(*client); !ended) return ended.error();
+  return made.error();
 }
 
 Result<void> ScratchSegments::remove(const Environment& environment) {
@@ -39,7 +39,7 @@ Result<void> ScratchSegments::remove(const Environment& environment) {
   // The daemon has died. The next one takes over what carries no swap in order to free it, and ends
   // when it hears that nothing else is wanted.
   auto client = environment.start_scratch_daemon(environment.scratch_socket);
-  if (!client) return std::unexpected(client.error());
+  if (!client) return client.error();
   (void)ask<control::Done>(*client, control::DownRequest{});  // fails: nothing is up by then
   return await_end(*client);
 }

@@ -34,7 +34,7 @@ std::string resolved(const std::string& path) {
 Result<std::vector<Target>> find_targets(const std::string& swaps_path,
                                          const std::string& block_directory) {
   const auto areas = read_swap_areas(swaps_path);
-  if (!areas) return std::unexpected(areas.error());
+  if (!areas) return areas.error();
   std::vector<Target> targets;
   for (const SwapArea& area : *areas) {
     targets.push_back({.name = area.path,

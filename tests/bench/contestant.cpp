@@ -5,10 +5,10 @@
 #include <ctime>
 #include <span>
 
+#include "daemon/base/page_size.hpp"
+
 namespace vramswap::bench {
 namespace {
-
-constexpr double kPageBytes = 4096;
 
 std::chrono::nanoseconds process_cpu_time() {
   timespec time{};
@@ -102,7 +102,7 @@ Result<Measurement> Contestant::measure(const Cell& cell, const Duration& durati
     return check(cell.name, result);
   };
   if (auto done = with_connections(cell.connections, cell.name, work); !done) {
-    return std::unexpected(done.error());
+    return done.error();
   }
   return measurement;
 }

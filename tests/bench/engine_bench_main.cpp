@@ -112,14 +112,14 @@ Result<Contestants> start(StoreAccess& access, const Settings& settings, unsigne
   Contestants contestants;
   if (!settings.engine_only) {
     auto server = PerRequestServer::start(access, settings.segment_bytes());
-    if (!server) return std::unexpected(server.error());
+    if (!server) return server.error();
     contestants.per_request = std::make_unique<Contestant>("per-request", *std::move(server), 1,
                                                            settings.segment_bytes());
   }
   auto server = EngineServer::start(access.device(), {.segment_bytes = settings.segment_bytes(),
                                                       .threads = threads,
                                                       .realtime = settings.realtime});
-  if (!server) return std::unexpected(server.error());
+  if (!server) return server.error();
   contestants.engine =
       std::make_unique<Contestant>("engine", *std::move(server), 2, settings.segment_bytes());
   return contestants;
@@ -132,12 +132,12 @@ Result<CellResult> measure(Contestants& contestants, const Cell& cell, const Set
   for (unsigned round = 0; round < settings.rounds; ++round) {
     auto measured = contestants.for_each([&](Contestant& contestant) -> Result<void> {
       const auto measurement = contestant.measure(cell, duration);
-      if (!measurement) return std::unexpected(measurement.error());
+      if (!measurement) return measurement.error();
       const bool engine = &contestant == contestants.engine.get();
       (engine ? result.engine : result.per_request).push_back(*measurement);
       return {};
     });
-    if (!measured) return std::unexpected(measured.error());
+    if (!measured) return measured.error();
   }
   return result;
 }
@@ -145,9 +145,9 @@ Result<CellResult> measure(Contestants& contestants, const Cell& cell, const Set
 Result<std::vector<CellResult>> measure_all(const std::vector<Cell>& cells,
                                             const Settings& settings) {
   auto access = settings.on_vram() ? open_vram(settings.gpu) : open_ram();
-  if (!access) return std::unexpected(access.error());
+  if (!access) return access.error();
   const auto info = (*access)->device().info();
-  if (!info) return std::unexpected(info.error());
+  if (!info) return info.error();
   fmt::print("On {}, {} MiB for each server; {}medians of {} rounds of {} ms.\n\n", info->name,
              settings.segment_bytes() >> 20, settings.engine_only ? "" : "engine / per-request, ",
              settings.rounds, settings.milliseconds);
@@ -156,17 +156,17 @@ Result<std::vector<CellResult>> measure_all(const std::vector<Cell>& cells,
   unsigned threads = 1;
   for (const Cell& cell : cells) threads = std::max(threads, cell.connections);
   auto contestants = start(**access, settings, threads);
-  if (!contestants) return std::unexpected(contestants.error());
+  if (!contestants) return contestants.error();
   auto written = contestants->for_each([](Contestant& contestant) {
     say(contestant.name() + ": writing every page");
     return contestant.write_all();
   });
-  if (!written) return std::unexpected(written.error());
+  if (!written) return written.error();
 
   std::vector<CellResult> results;
   for (const Cell& cell : cells) {
     auto result = measure(*contestants, cell, settings);
-    if (!result) return std::unexpected(result.error());
+    if (!result) return result.error();
     say(fmt::format("{}/{} {}", results.size() + 1, cells.size(), one_line(*result)));
     results.push_back(*std::move(result));
   }
@@ -174,7 +174,7 @@ Result<std::vector<CellResult>> measure_all(const std::vector<Cell>& cells,
     say(contestant.name() + ": reading every page");
     return contestant.verify();
   });
-  if (!verified) return std::unexpected(verified.error());
+  if (!verified) return verified.error();
   return results;
 }
 

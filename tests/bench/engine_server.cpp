@@ -6,7 +6,7 @@
 
 #include <cerrno>
 
-#include "tests/load/kernel_peer.hpp"
+#include "tests/support/kernel_peer.hpp"
 
 namespace vramswap::bench {
 
@@ -19,19 +19,19 @@ Result<std::unique_ptr<EngineServer>> EngineServer::start(StoreDevice& device,
   self->report_write_ = UniqueFd(ends[1]);
 
   auto store = device.create(settings.segment_bytes);
-  if (!store) return std::unexpected(store.error());
+  if (!store) return store.error();
   self->segment_.store = *std::move(store);
-  const std::uint64_t page_count = settings.segment_bytes / transmission::kPageBytes;
+  const std::uint64_t page_count = settings.segment_bytes / kPageBytes;
   const auto page_map = PageMap::create(page_count);
-  if (!page_map) return std::unexpected(page_map.error());
+  if (!page_map) return page_map.error();
   auto pages = PageMap::map(page_map->get(), page_count);
-  if (!pages) return std::unexpected(pages.error());
+  if (!pages) return pages.error();
   self->segment_.pages = *std::move(pages);
 
   for (unsigned i = 0; i < settings.threads; ++i) {
     auto thread =
         IoThread::start(device, self->report_write_.get(), {.realtime = settings.realtime});
-    if (!thread) return std::unexpected(thread.error());
+    if (!thread) return thread.error();
     self->threads_.push_back(*std::move(thread));
   }
   return self;
@@ -43,7 +43,7 @@ Result<std::vector<UniqueFd>> EngineServer::connect(unsigned count) {
     auto [ours, theirs] = load::make_connection();
     auto connection = std::make_unique<Connection>(std::move(theirs), segment_, i);
     if (auto added = threads_.at(i)->add(std::move(connection)); !added) {
-      return std::unexpected(added.error());
+      return added.error();
     }
     sockets.push_back(std::move(ours));
   }

@@ -4,8 +4,8 @@
 #include <memory>
 #include <vector>
 
-#include "daemon/worker/io_thread.hpp"
-#include "daemon/worker/segment.hpp"
+#include "daemon/worker/io/io_thread.hpp"
+#include "daemon/worker/io/segment.hpp"
 #include "tests/bench/server.hpp"
 
 namespace vramswap::bench {

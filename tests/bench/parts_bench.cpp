@@ -6,13 +6,13 @@
 #include <csignal>
 #include <thread>
 
+#include "daemon/handover/page_map.hpp"
 #include "daemon/system/host_memory.hpp"
-#include "daemon/worker/page_map.hpp"
-#include "daemon/worker/reply_sender.hpp"
-#include "daemon/worker/transmission.hpp"
-#include "daemon/worker/write_fence.hpp"
-#include "tests/load/kernel_peer.hpp"
-#include "tests/load/page_pattern.hpp"
+#include "daemon/worker/io/reply_sender.hpp"
+#include "daemon/worker/io/transmission.hpp"
+#include "daemon/worker/io/write_fence.hpp"
+#include "tests/support/kernel_peer.hpp"
+#include "tests/support/page_pattern.hpp"
 
 namespace vramswap {
 namespace {
@@ -79,8 +79,7 @@ void write_fence_claim_and_release(benchmark::State& state) {
 BENCHMARK(write_fence_claim_and_release)->Arg(1)->Arg(32)->Arg(256);
 
 void set_bytes(benchmark::State& state, std::uint64_t pages) {
-  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(pages) *
-                          transmission::kPageBytes);
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(pages) * kPageBytes);
 }
 
 void pattern_fill(benchmark::State& state) {
@@ -106,7 +105,7 @@ BENCHMARK(pattern_check);
 // the sender pays; the pages stay the same, so that no time goes into waiting for their return.
 class Replies {
  public:
-  explicit Replies(std::size_t pages) : memory_bytes_((pages + 1) * transmission::kPageBytes) {
+  explicit Replies(std::size_t pages) : memory_bytes_((pages + 1) * kPageBytes) {
     // Lending to a socket whose reader has gone raises it.
     std::signal(SIGPIPE, SIG_IGN);
     const auto fd = create_host_memory("replies", memory_bytes_, HostMemory::swappable).value();
@@ -114,8 +113,7 @@ class Replies {
                                            MAP_SHARED | MAP_POPULATE, fd.get(), 0));
     for (std::size_t page = 0; page < pages; ++page) {
       pieces_.push_back({memory_ + page * transmission::kReplyBytes, transmission::kReplyBytes});
-      pieces_.push_back(
-          {memory_ + (page + 1) * transmission::kPageBytes, transmission::kPageBytes});
+      pieces_.push_back({memory_ + (page + 1) * kPageBytes, kPageBytes});
     }
     std::tie(theirs_, ours_) = load::make_connection();
     reader_ = std::thread([socket = theirs_.get()] {

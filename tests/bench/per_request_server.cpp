@@ -9,8 +9,8 @@
 #include <optional>
 #include <span>
 
-#include "daemon/worker/transmission.hpp"
-#include "tests/load/kernel_peer.hpp"
+#include "daemon/worker/io/transmission.hpp"
+#include "tests/support/kernel_peer.hpp"
 
 namespace vramswap::bench {
 namespace {
@@ -32,7 +32,7 @@ class Session {
 
   Result<void> prepare(StoreAccess& access) {
     auto queue = access.make_queue(std::as_writable_bytes(std::span(memory_)));
-    if (!queue) return std::unexpected(queue.error());
+    if (!queue) return queue.error();
     queue_ = *std::move(queue);
     return {};
   }
@@ -93,8 +93,8 @@ class Session {
     const auto begun = static_cast<std::size_t>(received);
     if (!receive(header.data() + begun, header.size() - begun)) return std::nullopt;
     const auto request = transmission::decode_request(header);
-    if (!request || transmission::judge(*request, store_.size_bytes()).verdict !=
-                        transmission::Verdict::serve) {
+    if (!request || transmission::validate_request(*request, store_.size_bytes()).action !=
+                        transmission::Action::serve) {
       error_ = "a request that it does not know";
       return std::nullopt;
     }
@@ -170,7 +170,7 @@ class Session {
 Result<std::unique_ptr<PerRequestServer>> PerRequestServer::start(StoreAccess& access,
                                                                   std::uint64_t segment_bytes) {
   auto store = access.device().create(segment_bytes);
-  if (!store) return std::unexpected(store.error());
+  if (!store) return store.error();
   return std::unique_ptr<PerRequestServer>(new PerRequestServer(access, *std::move(store)));
 }
 
@@ -201,7 +201,7 @@ Result<std::vector<UniqueFd>> PerRequestServer::connect(unsigned count) {
     sockets.push_back(std::move(ours));
   }
   for (auto& each : prepared) {
-    if (auto result = each.get(); !result) return std::unexpected(result.error());
+    if (auto result = each.get(); !result) return result.error();
   }
   return sockets;
 }

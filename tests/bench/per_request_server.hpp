@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "daemon/worker/store.hpp"
+#include "daemon/worker/store/store.hpp"
 #include "tests/bench/server.hpp"
 #include "tests/bench/store_access.hpp"
 

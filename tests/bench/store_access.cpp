@@ -6,8 +6,8 @@
 #include "cuda/context.hpp"
 #include "cuda/host_registration.hpp"
 #include "cuda/stream.hpp"
-#include "daemon/worker/ram_store.hpp"
-#include "daemon/worker/vram_store.hpp"
+#include "daemon/worker/store/ram_store.hpp"
+#include "daemon/worker/store/vram_store.hpp"
 
 namespace vramswap::bench {
 namespace {
@@ -44,7 +44,7 @@ class VramAccess final : public StoreAccess {
 
   Result<std::unique_ptr<CopyQueue>> make_queue(std::span<std::byte> host) override {
     if (auto current = checked(context_.make_current()); !current) {
-      return std::unexpected(current.error());
+      return current.error();
     }
     auto registration = cuda::HostRegistration::create(context_, host);
     if (!registration) return fail(registration.error().message());
@@ -86,7 +86,7 @@ class RamAccess final : public StoreAccess {
 
 Result<std::unique_ptr<StoreAccess>> open_vram(const std::string& gpu) {
   auto device = make_vram_device(gpu);
-  if (!device) return std::unexpected(device.error());
+  if (!device) return device.error();
   const auto driver = cuda::Driver::load();
   if (!driver) return fail(driver.error().message());
   const auto info = cuda::select_device(*driver, gpu.empty() ? "0" : gpu);

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "daemon/base/error.hpp"
-#include "daemon/worker/store.hpp"
+#include "daemon/worker/store/store.hpp"
 
 namespace vramswap::bench {
 

@@ -16,7 +16,7 @@
 #include <random>
 #include <thread>
 
-#include "daemon/worker/io_thread.hpp"
+#include "daemon/worker/io/io_thread.hpp"
 #include "tests/gpu/test_gpu.hpp"
 
 namespace vramswap::load {

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <stdexcept>
 
-#include "daemon/worker/page_map.hpp"
+#include "daemon/handover/page_map.hpp"
 
 namespace vramswap::load {
 namespace {
@@ -37,9 +37,9 @@ std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise)
 
 Result<TestGpu> find_gpu() {
   auto worker = WorkerProcess::spawn(worker_command());
-  if (!worker) return std::unexpected(worker.error());
+  if (!worker) return worker.error();
   const auto device = worker->start(control::Backend::vram, "0", 1);
-  if (!device) return std::unexpected(device.error());
+  if (!device) return device.error();
   return TestGpu{device->uuid, device->name};
 }
 

@@ -58,11 +58,11 @@ class Shared {
 Result<Context> open_gpu() {
   auto driver = Driver::load();
   if (!driver) {
-    return std::unexpected(driver.error());
+    return driver.error();
   }
   auto device = select_device(*driver, "0");
   if (!device) {
-    return std::unexpected(device.error());
+    return device.error();
   }
   return Context::create(*driver, *device);
 }

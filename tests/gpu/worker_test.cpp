@@ -14,7 +14,7 @@
 
 #include "cuda/device.hpp"
 #include "cuda/driver.hpp"
-#include "daemon/worker/page_map.hpp"
+#include "daemon/handover/page_map.hpp"
 #include "tests/load/load_generator.hpp"
 #include "tests/load/worker_process.hpp"
 

@@ -10,10 +10,10 @@
 #include <numeric>
 #include <thread>
 
+#include "daemon/base/page_size.hpp"
+
 namespace vramswap::load {
 namespace {
-
-constexpr std::uint32_t kPageBytes = sizeof(Page);
 
 // std::counting_semaphore of GCC 12 makes a system call at every release; this does only where
 // somebody waits.

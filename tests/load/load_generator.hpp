@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "daemon/base/latency_histogram.hpp"
-#include "tests/load/kernel_peer.hpp"
+#include "tests/support/kernel_peer.hpp"
 
 namespace vramswap::load {
 

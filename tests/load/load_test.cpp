@@ -12,7 +12,7 @@
 #include <string>
 #include <thread>
 
-#include "daemon/worker/ram_store.hpp"
+#include "daemon/worker/store/ram_store.hpp"
 #include "tests/load/worker_fixture.hpp"
 
 namespace vramswap::load {

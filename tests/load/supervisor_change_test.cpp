@@ -8,7 +8,7 @@
 
 #include <thread>
 
-#include "daemon/worker/channel.hpp"
+#include "daemon/handover/channel.hpp"
 #include "tests/load/worker_fixture.hpp"
 
 namespace vramswap::load {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/worker/page_map.hpp"
+#include "daemon/handover/page_map.hpp"
 #include "tests/load/load_generator.hpp"
 #include "tests/load/worker_process.hpp"
 

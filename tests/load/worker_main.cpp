@@ -3,8 +3,8 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "daemon/worker/worker.hpp"
-#include "daemon/worker/worker_image.hpp"
+#include "daemon/worker/process/worker.hpp"
+#include "daemon/worker/process/worker_handover.hpp"
 #include "tests/load/gpu_fault.hpp"
 
 int main(int argc, char** argv) {
@@ -20,7 +20,7 @@ int main(int argc, char** argv) {
     } else if (word == "--fault-on-sigusr1") {
       vramswap::load::fault_on_sigusr1();
       options.arguments.emplace_back(word);
-    } else if (word == vramswap::kImageOption && i + 1 < argc) {
+    } else if (word == vramswap::kHandoverOption && i + 1 < argc) {
       image = std::atoi(argv[++i]);
     }
   }

@@ -12,10 +12,10 @@
 #include <cstdlib>
 #include <thread>
 
+#include "daemon/handover/channel.hpp"
+#include "daemon/handover/worker_socket.hpp"
 #include "daemon/system/hardening.hpp"
-#include "daemon/worker/channel.hpp"
-#include "daemon/worker/rendezvous.hpp"
-#include "tests/load/kernel_peer.hpp"
+#include "tests/support/kernel_peer.hpp"
 
 namespace vramswap::load {
 namespace {
@@ -25,7 +25,7 @@ constexpr int kChannelFd = 3;
 constexpr std::chrono::milliseconds kAnswerTimeout{60'000};
 
 Result<void> expect_done(const Result<WorkerProcess::Answer>& answer) {
-  if (!answer) return std::unexpected(answer.error());
+  if (!answer) return answer.error();
   if (const auto* failed = std::get_if<messages::Failed>(&answer->message)) {
     return fail(failed->message);
   }
@@ -59,7 +59,7 @@ std::string why_not_hardened() {
 
 Result<WorkerProcess> WorkerProcess::spawn(const std::vector<std::string>& command) {
   auto channel = make_channel();
-  if (!channel) return std::unexpected(channel.error());
+  if (!channel) return channel.error();
   std::vector<char*> arguments;
   for (const auto& argument : command) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
@@ -131,10 +131,10 @@ Result<WorkerProcess::Answer> WorkerProcess::ask_raw(std::string_view text, std:
 
 Result<std::optional<WorkerProcess::Answer>> WorkerProcess::receive() {
   auto packet = receive_packet(channel_.get());
-  if (!packet) return std::unexpected(packet.error());
+  if (!packet) return packet.error();
   if (!*packet) return fail("worker: closed the channel");
   const auto message = messages::decode_message((*packet)->text);
-  if (!message) return std::unexpected(message.error());
+  if (!message) return message.error();
   if (const auto* end = std::get_if<messages::ConnectionEnded>(&*message)) {
     ended.push_back(*end);
     return std::nullopt;
@@ -161,8 +161,8 @@ bool WorkerProcess::wait_for_state(WorkerState wanted, std::chrono::milliseconds
 }
 
 Result<void> WorkerProcess::meet(const std::string& path) {
-  auto meeting = rendezvous::connect(path);
-  if (!meeting) return std::unexpected(meeting.error());
+  auto meeting = worker_socket::connect(path);
+  if (!meeting) return meeting.error();
   if (meeting->worker != pid_) {
     return fail(fmt::format("process {} listens, not {}", meeting->worker, pid_));
   }
@@ -177,7 +177,7 @@ Result<StoreDeviceInfo> WorkerProcess::start(control::Backend backend, const std
 
 Result<StoreDeviceInfo> WorkerProcess::start(const messages::Start& start) {
   const auto answer = ask(start);
-  if (!answer) return std::unexpected(answer.error());
+  if (!answer) return answer.error();
   if (const auto* started = std::get_if<messages::Started>(&answer->message)) {
     return started->device;
   }
@@ -190,7 +190,7 @@ Result<StoreDeviceInfo> WorkerProcess::start(const messages::Start& start) {
 Result<UniqueFd> WorkerProcess::create(std::uint32_t segment, std::uint64_t size_bytes,
                                        int page_map) {
   auto answer = ask(messages::Create{.segment = segment, .size_bytes = size_bytes}, {page_map});
-  if (auto done = expect_done(answer); !done) return std::unexpected(done.error());
+  if (auto done = expect_done(answer); !done) return done.error();
   if (answer->fds.size() != 1) return fail("no store descriptor with Done");
   return std::move(answer->fds[0]);
 }
@@ -213,7 +213,7 @@ Result<std::vector<UniqueFd>> WorkerProcess::connect(std::uint32_t segment, unsi
     theirs.push_back(std::move(their_end));
     request.connections.push_back({++last_connection_, thread});
   }
-  if (auto done = expect_done(ask(request, fds)); !done) return std::unexpected(done.error());
+  if (auto done = expect_done(ask(request, fds)); !done) return done.error();
   return ours;
 }
 
@@ -227,23 +227,23 @@ Result<void> WorkerProcess::describe(const std::string& text) {
 
 Result<messages::Adopted> WorkerProcess::adopt() {
   const auto answer = ask(messages::Adopt{});
-  if (!answer) return std::unexpected(answer.error());
+  if (!answer) return answer.error();
   if (const auto* adopted = std::get_if<messages::Adopted>(&answer->message)) return *adopted;
   return fail("not the answer Adopted");
 }
 
 Result<std::vector<UniqueFd>> WorkerProcess::hand_over(std::uint32_t segment) {
   auto answer = ask(messages::HandOver{.segment = segment});
-  if (auto done = expect_done(answer); !done) return std::unexpected(done.error());
+  if (auto done = expect_done(answer); !done) return done.error();
   if (answer->fds.size() != 2) return fail("not two descriptors with Done");
   return std::move(answer->fds);
 }
 
-Result<control::IoFigures> WorkerProcess::figures() {
-  const auto answer = ask(messages::ReportFigures{});
-  if (!answer) return std::unexpected(answer.error());
-  if (const auto* figures = std::get_if<messages::Figures>(&answer->message)) return figures->io;
-  return fail("not the answer Figures");
+Result<control::IoStats> WorkerProcess::stats() {
+  const auto answer = ask(messages::ReportStats{});
+  if (!answer) return answer.error();
+  if (const auto* stats = std::get_if<messages::Stats>(&answer->message)) return stats->io;
+  return fail("not the answer Stats");
 }
 
 Result<void> WorkerProcess::replace(const std::string& program) {

@@ -11,7 +11,7 @@
 
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
-#include "daemon/worker/messages.hpp"
+#include "daemon/handover/messages.hpp"
 
 namespace vramswap::load {
 
@@ -40,7 +40,7 @@ class WorkerProcess {
   // Page map and store.
   Result<std::vector<UniqueFd>> hand_over(std::uint32_t segment);
   Result<void> replace(const std::string& program);
-  Result<control::IoFigures> figures();
+  Result<control::IoStats> stats();
 
   // As the next supervisor does: a channel by the rendezvous at `path`, in the place of the old
   // one. An error also where another process listens there.

@@ -106,7 +106,7 @@ TEST(Protocol, RepliesReadBack) {
   EXPECT_TRUE(std::holds_alternative<Done>(*decode_reply(encode(Reply{Done{}}))));
 }
 
-std::string line_with(std::optional<IoFigures> io) {
+std::string line_with(std::optional<IoStats> io) {
   WorkerStatus worker;
   worker.pid = 43;
   worker.io = std::move(io);
@@ -121,17 +121,17 @@ WorkerStatus worker_back(const std::string& line) {
   return reply ? std::get<Status>(*reply).workers.at(0) : WorkerStatus{};
 }
 
-TEST(Protocol, FiguresReadBack) {
-  IoFigures io{.counted_for = std::chrono::seconds(5),
-               .reads = {.requests = 2, .pages = 16, .latency = {}},
-               .errors = 1};
+TEST(Protocol, StatsReadBack) {
+  IoStats io{.counted_for = std::chrono::seconds(5),
+             .reads = {.requests = 2, .pages = 16, .latency = {}},
+             .errors = 1};
   io.reads.latency.record(std::chrono::microseconds(12));
   io.reads.latency.record(std::chrono::microseconds(900));
   EXPECT_EQ(worker_back(line_with(io)).io, io);
 }
 
 // A daemon that was there before them is still understood.
-TEST(Protocol, FiguresMayBeMissing) {
+TEST(Protocol, StatsMayBeMissing) {
   const std::string line = line_with(std::nullopt);
   EXPECT_EQ(worker_back(line).io, std::nullopt);
   EXPECT_EQ(worker_back(replaced(line, "\"io\":null,", "")).io, std::nullopt);

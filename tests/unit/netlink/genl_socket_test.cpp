@@ -53,12 +53,12 @@ TEST_F(GenlSocketTest, HasTheWholeAnswerOnceTheRequestIsSent) {
   writer.put_string(CTRL_ATTR_FAMILY_NAME, "nlctrl");
   ASSERT_TRUE(socket_->send(*writer.finish()));
   Answer answer;
-  while (!answer.verdict) {
+  while (!answer.ack) {
     const auto datagram = socket_->receive();
     ASSERT_TRUE(datagram) << datagram.error();
     ASSERT_TRUE(collect_answer(*datagram, header, answer));
   }
-  EXPECT_EQ(answer.verdict->code, 0);
+  EXPECT_EQ(answer.ack->code, 0);
   const auto attributes = genl_attributes(answer.reply, CTRL_CMD_NEWFAMILY);
   ASSERT_TRUE(attributes);
   EXPECT_TRUE(find_attribute(*attributes, CTRL_ATTR_MCAST_GROUPS));
@@ -73,8 +73,8 @@ TEST_F(GenlSocketTest, GetsTheKernelsNegativeErrnoAsAPositiveOne) {
   ASSERT_TRUE(datagram) << datagram.error();
   Answer answer;
   ASSERT_TRUE(collect_answer(*datagram, header, answer));
-  ASSERT_TRUE(answer.verdict);
-  EXPECT_EQ(answer.verdict->code, ENOENT);
+  ASSERT_TRUE(answer.ack);
+  EXPECT_EQ(answer.ack->code, ENOENT);
 }
 
 TEST_F(GenlSocketTest, MovesWithoutClosing) {

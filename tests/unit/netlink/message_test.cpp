@@ -25,8 +25,8 @@ void overwrite(Bytes& bytes, size_t offset, T value) {
   std::memcpy(bytes.data() + offset, &value, sizeof value);
 }
 
-std::optional<Verdict> verdict_of(std::span<const std::byte> datagram) {
-  return decode_verdict(only_message(datagram));
+std::optional<Ack> verdict_of(std::span<const std::byte> datagram) {
+  return decode_ack(only_message(datagram));
 }
 
 TEST(SplitDatagram, ReadsTheHeader) {
@@ -64,10 +64,10 @@ TEST(SplitDatagram, RefusesALengthBelowTheHeader) {
 }
 
 TEST(DecodeVerdict, ReadsAnAck) {
-  const auto verdict = verdict_of(recorded::connect_ack);
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->code, 0);
-  EXPECT_EQ(verdict->extack, "");
+  const auto ack = verdict_of(recorded::connect_ack);
+  ASSERT_TRUE(ack);
+  EXPECT_EQ(ack->code, 0);
+  EXPECT_EQ(ack->extack, "");
 }
 
 TEST(DecodeVerdict, TurnsTheKernelsSign) {
@@ -95,17 +95,17 @@ TEST(DecodeVerdict, FindsExtackBehindTheWholeRequest) {
 }
 
 TEST(DecodeVerdict, FindsExtackBehindACappedRequest) {
-  const auto verdict = verdict_of(recorded::short_index_nack_capped);
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->code, ERANGE);
-  EXPECT_EQ(verdict->extack, "Attribute failed policy validation");
+  const auto ack = verdict_of(recorded::short_index_nack_capped);
+  ASSERT_TRUE(ack);
+  EXPECT_EQ(ack->code, ERANGE);
+  EXPECT_EQ(ack->extack, "Attribute failed policy validation");
 }
 
 TEST(DecodeVerdict, AcceptsExtackWithoutText) {
-  const auto verdict = verdict_of(recorded::no_index_nack);
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->code, EINVAL);
-  EXPECT_EQ(verdict->extack, "");
+  const auto ack = verdict_of(recorded::no_index_nack);
+  ASSERT_TRUE(ack);
+  EXPECT_EQ(ack->code, EINVAL);
+  EXPECT_EQ(ack->extack, "");
 }
 
 TEST(DecodeVerdict, ToleratesExtackTextWithoutItsZero) {
@@ -137,9 +137,9 @@ TEST(DecodeVerdict, NeverReadsOutsideATruncatedPayload) {
     Bytes part = copy_of(whole.payload.first(size));  // for the address sanitizer
     Message message = whole;
     message.payload = part;
-    const auto verdict = decode_verdict(message);
+    const auto ack = decode_ack(message);
     if (size < sizeof(nlmsgerr)) {
-      EXPECT_FALSE(verdict);
+      EXPECT_FALSE(ack);
     }
   }
 }
@@ -148,17 +148,17 @@ TEST(CollectAnswer, TakesReplyAndAckFromDatagramsOfTheirOwn) {
   const auto request = header_of(recorded::connect_request);
   Answer answer;
   ASSERT_TRUE(collect_answer(recorded::connect_reply, request, answer));
-  EXPECT_FALSE(answer.verdict);
+  EXPECT_FALSE(answer.ack);
   EXPECT_EQ(answer.reply.size(), 12u);
   ASSERT_TRUE(collect_answer(recorded::connect_ack, request, answer));
-  ASSERT_TRUE(answer.verdict);
-  EXPECT_EQ(answer.verdict->code, 0);
+  ASSERT_TRUE(answer.ack);
+  EXPECT_EQ(answer.ack->code, 0);
 }
 
 TEST(CollectAnswer, TakesANackWithoutAReply) {
   Answer answer;
   ASSERT_TRUE(collect_answer(recorded::busy_nack, header_of(recorded::busy_request), answer));
-  EXPECT_EQ(answer.verdict->code, EBUSY);
+  EXPECT_EQ(answer.ack->code, EBUSY);
   EXPECT_TRUE(answer.reply.empty());
 }
 
@@ -171,7 +171,7 @@ TEST(CollectAnswer, SkipsAnswersToOtherRequests) {
   request.port += 1;
   ASSERT_TRUE(collect_answer(recorded::status_reply, request, answer));
   ASSERT_TRUE(collect_answer(recorded::status_ack, request, answer));
-  EXPECT_FALSE(answer.verdict);
+  EXPECT_FALSE(answer.ack);
   EXPECT_TRUE(answer.reply.empty());
 }
 

@@ -3,19 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/supervisor/fake_tree.hpp"
+#include "tests/support/fake_tree.hpp"
 
 namespace vramswap {
 namespace {
 
 using testing::HasSubstr;
 
-constexpr std::string_view kHeading = "Filename\tType\tSize\tUsed\tPriority\n";
+const std::string kHeading = "Filename\tType\tSize\tUsed\tPriority\n";
 
 TEST(Leftovers, LiveSwapOfADeadSupervisorIsRefusedByName) {
   const FakeTree tree;
   tree.write("block/nbd3/backend", "vramswap-00c0ffee-0\n");
-  tree.write("swaps", std::string(kHeading) + "/dev/nbd3 partition 65532 0 100\n");
+  tree.write("swaps", kHeading + "/dev/nbd3 partition 65532 0 100\n");
   const auto result =
       disconnect_leftovers(Purpose::swap, "", tree.path("block"), tree.path("swaps"));
   ASSERT_FALSE(result);
@@ -25,7 +25,7 @@ TEST(Leftovers, LiveSwapOfADeadSupervisorIsRefusedByName) {
 TEST(Leftovers, WhatWasAdoptedIsNoLeftover) {
   const FakeTree tree;
   tree.write("block/nbd3/backend", "vramswap-00c0ffee-0\n");
-  tree.write("swaps", std::string(kHeading) + "/dev/nbd3 partition 65532 0 100\n");
+  tree.write("swaps", kHeading + "/dev/nbd3 partition 65532 0 100\n");
   EXPECT_TRUE(disconnect_leftovers(Purpose::swap, "vramswap-00c0ffee-", tree.path("block"),
                                    tree.path("swaps")));
   const auto result = disconnect_leftovers(Purpose::swap, "vramswap-0ddba115-", tree.path("block"),
@@ -49,7 +49,7 @@ TEST(Leftovers, DevicesOfOthersAreNoneOfOurBusiness) {
   tree.write("block/nbd1/size", "0\n");
   tree.write("block/nbdx/backend", "vramswap-00c0ffee-0\n");
   tree.write("block/sda/backend", "vramswap-00c0ffee-0\n");
-  tree.write("swaps", std::string(kHeading) + "/dev/nbd0 partition 65532 0 100\n");
+  tree.write("swaps", kHeading + "/dev/nbd0 partition 65532 0 100\n");
   EXPECT_TRUE(disconnect_leftovers(Purpose::swap, "", tree.path("block"), tree.path("swaps")));
 }
 
@@ -57,7 +57,7 @@ TEST(Leftovers, SwapAndScratchLeaveEachOtherAlone) {
   const FakeTree tree;
   tree.write("block/nbd0/backend", "vramswap-00c0ffee-0\n");
   tree.write("block/nbd1/backend", "vramscratch-0ddba115-0\n");
-  tree.write("swaps", std::string(kHeading) + "/dev/nbd0 partition 65532 0 100\n");
+  tree.write("swaps", kHeading + "/dev/nbd0 partition 65532 0 100\n");
   const auto swap = find_our_devices(Purpose::swap, tree.path("block"));
   ASSERT_EQ(swap.size(), 1U);
   EXPECT_EQ(swap[0].index, 0U);

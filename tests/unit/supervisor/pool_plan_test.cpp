@@ -20,7 +20,6 @@ constexpr std::uint64_t kGiB = 1 << 30;
 StoreDeviceInfo card(std::uint64_t free_bytes, std::string uuid = "GPU-1", bool display = false) {
   return {.name = "NVIDIA Test",
           .uuid = std::move(uuid),
-          .pci_address = "0000:01:00.0",
           .free_bytes = free_bytes,
           .total_bytes = 8 * kGiB,
           .granularity_bytes = 2 * kMiB,

@@ -1,4 +1,4 @@
-// A worker that is asked for its figures, and answers or does not.
+// A worker that is asked for its stats, and answers or does not.
 #include "daemon/supervisor/worker_process.hpp"
 
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 
 #include <filesystem>
 
-#include "daemon/worker/rendezvous.hpp"
+#include "daemon/handover/worker_socket.hpp"
 
 namespace vramswap {
 namespace {
@@ -22,15 +22,15 @@ class WorkerProcessTest : public testing::Test {
     std::string name = testing::TempDir() + "vramswap-test-XXXXXX";
     EXPECT_NE(mkdtemp(name.data()), nullptr);
     directory_ = name;
-    const std::string path = rendezvous::path(directory_, 0);
-    auto listener = rendezvous::listen(path);
+    const std::string path = worker_socket::path(directory_, 0);
+    auto listener = worker_socket::listen(path);
     EXPECT_TRUE(listener) << listener.error().message;
     const WorkerProcess::Handlers handlers{
         .on_connection_ended = [](auto) {}, .on_state_changed = [](auto) {}, .on_exit = [] {}};
     auto worker = WorkerProcess::meet(io_, path, handlers);
     EXPECT_TRUE(worker) << worker.error().message;
     worker_ = *std::move(worker);
-    channel_ = rendezvous::accept(listener->get());
+    channel_ = worker_socket::accept(listener->get());
   }
   ~WorkerProcessTest() override { std::filesystem::remove_all(directory_); }
 
@@ -49,8 +49,8 @@ class WorkerProcessTest : public testing::Test {
   }
 
   awaitable<void> ask() {
-    worker_->ask_for_figures();
-    co_await worker_->await_figures();
+    worker_->request_stats();
+    co_await worker_->await_stats();
   }
 
   std::size_t questions() const {
@@ -58,7 +58,7 @@ class WorkerProcessTest : public testing::Test {
     for (pollfd wait{channel_.get(), POLLIN, 0}; poll(&wait, 1, 0) > 0; ++count) {
       const auto packet = receive_packet(channel_.get()).value();
       const auto request = messages::decode_request(packet.value().text);
-      EXPECT_TRUE(request && std::holds_alternative<messages::ReportFigures>(*request));
+      EXPECT_TRUE(request && std::holds_alternative<messages::ReportStats>(*request));
     }
     return count;
   }
@@ -73,47 +73,47 @@ class WorkerProcessTest : public testing::Test {
   UniqueFd channel_;  // the worker's end
 };
 
-messages::Figures figures_with(std::uint64_t errors) {
+messages::Stats stats_with(std::uint64_t errors) {
   return {.io = {.errors = errors}};
 }
 
 TEST_F(WorkerProcessTest, AnAnswerIsThereAtOnce) {
-  EXPECT_EQ(worker_->figures(), std::nullopt);
-  answer(figures_with(7));
+  EXPECT_EQ(worker_->stats(), std::nullopt);
+  answer(stats_with(7));
   const auto before = Clock::now();
   run(ask());
-  EXPECT_LT(Clock::now() - before, WorkerProcess::kFiguresLimit);
+  EXPECT_LT(Clock::now() - before, WorkerProcess::kStatsLimit);
   EXPECT_EQ(questions(), 1U);
-  ASSERT_TRUE(worker_->figures());
-  EXPECT_EQ(worker_->figures()->errors, 7U);
+  ASSERT_TRUE(worker_->stats());
+  EXPECT_EQ(worker_->stats()->errors, 7U);
 }
 
 TEST_F(WorkerProcessTest, OneThatStandsStillIsWaitedForOnceAndAskedOnce) {
   auto before = Clock::now();
   run(ask());
-  EXPECT_GE(Clock::now() - before, WorkerProcess::kFiguresLimit);
-  EXPECT_LT(Clock::now() - before, 10 * WorkerProcess::kFiguresLimit);
-  EXPECT_EQ(worker_->figures(), std::nullopt);
+  EXPECT_GE(Clock::now() - before, WorkerProcess::kStatsLimit);
+  EXPECT_LT(Clock::now() - before, 10 * WorkerProcess::kStatsLimit);
+  EXPECT_EQ(worker_->stats(), std::nullopt);
   before = Clock::now();
   for (int i = 0; i < 1000; ++i) run(ask());
-  EXPECT_LT(Clock::now() - before, 10 * WorkerProcess::kFiguresLimit);
+  EXPECT_LT(Clock::now() - before, 10 * WorkerProcess::kStatsLimit);
   EXPECT_EQ(questions(), 1U);
   EXPECT_TRUE(worker_->is_running());
 
   // It goes on: the late answer is taken, and it is asked again.
-  answer(figures_with(1));
-  while (!worker_->figures()) io_.run_one();
-  EXPECT_EQ(worker_->figures()->errors, 1U);
-  answer(figures_with(2));
+  answer(stats_with(1));
+  while (!worker_->stats()) io_.run_one();
+  EXPECT_EQ(worker_->stats()->errors, 1U);
+  answer(stats_with(2));
   run(ask());
   EXPECT_EQ(questions(), 1U);
-  EXPECT_EQ(worker_->figures()->errors, 2U);
+  EXPECT_EQ(worker_->stats()->errors, 2U);
 }
 
-// Its answers to calls are not mixed up with the figures, whichever come first.
-TEST_F(WorkerProcessTest, FiguresComeBesideACall) {
-  worker_->ask_for_figures();
-  answer(figures_with(3));
+// Its answers to calls are not mixed up with the stats, whichever come first.
+TEST_F(WorkerProcessTest, StatsComeBesideACall) {
+  worker_->request_stats();
+  answer(stats_with(3));
   answer(messages::Done{});
   run([](WorkerProcess& worker) -> awaitable<void> {
     const messages::Describe describe{"text"};
@@ -121,19 +121,19 @@ TEST_F(WorkerProcessTest, FiguresComeBesideACall) {
     EXPECT_TRUE(done) << done.error().message;
     EXPECT_TRUE(done && std::holds_alternative<messages::Done>(done->message));
   }(*worker_));
-  EXPECT_EQ(worker_->figures()->errors, 3U);
+  EXPECT_EQ(worker_->stats()->errors, 3U);
 }
 
-TEST_F(WorkerProcessTest, OldFiguresAreNotTold) {
-  answer(figures_with(4));
+TEST_F(WorkerProcessTest, OldStatsAreNotReported) {
+  answer(stats_with(4));
   run(ask());
-  EXPECT_TRUE(worker_->figures());
-  asio::steady_timer timer(io_, WorkerProcess::kFiguresAge + milliseconds(10));
+  EXPECT_TRUE(worker_->stats());
+  asio::steady_timer timer(io_, WorkerProcess::kStatsAge + milliseconds(10));
   run([](asio::steady_timer& wait) -> awaitable<void> {
     ErrorCode ignored;
     co_await wait.async_wait(into(ignored));
   }(timer));
-  EXPECT_EQ(worker_->figures(), std::nullopt);
+  EXPECT_EQ(worker_->stats(), std::nullopt);
 }
 
 }  // namespace

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "swapctl/run.hpp"
+#include "tests/support/temp_directory.hpp"
 #include "tests/unit/swapctl/fake_daemon.hpp"
-#include "tests/unit/swapctl/temp_directory.hpp"
 
 namespace vramswap::swapctl {
 

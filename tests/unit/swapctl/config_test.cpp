@@ -6,7 +6,7 @@
 #include <sstream>
 
 #include "swapctl/settings.hpp"
-#include "tests/unit/swapctl/temp_directory.hpp"
+#include "tests/support/temp_directory.hpp"
 
 namespace vramswap::swapctl {
 namespace {

@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <thread>
 
+#include "tests/support/temp_directory.hpp"
 #include "tests/unit/swapctl/fake_daemon.hpp"
-#include "tests/unit/swapctl/temp_directory.hpp"
 
 namespace vramswap::swapctl {
 namespace {
@@ -24,10 +24,10 @@ using testing::StartsWith;
 
 struct ControlClientTest : testing::Test {
   // What a status request gets from a daemon that serves like this.
-  Result<Status> ask_daemon(FakeDaemon::Serve serve, const Waiting& waiting = {}) {
+  Result<Status> ask_daemon(FakeDaemon::Serve serve, const WaitOptions& waiting = {}) {
     FakeDaemon daemon(socket, std::move(serve));
     auto client = ControlClient::connect(socket);
-    if (!client) return std::unexpected(client.error());
+    if (!client) return client.error();
     return ask<Status>(*client, StatusRequest{}, waiting);
   }
   // A connection to a daemon that has sent this, unasked, and hung up.
@@ -161,7 +161,7 @@ TEST_F(ControlClientTest, AnAnswerThatIsThereWinsOverAnInterruption) {
   auto client = connect_to_gone(Done{});
   ASSERT_TRUE(client);
   const UniqueFd readable(open("/dev/zero", O_RDONLY | O_CLOEXEC));
-  const Waiting waiting{.interrupt_fd = readable.get()};
+  const WaitOptions waiting{.interrupt_fd = readable.get()};
   EXPECT_TRUE(ask<Done>(*client, control::DownRequest{}, waiting));
 }
 

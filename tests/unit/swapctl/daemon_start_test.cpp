@@ -8,8 +8,8 @@
 
 #include "swapctl/interruption.hpp"
 #include "swapctl/spawn.hpp"
+#include "tests/support/temp_directory.hpp"
 #include "tests/unit/swapctl/fake_daemon.hpp"
-#include "tests/unit/swapctl/temp_directory.hpp"
 
 namespace vramswap::swapctl {
 namespace {

@@ -5,31 +5,31 @@
 namespace vramswap::swapctl {
 namespace {
 
-using control::IoFigures;
+using control::IoStats;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-IoFigures some_figures() {
-  IoFigures figures{.counted_for = std::chrono::seconds(90),
-                    .reads = {.requests = 1204, .pages = 9632},
-                    .writes = {.requests = 31, .pages = 79360},
-                    .trims = 1,
-                    .trimmed_pages = 8,
-                    .errors = 0,
-                    .batches = 824,
-                    .batched_requests = 1236,
-                    .largest_batch = 16};
+IoStats some_stats() {
+  IoStats stats{.counted_for = std::chrono::seconds(90),
+                .reads = {.requests = 1204, .pages = 9632},
+                .writes = {.requests = 31, .pages = 79360},
+                .trims = 1,
+                .trimmed_pages = 8,
+                .errors = 0,
+                .batches = 824,
+                .batched_requests = 1236,
+                .largest_batch = 16};
   // Where one value is all, it is the maximum and shown as it is.
-  figures.reads.latency.record(nanoseconds(9400));
-  figures.writes.latency.record(microseconds(210));
-  figures.writes.latency.record(microseconds(4100));
-  figures.writes.latency.record(std::chrono::seconds(12));
-  return figures;
+  stats.reads.latency.record(nanoseconds(9400));
+  stats.writes.latency.record(microseconds(210));
+  stats.writes.latency.record(microseconds(4100));
+  stats.writes.latency.record(std::chrono::seconds(12));
+  return stats;
 }
 
 TEST(IoReport, TotalsAreAlignedUnderTheirHeading) {
-  EXPECT_EQ(totals_text(some_figures()),
+  EXPECT_EQ(totals_text(some_stats()),
             "          REQUESTS  PAGES   SIZE     P50     P99     MAX\n"
             "  reads       1204   9632  37.6M  9.4 us  9.4 us  9.4 us\n"
             "  writes        31  79360   310M  4.2 ms    12 s    12 s\n"
@@ -64,7 +64,7 @@ TEST(IoReport, RatesAreASecond) {
 }
 
 TEST(IoReport, JsonHasCountersAndNanoseconds) {
-  EXPECT_EQ(totals_json(some_figures()).dump(),
+  EXPECT_EQ(totals_json(some_stats()).dump(),
             R"({"counted_for_us":90000000,)"
             R"("reads":{"requests":1204,"pages":9632,"p50_ns":9400,"p99_ns":9400,"max_ns":9400},)"
             R"("writes":{"requests":31,"pages":79360,"p50_ns":4194303,"p99_ns":12000000000,)"

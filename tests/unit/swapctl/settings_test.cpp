@@ -11,12 +11,12 @@ namespace {
 using control::UpRequest;
 using testing::HasSubstr;
 
-Result<UpRequest> parse(const Words& words) {
+Result<UpRequest> parse(const Arguments& words) {
   UpRequest request;
   const auto settings = up_settings(request);
   auto values = parse_arguments(words, settings, "up");
-  if (!values) return std::unexpected(values.error());
-  if (const auto applied = apply(*values); !applied) return std::unexpected(applied.error());
+  if (!values) return values.error();
+  if (const auto applied = apply(*values); !applied) return applied.error();
   return request;
 }
 
@@ -61,19 +61,19 @@ TEST(Settings, ANegativePriorityMayStandAlone) {
 }
 
 TEST(Settings, LimitsAreInside) {
-  for (const Words& words : std::vector<Words>{{"--size", "4096"},
-                                               {"--size", "max"},
-                                               {"--priority", "32767"},
-                                               {"--priority", "0"},
-                                               {"--connections", "0"},
-                                               {"--connections", "64"},
-                                               {"--segment-size", "2M"},
-                                               {"--reconnect-timeout", "1"},
-                                               {"--reconnect-timeout", "86400"},
-                                               {"--doze-after", "0"},
-                                               {"--doze-after", "86400"},
-                                               {"--hang-timeout", "1"},
-                                               {"--hang-timeout", "3600"}}) {
+  for (const Arguments& words : std::vector<Arguments>{{"--size", "4096"},
+                                                       {"--size", "max"},
+                                                       {"--priority", "32767"},
+                                                       {"--priority", "0"},
+                                                       {"--connections", "0"},
+                                                       {"--connections", "64"},
+                                                       {"--segment-size", "2M"},
+                                                       {"--reconnect-timeout", "1"},
+                                                       {"--reconnect-timeout", "86400"},
+                                                       {"--doze-after", "0"},
+                                                       {"--doze-after", "86400"},
+                                                       {"--hang-timeout", "1"},
+                                                       {"--hang-timeout", "3600"}}) {
     EXPECT_TRUE(parse(words)) << words[0] << ' ' << words[1];
   }
 }

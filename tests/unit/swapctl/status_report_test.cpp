@@ -3,8 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
+#include "daemon/base/json.hpp"
 #include "swapctl/io_report.hpp"
 
 namespace vramswap::swapctl {
@@ -86,21 +85,21 @@ TEST(StatusTable, SaysHowTheWorkersAreAndWhatWasLost) {
   EXPECT_NE(text.find("generation 1\n"), std::string::npos) << text;
 }
 
-TEST(StatusText, HasTheFiguresOfEachWorker) {
+TEST(StatusText, HasTheStatsOfEachWorker) {
   auto status = status_of({segment("/dev/nbd0", 0, 5, "GPU-aaaaaaaa-1111")});
   control::WorkerStatus worker;
   worker.store = "NVIDIA H200";
   worker.pid = 77;
   worker.state = "serving";
   status.workers.assign(3, worker);
-  status.workers[0].io = control::IoFigures{.errors = 3};
+  status.workers[0].io = control::IoStats{.errors = 3};
   status.workers[2].pid = 0;
   status.workers[2].state = "dead";
   EXPECT_EQ(status_text(status), status_table(status_of(status.segments)) +
                                      "worker 77 of NVIDIA H200: serving\n" +
                                      totals_text({.errors = 3}) +
                                      "worker 77 of NVIDIA H200: serving\n"
-                                     "  no figures: it does not answer at the moment\n"
+                                     "  no stats: it does not answer at the moment\n"
                                      "worker 0 of NVIDIA H200: dead\n");
   // Rates where there are some, also if the last one is silent now.
   const IoRates rates{.errors = 9};
@@ -108,22 +107,22 @@ TEST(StatusText, HasTheFiguresOfEachWorker) {
   EXPECT_THAT(status_text(status, {std::nullopt, rates}),
               testing::HasSubstr(totals_text({.errors = 3})));
   // `up` and `reload` have nothing to tell of that.
-  EXPECT_THAT(status_table(status), testing::Not(testing::HasSubstr("figures")));
+  EXPECT_THAT(status_table(status), testing::Not(testing::HasSubstr("stats")));
   EXPECT_THAT(status_table(status), testing::Not(testing::HasSubstr("batch")));
 }
 
-TEST(StatusJson, HasTheFiguresOfEachWorker) {
+TEST(StatusJson, HasTheStatsOfEachWorker) {
   auto status = status_of({segment("/dev/nbd0", 0, 5, "GPU-aaaaaaaa-1111")});
   status.workers.resize(2);
-  status.workers[0].io = control::IoFigures{.errors = 3};
-  const auto plain = nlohmann::json::parse(status_json(status)).at("workers");
+  status.workers[0].io = control::IoStats{.errors = 3};
+  const auto plain = parse_json(status_json(status)).at("workers");
   EXPECT_EQ(plain.at(0).at("io").at("errors"), 3);
   EXPECT_TRUE(plain.at(1).at("io").is_null());
   EXPECT_FALSE(plain.at(0).contains("rates"));
 
   const std::string line = status_json_line(status, {IoRates{.errors = 9}, std::nullopt});
   EXPECT_EQ(line.find('\n'), line.size() - 1);
-  const auto watched = nlohmann::json::parse(line).at("workers");
+  const auto watched = parse_json(line).at("workers");
   EXPECT_EQ(watched.at(0).at("rates").at("errors"), 9);
   EXPECT_TRUE(watched.at(1).at("rates").is_null());
   EXPECT_EQ(watched.at(0).at("io"), plain.at(0).at("io"));
@@ -162,11 +161,11 @@ TEST(StatusJson, HasNumbersAndStableNames) {
 }
 
 TEST(StatusJson, WhatIsNotThereIsNull) {
-  const auto none = nlohmann::json::parse(status_json(std::nullopt));
+  const auto none = parse_json(status_json(std::nullopt));
   EXPECT_TRUE(none.at("daemon").is_null());
   EXPECT_EQ(none.at("segments"), nlohmann::json::array());
   EXPECT_EQ(none.at("total").at("size_bytes"), 0);
-  const auto one = nlohmann::json::parse(status_json(status_of({segment("", 0, 0, "")})));
+  const auto one = parse_json(status_json(status_of({segment("", 0, 0, "")})));
   EXPECT_TRUE(one.at("segments").at(0).at("device").is_null());
   EXPECT_TRUE(one.at("segments").at(0).at("gpu_uuid").is_null());
 }

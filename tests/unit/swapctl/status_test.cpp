@@ -1,5 +1,5 @@
-#include <nlohmann/json.hpp>
 
+#include "daemon/base/json.hpp"
 #include "tests/unit/swapctl/command_fixture.hpp"
 
 namespace vramswap::swapctl {
@@ -27,7 +27,7 @@ TEST_F(StatusTest, ShowsWhatIsUpToAnyone) {
 
 TEST_F(StatusTest, JsonIsForPrograms) {
   EXPECT_EQ(run_status({"status", "--json"}, one_segment()), kDone);
-  const auto json = nlohmann::json::parse(out.str());
+  const auto json = parse_json(out.str());
   EXPECT_EQ(json.at("daemon").at("pid"), 42);
   EXPECT_EQ(json.at("segments").at(0).at("used_bytes"), 512ULL << 20);
 }
@@ -38,13 +38,13 @@ TEST_F(StatusTest, WithoutADaemonNothingIsUp) {
   EXPECT_EQ(err.str(), "vramswap: nothing is up\n");
   FakeDaemon::leave_dead_socket(environment.socket);
   EXPECT_EQ(run({"status", "--json"}), kNothingUp);
-  EXPECT_TRUE(nlohmann::json::parse(out.str()).at("daemon").is_null());
+  EXPECT_TRUE(parse_json(out.str()).at("daemon").is_null());
 }
 
 TEST_F(StatusTest, ADaemonWithoutSegmentsHasNothingUp) {
   const control::Status idle{.version = "0.1.0", .supervisor_pid = 42, .segments = {}};
   EXPECT_EQ(run_status({"status", "--json"}, idle), kNothingUp);
-  EXPECT_EQ(nlohmann::json::parse(out.str()).at("daemon").at("pid"), 42);
+  EXPECT_EQ(parse_json(out.str()).at("daemon").at("pid"), 42);
   EXPECT_EQ(err.str(), "vramswap: nothing is up\n");
 }
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <nlohmann/json.hpp>
 
+#include "daemon/base/json.hpp"
 #include "tests/unit/swapctl/command_fixture.hpp"
 
 namespace vramswap::swapctl {
@@ -26,8 +26,8 @@ control::Status status_at(unsigned second) {
   worker.pid = 77;
   worker.store = "NVIDIA H200";
   worker.state = "serving";
-  worker.io = control::IoFigures{.counted_for = std::chrono::seconds(second),
-                                 .reads = {.requests = 500U * second, .pages = 4000U * second}};
+  worker.io = control::IoStats{.counted_for = std::chrono::seconds(second),
+                               .reads = {.requests = 500U * second, .pages = 4000U * second}};
   return status;
 }
 
@@ -78,7 +78,7 @@ TEST_F(WatchTest, JsonIsOneLineALook) {
   EXPECT_EQ(watch(3, true), kDone);
   std::istringstream lines(out.str());
   std::vector<nlohmann::json> looks;
-  for (std::string line; std::getline(lines, line);) looks.push_back(nlohmann::json::parse(line));
+  for (std::string line; std::getline(lines, line);) looks.push_back(parse_json(line));
   ASSERT_GE(looks.size(), 2U);
   EXPECT_TRUE(looks[0].at("workers").at(0).at("rates").is_null());
   EXPECT_EQ(looks[0].at("workers").at(0).at("io").at("reads").at("requests"), 500);
@@ -116,7 +116,7 @@ TEST_F(WatchTest, WithoutADaemonNothingIsUp) {
   EXPECT_EQ(out.str(), "");
   EXPECT_EQ(err.str(), "vramswap: nothing is up\n");
   EXPECT_EQ(run({"status", "--watch", "5", "--json"}), kNothingUp);
-  EXPECT_TRUE(nlohmann::json::parse(out.str()).at("daemon").is_null());
+  EXPECT_TRUE(parse_json(out.str()).at("daemon").is_null());
   EXPECT_EQ(std::ranges::count(out.str(), '\n'), 1);
 }
 

@@ -5,8 +5,8 @@
 #include <csignal>
 #include <cstring>
 #include <future>
-#include <nlohmann/json.hpp>
 
+#include "daemon/base/json.hpp"
 #include "swapctl/bench/scratch_segments.hpp"
 #include "tests/unit/swapctl/command_fixture.hpp"
 
@@ -81,7 +81,7 @@ TEST_F(BenchTest, JsonAndAPicture) {
   const auto plot = directory / "plot.svg";
   words.insert(words.end(), {"--json", "--plot", plot.c_str()});
   EXPECT_EQ(run(words), kDone) << err.str();
-  const auto json = nlohmann::json::parse(out.str());
+  const auto json = parse_json(out.str());
   EXPECT_GT(json["devices"][0]["random_read_iops"], 0);
   EXPECT_TRUE(json["devices"][0]["random_write_iops"].is_null());
   std::ostringstream svg;
@@ -199,7 +199,7 @@ TEST_F(ScratchTest, IsWrittenAndRead) {
     FakeDaemon daemon(environment.scratch_socket, serve(status));
     EXPECT_EQ(run({"bench", "--seconds", "1", "--reads", "1", "--json", "scratch"}), kDone);
   }
-  const auto scratch = nlohmann::json::parse(out.str())["devices"][0];
+  const auto scratch = parse_json(out.str())["devices"][0];
   EXPECT_EQ(scratch["name"], "scratch");
   EXPECT_EQ(scratch["kind"], "NVIDIA H200");
   EXPECT_GT(scratch["sequential_write_bytes_per_second"], 0);

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <thread>
 
-#include "tests/unit/swapctl/temp_directory.hpp"
+#include "tests/support/temp_directory.hpp"
 
 namespace vramswap::swapctl {
 namespace {

@@ -5,9 +5,9 @@
 
 #include <boost/property_tree/ptree.hpp>
 #include <boost/property_tree/xml_parser.hpp>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "daemon/base/json.hpp"
 #include "swapctl/bench/plot.hpp"
 
 namespace vramswap::swapctl {
@@ -59,7 +59,7 @@ TEST(BenchTable, ALineATarget) {
 
 TEST(BenchJson, SaysWhatWasMeasuredAndHow) {
   const TestPlan plan{.duration = std::chrono::seconds(5), .single_reads = 7};
-  const auto json = nlohmann::json::parse(bench_json(some_rows(), plan));
+  const auto json = parse_json(bench_json(some_rows(), plan));
   EXPECT_EQ(json["version"], kBenchJsonVersion);
   EXPECT_EQ(json["seconds"], 5);
   EXPECT_EQ(json["single_reads"], 7);

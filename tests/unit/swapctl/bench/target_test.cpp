@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/swapctl/temp_directory.hpp"
+#include "tests/support/temp_directory.hpp"
 
 namespace vramswap::swapctl {
 namespace {

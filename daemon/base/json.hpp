@@ -1,0 +1,19 @@
+// nlohmann::json with its parser and its writer compiled once: they take longer than all that uses
+// them.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace vramswap {
+
+using Json = nlohmann::json;
+
+// Throws nlohmann::json::exception on malformed text.
+Json parse_json(std::string_view text);
+
+// On one line. Throws nlohmann::json::exception if a string in it is not UTF-8.
+std::string dump_json(const Json& json);
+
+}  // namespace vramswap

@@ -1,0 +1,35 @@
+// How messages and their parts are written as JSON, for what is made of them: the messages
+// themselves, and the descriptions that outlive a process.
+#pragma once
+
+#include <chrono>
+
+#include "daemon/base/json.hpp"
+#include "daemon/handover/messages.hpp"
+
+namespace nlohmann {
+
+template <>
+struct adl_serializer<std::chrono::seconds> {
+  static void to_json(json& json, std::chrono::seconds seconds) { json = seconds.count(); }
+  static void from_json(const json& json, std::chrono::seconds& seconds) {
+    seconds = std::chrono::seconds(json.get<std::int64_t>());
+  }
+};
+
+}  // namespace nlohmann
+
+namespace vramswap {
+
+// Found by argument-dependent lookup.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StoreDeviceInfo, name, uuid, free_bytes, total_bytes,
+                                   granularity_bytes, drives_display)
+
+namespace messages {
+
+// Enumerations travel as their numbers: both ends are this program.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Start, backend, gpu, io_threads, rendezvous, doze_after,
+                                   hang_timeout)
+
+}  // namespace messages
+}  // namespace vramswap

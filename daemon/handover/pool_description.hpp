@@ -1,0 +1,44 @@
+// What a supervisor must know to take over a pool: kept by the workers and by systemd's store of
+// descriptors, for the supervisor that follows.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/base/error.hpp"
+#include "daemon/control/protocol.hpp"
+#include "daemon/handover/messages.hpp"
+
+namespace vramswap {
+
+struct PoolDescription {
+  struct Device {
+    messages::Start start;
+    StoreDeviceInfo info;
+    std::uint64_t worker_bytes = 0;
+    unsigned restarts = 0;
+  };
+  struct Segment {
+    std::uint32_t id = 0;
+    std::uint32_t device = 0;  // index into `devices`
+    std::uint64_t size_bytes = 0;
+    int priority = 0;
+    unsigned generation = 0;       // how often the store's content was lost
+    std::uint64_t lost_pages = 0;  // in all
+    std::int64_t lost_at = 0;      // when last, seconds since the epoch; 0: never
+  };
+  std::uint64_t sequence = 0;  // of two, the higher one is the later
+  std::uint32_t pool_id = 0;
+  control::UpRequest request;
+  unsigned connections = 1;
+  std::vector<Device> devices;
+  std::vector<Segment> segments;
+};
+
+std::string encode(const PoolDescription& description);
+// Another version (messages::kVersion) is an error that says so.
+Result<PoolDescription> decode_pool_description(std::string_view text);
+
+}  // namespace vramswap

@@ -1,0 +1,18 @@
+// What a worker tells the supervisor about its store device: one GPU, or host memory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace vramswap {
+
+struct StoreDeviceInfo {
+  std::string name;  // "NVIDIA GeForce RTX 3070", or "ram"
+  std::string uuid;  // "GPU-..."; empty for ram
+  std::uint64_t free_bytes = 0;
+  std::uint64_t total_bytes = 0;
+  std::uint64_t granularity_bytes = 0;  // every store's size is a multiple of this
+  bool drives_display = false;
+};
+
+}  // namespace vramswap

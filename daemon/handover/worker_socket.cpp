@@ -1,0 +1,79 @@
+#include "daemon/handover/worker_socket.hpp"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "daemon/control/protocol.hpp"
+
+namespace vramswap::worker_socket {
+namespace {
+
+Result<UniqueFd> make_socket(const std::string& path, sockaddr_un& address) {
+  address = {.sun_family = AF_UNIX, .sun_path = {}};
+  if (path.size() >= sizeof address.sun_path) return fail_errno(path, "bind", ENAMETOOLONG);
+  std::memcpy(address.sun_path, path.data(), path.size());
+  UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!socket) return fail_errno(path, "socket", errno);
+  return socket;
+}
+
+}  // namespace
+
+std::string path(const std::string& runtime_directory, std::size_t device) {
+  return fmt::format("{}/{}{}", runtime_directory, control::kWorkerSocketPrefix, device);
+}
+
+std::vector<std::string> find(const std::string& runtime_directory) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(runtime_directory, error)) {
+    if (entry.path().filename().native().starts_with(control::kWorkerSocketPrefix))
+      paths.push_back(entry.path());
+  }
+  std::ranges::sort(paths);
+  return paths;
+}
+
+Result<UniqueFd> listen(const std::string& path) {
+  sockaddr_un address;
+  auto socket = make_socket(path, address);
+  if (!socket) return socket;
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno(path, "unlink", errno);
+  // From the first moment on: the mode of what bind() makes is that of the descriptor.
+  if (fchmod(socket->get(), 0600) != 0) return fail_errno(path, "fchmod", errno);
+  if (bind(socket->get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+    return fail_errno(path, "bind", errno);
+  }
+  if (::listen(socket->get(), 1) != 0) return fail_errno(path, "listen", errno);
+  return socket;
+}
+
+UniqueFd accept(int listener) {
+  return UniqueFd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
+}
+
+Result<Meeting> connect(const std::string& path) {
+  sockaddr_un address;
+  auto socket = make_socket(path, address);
+  if (!socket) return socket.error();
+  if (::connect(socket->get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+    return fail_errno(path, "connect", errno);
+  }
+  // Of the process that called listen(), exec or not.
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (getsockopt(socket->get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    return fail_errno(path, "SO_PEERCRED", errno);
+  }
+  return Meeting{*std::move(socket), peer.pid};
+}
+
+}  // namespace vramswap::worker_socket

@@ -1,0 +1,23 @@
+#include "daemon/worker/io/segment.hpp"
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+
+namespace vramswap {
+
+void release_read_chunks(Connection& connection, Staging& staging) {
+  int unread = 0;
+  if (ioctl(connection.socket.get(), SIOCOUTQ, &unread) != 0 || unread < 0) return;
+  const auto bytes = static_cast<std::uint64_t>(unread);
+  if (bytes > connection.sent_bytes) return;
+  const std::uint64_t read = connection.sent_bytes - bytes;
+  auto& lent = connection.lent;
+  const auto end =
+      std::ranges::find_if(lent, [read](const auto& chunk) { return chunk.end > read; });
+  for (auto next = lent.begin(); next != end; ++next) staging.give_back(next->chunk);
+  lent.erase(lent.begin(), end);
+}
+
+}  // namespace vramswap

@@ -1,0 +1,56 @@
+#include "daemon/worker/io/staging.hpp"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace vramswap {
+namespace {
+
+constexpr std::size_t kHeadersAt = Staging::kReceiveAreas * Staging::kReceiveBytes;
+constexpr std::size_t kDataAt = kHeadersAt + Staging::kChunkCount * Staging::kHeaderBytes;
+constexpr std::size_t kTotalBytes = kDataAt + Staging::kChunkCount * Staging::kDataBytes;
+
+}  // namespace
+
+Result<Staging> Staging::create() {
+  const UniqueFd fd(memfd_create("vramswap-staging", MFD_CLOEXEC));
+  if (!fd) return fail_errno("staging memory", "memfd_create", errno);
+  if (ftruncate(fd.get(), kTotalBytes) != 0) {
+    return fail_errno("staging memory", "ftruncate", errno);
+  }
+  void* memory =
+      mmap(nullptr, kTotalBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd.get(), 0);
+  if (memory == MAP_FAILED) return fail_errno("staging memory", "mmap", errno);
+  return Staging({static_cast<std::byte*>(memory), kTotalBytes});
+}
+
+Staging::Staging(std::span<std::byte> memory) : memory_(memory) {}
+
+Staging::Staging(Staging&& other) noexcept
+    : memory_(std::exchange(other.memory_, {})), free_(other.free_) {}
+
+Staging::~Staging() {
+  if (!memory_.empty()) munmap(memory_.data(), memory_.size());
+}
+
+std::span<std::byte> Staging::headers(Chunk chunk) const {
+  return memory_.subspan(kHeadersAt + chunk * kHeaderBytes, kHeaderBytes);
+}
+
+std::span<std::byte> Staging::data(Chunk chunk) const {
+  return memory_.subspan(kDataAt + chunk * kDataBytes, kDataBytes);
+}
+
+Staging::Chunk Staging::take() {
+  const auto chunk = static_cast<Chunk>(std::countr_zero(free_));
+  free_ &= free_ - 1;
+  return chunk;
+}
+
+void Staging::give_back(Chunk chunk) {
+  free_ |= std::uint64_t{1} << chunk;
+}
+
+}  // namespace vramswap

@@ -1,0 +1,232 @@
+// The part of ControlThread that answers the supervisor.
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <cerrno>
+
+#include "daemon/handover/worker_socket.hpp"
+#include "daemon/system/log.hpp"
+#include "daemon/worker/process/control_thread.hpp"
+
+namespace vramswap {
+namespace {
+
+using messages::Adopt;
+using messages::Adopted;
+using messages::Connect;
+using messages::Create;
+using messages::Describe;
+using messages::Done;
+using messages::Failed;
+using messages::HandOver;
+using messages::Import;
+using messages::Remove;
+using messages::Replace;
+using messages::ReportStats;
+using messages::Start;
+using messages::Started;
+using messages::Stats;
+
+using Clock = Engine::Clock;
+
+// For the I/O threads to close connections they were told to drop: a few system calls.
+constexpr std::chrono::seconds kDropTimeout{10};
+// To a message boundary on every connection, under load: it comes with the next complete request,
+// which the kernel sends in one go.
+constexpr std::chrono::milliseconds kLoadedPauseLimit{2000};
+
+// The others are answered in a doze.
+bool needs_engine(const messages::Request& request) {
+  return !std::holds_alternative<Start>(request) && !std::holds_alternative<Describe>(request) &&
+         !std::holds_alternative<Adopt>(request) && !std::holds_alternative<HandOver>(request) &&
+         !std::holds_alternative<ReportStats>(request);
+}
+
+Result<void> expect_fds(const std::vector<UniqueFd>& fds, std::size_t count) {
+  if (fds.size() == count) return {};
+  return fail(fmt::format("expected {} descriptors, got {}", count, fds.size()));
+}
+
+}  // namespace
+
+// Failure is the worker's end; what is wrong with a request is for the supervisor alone.
+Result<void> ControlThread::handle_packet() {
+  auto packet = receive_packet(channel_.get());
+  if (!packet && packet.error().code != EMSGSIZE) log_error(packet.error().message);
+  if (packet ? !packet->has_value() : packet.error().code != EMSGSIZE) {
+    channel_.reset();  // the supervisor has gone
+    return {};
+  }
+  const auto request = packet ? messages::decode_request((*packet)->text) : packet.error();
+  auto woken = request && needs_engine(*request) ? wake() : Result<void>{};
+  auto answer =
+      !request ? std::unexpected(request.error())
+      : !woken
+          ? std::unexpected(woken.error())
+          : std::visit([&](const auto& known) { return handle(known, std::move((*packet)->fds)); },
+                       *request);
+  if (answer) {
+    tell(answer->message, answer->fds);
+  } else {
+    tell(Failed{answer.error().message, answer.error().code});
+  }
+  return woken;
+}
+
+Result<ControlThread::SegmentEntry*> ControlThread::find(std::uint32_t segment) {
+  const auto found = segments_.find(segment);
+  if (found == segments_.end()) return fail(fmt::format("no segment {}", segment));
+  return &found->second;
+}
+
+Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vector<UniqueFd>) {
+  if (state_ != WorkerState::fresh) return fail("started already");
+  start_ = start;
+  if (!start.rendezvous.empty()) {
+    auto listener = worker_socket::listen(start.rendezvous);
+    if (!listener) return listener.error();
+    listener_ = *std::move(listener);
+  }
+  auto engine = Engine::start(start_, report_write_.get(), options_.hardened);
+  if (!engine) return engine.error();
+  engine_ = *std::move(engine);
+  auto info = engine_->device().info();
+  if (!info) return info.error();
+  enter(WorkerEvent::started);
+  return Answer{Started{*std::move(info)}};
+}
+
+Result<void> ControlThread::add_segment(std::uint32_t id, std::unique_ptr<Store> store,
+                                        UniqueFd store_fd, UniqueFd page_map) {
+  auto pages = PageMap::map(page_map.get(), store->size_bytes() / kPageBytes);
+  if (!pages) return pages.error();
+  const auto [place, fresh] = segments_.try_emplace(id);
+  if (!fresh) return fail(fmt::format("segment {} is here already", id));
+  SegmentEntry& entry = place->second;
+  entry.size_bytes = store->size_bytes();
+  entry.page_map = std::move(page_map);
+  entry.store = std::move(store_fd);
+  entry.segment.id = id;
+  entry.segment.store = std::move(store);
+  entry.segment.pages = *std::move(pages);
+  return {};
+}
+
+Result<ControlThread::Answer> ControlThread::handle(const Create& create,
+                                                    std::vector<UniqueFd> fds) {
+  if (auto result = expect_fds(fds, 1); !result) return result.error();
+  if (!engine_) return fail("not started");
+  auto store = engine_->device().create(create.size_bytes);
+  if (!store) return store.error();
+  auto exported = (*store)->export_fd();
+  if (!exported) return exported.error();
+  auto copy = duplicate(*exported);
+  if (!copy) return copy.error();
+  auto added = add_segment(create.segment, *std::move(store), *std::move(copy), std::move(fds[0]));
+  if (!added) return added.error();
+  Answer answer{Done{}};
+  answer.fds.push_back(*std::move(exported));
+  return answer;
+}
+
+Result<ControlThread::Answer> ControlThread::handle(const Import& import,
+                                                    std::vector<UniqueFd> fds) {
+  if (auto result = expect_fds(fds, 2); !result) return result.error();
+  if (!engine_) return fail("not started");
+  auto copy = duplicate(fds[1]);
+  if (!copy) return copy.error();
+  auto store = engine_->device().import(*std::move(copy), import.size_bytes);
+  if (!store) return store.error();
+  auto added = add_segment(import.segment, *std::move(store), std::move(fds[1]), std::move(fds[0]));
+  if (!added) return added.error();
+  return Answer{Done{}};
+}
+
+Result<ControlThread::Answer> ControlThread::handle(const Connect& connect,
+                                                    std::vector<UniqueFd> fds) {
+  if (auto result = expect_fds(fds, connect.connections.size()); !result) {
+    return result.error();
+  }
+  const auto entry = find(connect.segment);
+  if (!entry) return entry.error();
+  for (const auto& name : connect.connections) {
+    if (name.thread < engine_->thread_count()) continue;
+    return fail(fmt::format("no I/O thread {}", name.thread));
+  }
+  for (std::size_t i = 0; i < fds.size(); ++i) {
+    const auto& name = connect.connections[i];
+    auto served = engine_->serve((*entry)->segment, name, std::move(fds[i]));
+    if (!served) return served.error();
+    (*entry)->connected.emplace(name.id, name.thread);
+  }
+  (*entry)->awaits_reconnect = false;
+  return Answer{Done{}};
+}
+
+Result<void> ControlThread::drop_connections(SegmentEntry& entry) {
+  if (auto result = engine_->drop(entry.segment); !result) return result;
+  const auto deadline = Clock::now() + kDropTimeout;
+  while (entry.segment.open_connections.load(std::memory_order_acquire) > 0) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+    pollfd wait{report_read_.get(), POLLIN, 0};
+    if (left.count() <= 0 || poll(&wait, 1, static_cast<int>(left.count())) == 0) {
+      return fail(fmt::format("segment {}: its connections do not end", entry.segment.id));
+    }
+    if (auto result = handle_report(); !result) return result;
+  }
+  return {};
+}
+
+Result<ControlThread::Answer> ControlThread::handle(const Remove& remove, std::vector<UniqueFd>) {
+  const auto entry = find(remove.segment);
+  if (!entry) return entry.error();
+  if (auto result = drop_connections(**entry); !result) return result.error();
+  const auto scrubbed = (*entry)->segment.store->scrub();
+  segments_.erase(remove.segment);
+  if (!scrubbed) return scrubbed.error();
+  return Answer{Done{}};
+}
+
+Result<ControlThread::Answer> ControlThread::handle(const Describe& describe,
+                                                    std::vector<UniqueFd>) {
+  description_ = describe.text;
+  return Answer{Done{}};
+}
+
+Result<ControlThread::Answer> ControlThread::handle(const Adopt&, std::vector<UniqueFd>) {
+  Adopted adopted{.description = description_, .state = state_, .segments = {}};
+  for (const auto& [id, entry] : segments_) {
+    auto& segment = adopted.segments.emplace_back(id);
+    for (const auto& [connection, thread] : entry.connected) {
+      segment.connections.push_back({connection, thread});
+    }
+  }
+  return Answer{std::move(adopted)};
+}
+
+Result<ControlThread::Answer> ControlThread::handle(const HandOver& hand_over,
+                                                    std::vector<UniqueFd>) {
+  const auto entry = find(hand_over.segment);
+  if (!entry) return entry.error();
+  Answer answer{Done{}};
+  for (const UniqueFd* fd : {&(*entry)->page_map, &(*entry)->store}) {
+    auto copy = duplicate(*fd);
+    if (!copy) return copy.error();
+    answer.fds.push_back(*std::move(copy));
+  }
+  return answer;
+}
+
+// The answer comes from the program that follows.
+Result<ControlThread::Answer> ControlThread::handle(const Replace& replace, std::vector<UniqueFd>) {
+  if (!engine_) return fail("not started");
+  return std::unexpected(
+      replace_process(replace.program, WorkerEvent::replaced, kLoadedPauseLimit));
+}
+
+Result<ControlThread::Answer> ControlThread::handle(const ReportStats&, std::vector<UniqueFd>) {
+  return Answer{Stats{stats()}};
+}
+
+}  // namespace vramswap

@@ -1,0 +1,135 @@
+#include "daemon/worker/process/worker_handover.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/close_range.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "daemon/base/json.hpp"
+#include "daemon/control/io_stats_json.hpp"
+#include "daemon/handover/messages_json.hpp"
+#include "daemon/system/proc.hpp"
+
+namespace vramswap {
+
+// Descriptors are written as their numbers, -1 for none.
+static void to_json(nlohmann::json& json, const UniqueFd& fd) {
+  json = fd.get();
+}
+static void from_json(const nlohmann::json& json, UniqueFd& fd) {
+  fd = UniqueFd(json.get<int>());
+}
+static void to_json(nlohmann::json& json, const WorkerHandover::Connection& connection) {
+  json = {{"id", connection.id}, {"thread", connection.thread}, {"socket", connection.socket}};
+}
+static void from_json(const nlohmann::json& json, WorkerHandover::Connection& connection) {
+  json.at("id").get_to(connection.id);
+  json.at("thread").get_to(connection.thread);
+  json.at("socket").get_to(connection.socket);
+}
+static void to_json(nlohmann::json& json, const WorkerHandover::Segment& segment) {
+  json = {{"id", segment.id},
+          {"size_bytes", segment.size_bytes},
+          {"page_map", segment.page_map},
+          {"store", segment.store},
+          {"awaits_reconnect", segment.awaits_reconnect},
+          {"connections", segment.connections}};
+}
+static void from_json(const nlohmann::json& json, WorkerHandover::Segment& segment) {
+  json.at("id").get_to(segment.id);
+  json.at("size_bytes").get_to(segment.size_bytes);
+  json.at("page_map").get_to(segment.page_map);
+  json.at("store").get_to(segment.store);
+  json.at("awaits_reconnect").get_to(segment.awaits_reconnect);
+  json.at("connections").get_to(segment.connections);
+}
+
+namespace {
+
+std::string encode(const WorkerHandover& image) {
+  return dump_json({{"version", messages::kVersion},
+                    {"state", image.state},
+                    {"owes_answer", image.owes_answer},
+                    {"start", image.start},
+                    {"description", image.description},
+                    {"began_at_ns", image.began_at.count()},
+                    {"stats", image.stats},
+                    {"channel", image.channel},
+                    {"listener", image.listener},
+                    {"segments", image.segments}});
+}
+
+Result<WorkerHandover> decode(const std::string& text) {
+  try {
+    const Json json = parse_json(text);
+    if (const int version = json.at("version"); version != messages::kVersion) {
+      return fail(
+          fmt::format("a worker of another version ({}, not {})", version, messages::kVersion));
+    }
+    WorkerHandover image;
+    json.at("state").get_to(image.state);
+    json.at("owes_answer").get_to(image.owes_answer);
+    json.at("start").get_to(image.start);
+    json.at("description").get_to(image.description);
+    image.began_at = std::chrono::nanoseconds(json.at("began_at_ns").get<std::int64_t>());
+    json.at("stats").get_to(image.stats);
+    json.at("channel").get_to(image.channel);
+    json.at("listener").get_to(image.listener);
+    json.at("segments").get_to(image.segments);
+    return image;
+  } catch (const std::exception& error) {
+    return fail(fmt::format("malformed image of a worker: {}", error.what()));
+  }
+}
+
+template <class Function>
+void for_each_fd(const WorkerHandover& image, Function function) {
+  const auto visit = [&](const UniqueFd& fd) {
+    if (fd) function(fd.get());
+  };
+  visit(image.channel);
+  visit(image.listener);
+  for (const auto& segment : image.segments) {
+    visit(segment.page_map);
+    visit(segment.store);
+    for (const auto& connection : segment.connections) visit(connection.socket);
+  }
+}
+
+}  // namespace
+
+Error exec_with_handover(const WorkerHandover& image, const std::string& program,
+                         const std::vector<std::string>& arguments) {
+  const UniqueFd fd(memfd_create("vramswap-worker-image", MFD_CLOEXEC));
+  const std::string text = encode(image);
+  if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    return errno_error("worker image", "memfd", errno);
+  }
+  std::vector<std::string> words = arguments;
+  words.emplace_back(kHandoverOption);
+  words.push_back(fmt::format("{}", fd.get()));
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  // All, for a library may have opened some without the flag; then not those of the image.
+  close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+  fcntl(fd.get(), F_SETFD, 0);
+  for_each_fd(image, [](int kept) { fcntl(kept, F_SETFD, 0); });
+  execv(program.c_str(), argv.data());
+  const Error error = errno_error(program, "execv", errno);
+  for_each_fd(image, [](int kept) { fcntl(kept, F_SETFD, FD_CLOEXEC); });
+  return error;
+}
+
+Result<WorkerHandover> read_handover(UniqueFd fd) {
+  const auto text = read_file(fmt::format("/proc/self/fd/{}", fd.get()));
+  if (!text) return text.error();
+  auto image = decode(*text);
+  if (image) for_each_fd(*image, [](int kept) { fcntl(kept, F_SETFD, FD_CLOEXEC); });
+  return image;
+}
+
+}  // namespace vramswap

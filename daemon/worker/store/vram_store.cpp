@@ -1,0 +1,138 @@
+#include "daemon/worker/store/vram_store.hpp"
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "cuda/context.hpp"
+#include "cuda/device.hpp"
+#include "cuda/driver.hpp"
+#include "cuda/page_kernel.hpp"
+#include "cuda/vram.hpp"
+#include "daemon/system/log.hpp"
+#include "daemon/system/proc.hpp"
+#include "daemon/worker/store/vram_copier.hpp"
+
+namespace vramswap {
+namespace {
+
+// The driver does not say "there was a reset" (CUDA_ERROR_UNKNOWN was seen), so it is told from
+// what passes: a machine without memory, and a context that is broken itself.
+Error import_error(const cuda::Error& error) {
+  const bool passes =
+      error.code == cuda::api::CUDA_ERROR_OUT_OF_MEMORY || cuda::context_is_lost(error.code);
+  return {error.message(), passes ? 0 : ESTALE};
+}
+
+// CUDA tells of a display only where the driver limits the run time of kernels, which Wayland
+// desktops do not ask for; the kernel's list of connectors knows them too.
+bool has_connected_display(const std::string& drm_directory, const std::string& pci_address) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(drm_directory, error)) {
+    const auto device = std::filesystem::canonical(entry.path(), error);
+    if (error || device.native().find(pci_address) == std::string::npos) continue;
+    const auto status = read_file(entry.path() / "status");
+    if (status && *status == "connected\n") return true;
+  }
+  return false;
+}
+
+class VramStore final : public Store {
+ public:
+  explicit VramStore(cuda::VramMemory memory) : memory_(std::move(memory)) {}
+
+  std::uint64_t address() const override { return memory_.device_pointer(); }
+  std::uint64_t size_bytes() const override { return memory_.size_bytes(); }
+
+  Result<UniqueFd> export_fd() override {
+    const auto fd = memory_.export_fd();
+    if (!fd) return fd.error();
+    return UniqueFd(*fd);
+  }
+
+  Result<void> scrub() override {
+    if (const auto result = memory_.scrub(); !result) return result.error();
+    return {};
+  }
+
+ private:
+  cuda::VramMemory memory_;
+};
+
+class VramDevice final : public StoreDevice {
+ public:
+  VramDevice(cuda::Context context, std::string drm_directory)
+      : context_(std::move(context)), drm_directory_(std::move(drm_directory)) {
+    auto kernel = cuda::PageKernel::load(context_);
+    if (kernel) {
+      shared_.kernel = *std::move(kernel);
+    } else {
+      log_error("pages are copied one by one, which is slower: " + kernel.error().message());
+    }
+  }
+
+  Result<StoreDeviceInfo> info() override {
+    const auto memory = context_.memory_info();
+    if (!memory) return memory.error();
+    const auto granularity = cuda::VramMemory::granularity(context_);
+    if (!granularity) return granularity.error();
+    const cuda::DeviceInfo& device = context_.device();
+    return StoreDeviceInfo{
+        .name = device.name,
+        .uuid = device.uuid,
+        .free_bytes = memory->free_bytes,
+        .total_bytes = memory->total_bytes,
+        .granularity_bytes = *granularity,
+        .drives_display =
+            device.drives_display || has_connected_display(drm_directory_, device.pci_address)};
+  }
+
+  Result<std::unique_ptr<Store>> create(std::uint64_t size_bytes) override {
+    auto memory = cuda::VramMemory::create(context_, size_bytes);
+    if (!memory) return memory.error();
+    auto store = std::make_unique<VramStore>(*std::move(memory));
+    if (auto scrubbed = store->scrub(); !scrubbed) return scrubbed.error();
+    return store;
+  }
+
+  Result<std::unique_ptr<Store>> import(UniqueFd fd, std::uint64_t size_bytes) override {
+    auto memory = cuda::VramMemory::import(context_, fd.get(), size_bytes);
+    if (!memory) return std::unexpected(import_error(memory.error()));
+    return std::make_unique<VramStore>(*std::move(memory));
+  }
+
+  Result<std::unique_ptr<Copier>> make_copier(std::span<std::byte> host) override {
+    if (const auto current = context_.make_current(); !current) return current.error();
+    return make_vram_copier(context_, shared_, host);
+  }
+
+ private:
+  cuda::Context context_;
+  VramCopierShared shared_;
+  std::string drm_directory_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<StoreDevice>> make_vram_device(const std::string& selector,
+                                                      const std::string& drm_directory) {
+  // Where the driver keeps what it has compiled; without it, in the home of root. Where it cannot
+  // write there, a worker takes 0.1 s longer to start.
+  setenv("CUDA_CACHE_PATH", "/var/cache/vramswap", 0);
+  // The kernel is loaded now, and not by the first launch, which may come without a free page.
+  setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+  const auto driver = cuda::Driver::load();
+  if (!driver) return driver.error();
+  const auto device = cuda::select_device(*driver, selector.empty() ? "0" : selector);
+  if (!device) return device.error();
+  if (!device->supports_fd_export) {
+    return fail(device->label() + ": cannot hold memory by a file descriptor, which swap needs");
+  }
+  auto context = cuda::Context::create(*driver, *device);
+  if (!context) return context.error();
+  return std::make_unique<VramDevice>(*std::move(context), drm_directory);
+}
+
+}  // namespace vramswap

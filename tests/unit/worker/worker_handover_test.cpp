@@ -1,0 +1,198 @@
+#include "daemon/worker/process/worker_handover.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <string_view>
+
+#include "daemon/handover/channel.hpp"
+#include "daemon/system/proc.hpp"
+
+namespace vramswap {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+UniqueFd memory_with(std::string_view text) {
+  UniqueFd fd(memfd_create("vramswap-test", MFD_CLOEXEC));
+  EXPECT_EQ(write(fd.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  return fd;
+}
+
+// What is behind a descriptor, or that there is none.
+std::string content(const UniqueFd& fd) {
+  if (!fd) return "none";
+  char text[100] = {};
+  const ssize_t bytes = pread(fd.get(), text, sizeof text, 0);
+  const bool inherited = (fcntl(fd.get(), F_GETFD) & FD_CLOEXEC) == 0;
+  return (bytes < 0 ? "?" : text) + std::string(inherited ? " (not close-on-exec)" : "");
+}
+
+std::string describe(const WorkerHandover& image) {
+  const auto& start = image.start;
+  std::string text = fmt::format(
+      "{} {} {} {} {} {} {} {} [{}] {} {} {} listener: {}\n", to_string(image.state),
+      image.owes_answer, to_string(start.backend), start.gpu, start.io_threads, start.rendezvous,
+      start.doze_after.count(), start.hang_timeout.count(), image.description,
+      image.began_at.count(), image.stats.errors, image.stats.batches, content(image.listener));
+  for (const auto& segment : image.segments) {
+    text += fmt::format("segment {}: {} bytes, pages: {}, store: {}, awaits: {}\n", segment.id,
+                        segment.size_bytes, content(segment.page_map), content(segment.store),
+                        segment.awaits_reconnect);
+    for (const auto& connection : segment.connections) {
+      text += fmt::format("connection {} of thread {}: {}\n", connection.id, connection.thread,
+                          content(connection.socket));
+    }
+  }
+  return text;
+}
+
+std::set<int> open_descriptors() {
+  std::set<int> numbers;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    numbers.insert(std::atoi(entry.path().filename().c_str()));
+  }
+  std::erase_if(numbers, [](int fd) { return fcntl(fd, F_GETFD) < 0; });  // the iterator's
+  return numbers;
+}
+
+std::set<int> descriptors_of(const WorkerHandover& image) {
+  std::set<int> numbers{0, 1, 2, image.channel.get(), image.listener.get()};
+  for (const auto& segment : image.segments) {
+    numbers.insert({segment.page_map.get(), segment.store.get()});
+    for (const auto& connection : segment.connections) numbers.insert(connection.socket.get());
+  }
+  numbers.erase(-1);
+  return numbers;
+}
+
+// The program that an image is given to is this one: it says over the image's channel what it got,
+// and ends before any test begins.
+std::string received_by_the_other_program(int fd) {
+  const auto image = read_handover(UniqueFd(fd));
+  if (!image) return image.error().message;
+  const bool exactly_those = open_descriptors() == descriptors_of(*image);
+  const std::string text =
+      describe(*image) + content(image->channel) + (exactly_those ? "" : "others are open, too");
+  return send_packet(image->channel.get(), text) ? "" : "cannot send";
+}
+
+const bool kIsTheOtherProgram = [] {
+  const auto words = read_file("/proc/self/cmdline");
+  if (!words) return false;
+  const std::string option = kHandoverOption + std::string(1, '\0');
+  const auto at = words->find(option);
+  if (at == std::string::npos) return false;
+  const auto problem = received_by_the_other_program(std::atoi(&(*words)[at + option.size()]));
+  if (!problem.empty()) fmt::print(stderr, "{}\n", problem);
+  _exit(words->starts_with("worker") && problem.empty() ? 0 : 1);
+}();
+
+WorkerHandover some_image() {
+  WorkerHandover image{.state = WorkerState::waking,
+                       .owes_answer = true,
+                       .start = {.backend = control::Backend::ram,
+                                 .gpu = "GPU-\"1\"",
+                                 .io_threads = 3,
+                                 .rendezvous = "/run/vramswap/worker-0",
+                                 .doze_after = std::chrono::seconds(61),
+                                 .hang_timeout = std::chrono::seconds(11)},
+                       .description = "{\"a\": \"\\\"\n\"}",
+                       .began_at = std::chrono::nanoseconds(123456789),
+                       .stats = {.counted_for = {}, .errors = 3, .batches = 17},
+                       .channel = {},
+                       .listener = memory_with("a listener"),
+                       .segments = {}};
+  WorkerHandover::Segment first{.id = 7,
+                                .size_bytes = 1ULL << 40,
+                                .page_map = memory_with("pages of 7"),
+                                .store = memory_with("store of 7"),
+                                .awaits_reconnect = true,
+                                .connections = {}};
+  first.connections.push_back({11, 0, memory_with("socket 11")});
+  first.connections.push_back({12, 2, memory_with("socket 12")});
+  image.segments.push_back(std::move(first));
+  image.segments.push_back({.id = 8,
+                            .size_bytes = 4096,
+                            .page_map = memory_with("pages of 8"),
+                            .store = memory_with("store of 8"),
+                            .awaits_reconnect = false,
+                            .connections = {}});
+  return image;
+}
+
+// What the program that takes the place of a child of ours says of it.
+std::string after_exec(WorkerHandover image) {
+  auto [ours, theirs] = make_channel().value();
+  image.channel = std::move(theirs);
+  const pid_t child = fork();
+  if (child == 0) {
+    ours.reset();
+    // To be closed, though nobody has marked it.
+    dup2(STDERR_FILENO, 200);
+    (void)exec_with_handover(image, "/proc/self/exe", {"worker", "--some-option"});
+    _exit(1);
+  }
+  image.channel.reset();
+  const auto packet = receive_packet(ours.get());
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  return packet && *packet ? (*packet)->text : "nothing";
+}
+
+TEST(WorkerHandover, TheNextProgramHasAllOfItAndNothingElse) {
+  const std::string expected = describe(some_image());
+  EXPECT_THAT(expected, HasSubstr("connection 12 of thread 2: socket 12\n"));
+  // The channel is a socket, of which nothing can be read at an offset.
+  EXPECT_EQ(after_exec(some_image()), expected + "?");
+}
+
+TEST(WorkerHandover, WithoutListenerAndSegments) {
+  WorkerHandover image;
+  const std::string expected = describe(image);
+  EXPECT_THAT(expected, HasSubstr("listener: none"));
+  EXPECT_EQ(after_exec(std::move(image)), expected + "?");
+}
+
+TEST(WorkerHandover, WhereExecFailsItIsAsItWas) {
+  auto image = some_image();
+  image.channel = memory_with("a channel");
+  const std::string before = describe(image) + content(image.channel);
+  const Error error = exec_with_handover(image, "/nonexistent/program", {"worker"});
+  EXPECT_EQ(error.code, ENOENT);
+  EXPECT_THAT(error.message, StartsWith("/nonexistent/program: execv: ENOENT"));
+  EXPECT_EQ(describe(image) + content(image.channel), before);
+}
+
+TEST(WorkerHandover, AnotherVersionIsNamed) {
+  const auto image =
+      read_handover(memory_with(fmt::format(R"({{"version":{}}})", messages::kVersion + 1)));
+  ASSERT_FALSE(image);
+  EXPECT_EQ(image.error().message, fmt::format("a worker of another version ({}, not {})",
+                                               messages::kVersion + 1, messages::kVersion));
+}
+
+TEST(WorkerHandover, GarbageIsAnErrorNotAnException) {
+  const std::string cut = fmt::format(R"({{"version":{}}})", messages::kVersion);
+  for (const std::string& text : {std::string(), std::string("{"), std::string("[]"),
+                                  std::string(R"({"version":"2"})"), std::string("{}"), cut}) {
+    const auto image = read_handover(memory_with(text));
+    ASSERT_FALSE(image) << text;
+    EXPECT_THAT(image.error().message, StartsWith("malformed image of a worker")) << text;
+  }
+  EXPECT_FALSE(read_handover(UniqueFd()));
+}
+
+}  // namespace
+}  // namespace vramswap
