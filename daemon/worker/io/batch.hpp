@@ -1,9 +1,9 @@
-// The work that one receive call brings: the complete requests among the received bytes, done as
-// one batch of copies in each direction. Allocates nothing after construction.
+// The complete requests among the bytes of one receive call, served together: one batch of copies
+// in each direction. Allocates nothing after construction.
 //
-// collect(), start(), then next_read_replies() to the end and finish_changes(), then clear().
-// Between start() and finish the store is at work, and so may be another batch of the thread, in
-// the Copier's other slot.
+// The order of calls: collect(), start(), next_read_replies() until it returns nothing,
+// finish_changes(), clear(). From start() until the batch is finished the store is copying. Another
+// batch of the same thread may run meanwhile, in the Copier's other slot.
 #pragma once
 
 #include <sys/uio.h>
@@ -16,136 +16,113 @@
 
 #include "daemon/base/error.hpp"
 #include "daemon/worker/io/io_counters.hpp"
+#include "daemon/worker/io/read_replies.hpp"
 #include "daemon/worker/io/segment.hpp"
 
 namespace vramswap {
 
 class Batch {
  public:
-  // Headers of replies to READs share the header page of the batch's first chunk.
-  static constexpr std::size_t kMaxReplies = Staging::kHeadersPerChunk;
+  // Every request may be a READ.
+  static constexpr std::size_t kMaxReplies = ReadReplies::kMaxReplies;
 
-  // So much is sent while the rest is still being copied.
-  static constexpr std::size_t kStepBytes = 2 * Staging::kDataBytes;
-  // The kernel's usual swap-in. See Pipeline::start.
+  // The size of the kernel's usual swap-in. Pipeline::start says what it decides.
   static constexpr std::size_t kLargeRequestBytes = 8 * kPageBytes;
 
-  // `slot` is the Copier's.
+  // `slot` is the batch's slot of the Copier.
   Batch(Staging& staging, Claimant claimant, unsigned slot);
 
+  // Why collect() stopped.
   enum class Stop {
-    need_bytes,  // all complete requests were taken
-    batch_full,  // start it, and collect the rest in another one
+    need_bytes,  // every complete request is collected
+    batch_full,  // start this batch, and collect the rest in another one
     busy,        // finish all batches of the thread first, then collect again
-    disconnect,  // the other side said good-bye: run what was taken, then close
-    broken,      // the stream can not be trusted: likewise
+    disconnect,  // the peer sent NBD_CMD_DISC: serve what was collected, then close
+    broken,      // the stream is out of step: serve what was collected, then close
   };
   struct Collected {
     std::size_t bytes;  // consumed
     Stop stop;
   };
-  // Takes requests of `connection` from `bytes`, which stay in place until the batch is finished.
-  // READs without staging memory are put aside; a later call takes them first. `others_change`:
-  // another batch of the thread is changing pages, so that a READ has to look out for them.
+  // Collects requests of `connection` from `bytes`, which must stay in place until the batch is
+  // finished. A READ that finds no staging memory is put aside (connection.waiting_reads); a later
+  // call collects it first. `others_change`: another batch of the thread is changing pages, so a
+  // READ must check that its pages are not claimed.
   Collected collect(Connection& connection, std::span<std::byte> bytes, bool others_change);
 
   enum class Outcome {
     started,   // to be finished
-    waiting,   // another thread, or another batch of this one, is changing the same pages, which
-               // the kernel lets happen only to requests that it has given up (write_fence.hpp):
-               // finish what is started, and try again
-    given_up,  // the kernel has dropped the connection: nothing was changed, nothing may be
+    waiting,   // another thread, or another batch of this one, is changing the same pages. The
+               // kernel lets that happen only to requests that it has timed out (write_fence.hpp).
+               // Finish what is started, then try again.
+    given_up,  // the kernel has shut the connection down: nothing was changed, and nothing may be
                // answered
   };
-  // Begins to move the data. Failure, here and below, is the store's.
+  // Begins to copy. Errors, here and below, are the store's.
   Result<Outcome> start(Copier& copier);
   bool is_started() const { return started_; }
-  // Whether it moves so much for each request that the next batch should not wait for it.
+  // Whether the average request copies so much that the next batch should not wait for this one.
   bool has_large_requests() const {
-    return bytes_ >= kLargeRequestBytes * std::max<std::size_t>(reply_count(), 1);
+    return to_store_bytes_ + reads_.copy_bytes() >=
+           kLargeRequestBytes * std::max<std::size_t>(reply_count(), 1);
   }
   bool has_work() const { return reply_count() > 0 || has_changes(); }
   bool has_changes() const { return !changes_.empty(); }
 
-  // The reply header of the one READ that this batch is, or nothing where it is anything else. For
-  // sending it while the data is being copied: who waits for the reply then wakes up meanwhile.
+  // If the batch is a single READ: its reply header, to be sent while the data is being copied, so
+  // that the thread that waits for the reply wakes up meanwhile. Otherwise nothing.
   std::span<iovec> early_header(Connection& connection);
-  std::size_t read_bytes() const { return bytes_; }
+  std::size_t read_bytes() const { return reads_.copy_bytes(); }
 
-  // Waits for the data of the READs that come next, some kStepBytes of them, and returns their
-  // headers and data in the order of the wire, for ReplySender::lend: they lie in chunks that
-  // belong to the socket from now on (they are on connection.lent). Nothing: that was all.
+  // The next replies to READs: see ReadReplies::next.
   Result<std::span<iovec>> next_read_replies(Connection& connection, Copier& copier);
-  // Waits until every WRITE that was taken is in the store, and notes it in the page map.
+  // Waits until every collected WRITE is in the store, and records it in the page map.
   Result<void> finish_changes(Copier& copier);
 
-  std::size_t reply_count() const { return reads_.size() + non_read_requests_.size(); }
-  // All other replies, after finish_changes(); in memory of the batch. May be empty. What these
-  // functions return is sent at once, in the order of the calls.
+  std::size_t reply_count() const { return reads_.count() + non_read_requests_.size(); }
+  // All other replies, after finish_changes(). They lie in memory of the batch. May be empty.
+  // Replies must be sent in the order in which these functions return them.
   std::span<iovec> non_read_replies(Connection& connection);
 
-  // What the two answer.
-  std::span<const IoCounters::Answered> answered_reads() const { return answered_reads_; }
+  // The requests that next_read_replies() and non_read_replies() answer.
+  std::span<const IoCounters::Answered> answered_reads() const { return reads_.answered(); }
   std::span<const IoCounters::Answered> non_read_requests() const { return non_read_requests_; }
 
-  // Takes back what was not sent.
+  // Forgets everything, and releases the staging memory of replies that were not sent.
   void clear();
 
  private:
-  struct Read {
-    std::uint64_t cookie;
-    std::size_t first_piece;  // of data, in data_
-    std::size_t piece_count;
-  };
   struct Change {
     std::uint64_t first_page;
     std::uint64_t page_count;
     PageState state;  // afterwards: valid by a WRITE, empty by a TRIM or a WRITE of zeros
   };
 
-  enum class Taken { yes, batch_full, no_staging, busy };
+  enum class ReadResult { collected, batch_full, no_staging, busy };
 
   // Whether the batch changes one of the request's pages.
   bool changes(const transmission::Request& request) const;
   void reply(const transmission::Request& request, std::uint32_t error) {
     non_read_requests_.push_back({request, error});
   }
-  std::size_t take_payload(std::span<std::byte> bytes);
-  void take_pages(std::uint64_t offset, std::span<std::byte> pages);
-  Taken take_waiting_reads(bool others_change);
-  Taken take_read(const transmission::Request& request, bool others_change);
-  void stage(std::uint64_t offset, std::span<std::byte> piece);
-  void add_copy(const Copy& copy);
+  std::size_t collect_payload(std::span<std::byte> bytes);
+  void store_pages(std::uint64_t offset, std::span<std::byte> pages);
+  ReadResult collect_waiting_reads(bool others_change);
+  ReadResult collect_read(const transmission::Request& request, bool others_change);
   bool claim_pages();
   void release_pages();
 
-  Staging& staging_;
   const Claimant claimant_;
   const unsigned slot_;
-  Connection* connection_ = nullptr;  // whose requests these are
+  Connection* connection_ = nullptr;  // the one that the requests came from
   bool started_ = false;
-  bool header_sent_ = false;
-  std::size_t bytes_ = 0;  // to be copied
   std::vector<Copy> to_store_;
-  std::vector<Change> changes_;  // in the order of the wire
-  std::vector<Copy> to_host_;
-  std::vector<Read> reads_;
-  // What READs are answered with, and the copies that must be done before.
-  struct Piece {
-    std::span<std::byte> data;
-    Staging::Chunk chunk;
-    std::size_t copies;
-  };
-  std::vector<Piece> data_;
-  std::size_t replied_reads_ = 0;
-  std::size_t replied_pieces_ = 0;
-  std::vector<IoCounters::Answered> answered_reads_;  // as many as reads_
+  std::size_t to_store_bytes_ = 0;
+  std::vector<Change> changes_;  // in wire order
+  ReadReplies reads_;
   std::vector<IoCounters::Answered> non_read_requests_;
-  std::vector<iovec> wire_;
-  std::vector<Staging::Chunk> chunks_;  // not lent yet; the last one is being filled
-  std::span<std::byte> read_headers_;   // free ones, in the first chunk
-  std::size_t chunk_used_ = Staging::kDataBytes;
-  std::vector<std::byte> other_headers_;
+  std::vector<std::byte> non_read_headers_;
+  iovec non_read_wire_{};  // what the last non_read_replies() returned
 };
 
 }  // namespace vramswap

@@ -16,7 +16,7 @@ void release_read_chunks(Connection& connection, Staging& staging) {
   auto& lent = connection.lent;
   const auto end =
       std::ranges::find_if(lent, [read](const auto& chunk) { return chunk.end > read; });
-  for (auto next = lent.begin(); next != end; ++next) staging.give_back(next->chunk);
+  for (auto next = lent.begin(); next != end; ++next) staging.release(next->chunk);
   lent.erase(lent.begin(), end);
 }
 

@@ -43,13 +43,13 @@ std::span<std::byte> Staging::data(Chunk chunk) const {
   return memory_.subspan(kDataAt + chunk * kDataBytes, kDataBytes);
 }
 
-Staging::Chunk Staging::take() {
+Staging::Chunk Staging::allocate() {
   const auto chunk = static_cast<Chunk>(std::countr_zero(free_));
   free_ &= free_ - 1;
   return chunk;
 }
 
-void Staging::give_back(Chunk chunk) {
+void Staging::release(Chunk chunk) {
   free_ |= std::uint64_t{1} << chunk;
 }
 

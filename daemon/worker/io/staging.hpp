@@ -51,8 +51,8 @@ class Staging {
   std::size_t free_chunks() const { return static_cast<std::size_t>(std::popcount(free_)); }
   // The lowest of the free ones, of which there must be one: few are in use most of the time, so
   // they stay in the processor's caches, and those taken one after the other mostly lie so, too.
-  Chunk take();
-  void give_back(Chunk chunk);
+  Chunk allocate();
+  void release(Chunk chunk);
 
  private:
   explicit Staging(std::span<std::byte> memory);

@@ -115,17 +115,17 @@ class BatchTest : public testing::Test {
   }
 
   // As if the other side had read everything.
-  void take_back_lent() {
-    for (const auto& lent : connection_.lent) staging_.give_back(lent.chunk);
+  void release_lent() {
+    for (const auto& lent : connection_.lent) staging_.release(lent.chunk);
     connection_.lent.clear();
   }
 
   void feed_all(std::span<const std::byte> bytes) {
     EXPECT_EQ(feed(bytes), Batch::Stop::need_bytes);
-    take_back_lent();
+    release_lent();
     while (!connection_.waiting_reads.empty()) {
       feed({});
-      take_back_lent();
+      release_lent();
     }
   }
 
@@ -356,7 +356,7 @@ TEST_F(BatchTest, WhereTheBytesAreSplitDoesNotMatter) {
   for (const std::size_t step : {1, 27, 28, 29, 4095, 4096, 4097}) {
     for (std::size_t at = 0; at < all.size(); at += step) {
       feed(all.subspan(at, std::min(step, all.size() - at)));
-      take_back_lent();
+      release_lent();
     }
     verify(step);
   }
@@ -410,13 +410,13 @@ TEST_F(BatchTest, ReadsWaitForStagingAndNothingElseDoes) {
 
   feed({});
   EXPECT_EQ(connection_.waiting_reads.size(), 4U);
-  take_back_lent();
+  release_lent();
   feed({});
   EXPECT_EQ(connection_.waiting_reads.size(), 2U);
-  take_back_lent();
+  release_lent();
   feed({});
   EXPECT_TRUE(connection_.waiting_reads.empty());
-  take_back_lent();
+  release_lent();
   all = replies(length);
   EXPECT_EQ(all.size(), 4U);
   EXPECT_EQ(wrong_words(all.at(4).data, 0, 1), 0U);

@@ -15,7 +15,7 @@ class Reclaim : public testing::Test {
  protected:
   // Sends a chunk of data as a reply does.
   void lend() {
-    const auto chunk = staging_.take();
+    const auto chunk = staging_.allocate();
     const auto data = staging_.data(chunk);
     iovec piece{data.data(), data.size()};
     ASSERT_TRUE(sender_.lend(connection_.socket.get(), {&piece, 1}));

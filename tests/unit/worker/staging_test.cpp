@@ -33,9 +33,9 @@ TEST(Staging, PiecesAreAlignedApartAndInside) {
 TEST(Staging, HandsOutEachChunkOnce) {
   auto staging = Staging::create().value();
   std::vector<Staging::Chunk> taken;
-  while (staging.free_chunks() > 0) taken.push_back(staging.take());
+  while (staging.free_chunks() > 0) taken.push_back(staging.allocate());
   EXPECT_EQ(std::set(taken.begin(), taken.end()).size(), Staging::kChunkCount);
-  for (const auto chunk : taken) staging.give_back(chunk);
+  for (const auto chunk : taken) staging.release(chunk);
   EXPECT_EQ(staging.free_chunks(), Staging::kChunkCount);
 }
 

@@ -1,0 +1,244 @@
+#include "daemon/worker/io/io_loop.hpp"
+
+#include <linux/sockios.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+#include <utility>
+
+#include "daemon/system/log.hpp"
+
+namespace vramswap {
+namespace {
+
+constexpr std::size_t kMaxConnections = 1024;
+constexpr int kMaxEvents = 64;
+// How often to check whether the peer has read its socket while READs wait for staging memory:
+// about the time that a page takes on its way. No event reports it, because the send buffer is so
+// large that EPOLLOUT is always true.
+constexpr timespec kStagingPoll{.tv_sec = 0, .tv_nsec = 50'000};
+
+bool peer_has_read_all(int socket) {
+  int unread = 0;
+  return ioctl(socket, SIOCOUTQ, &unread) == 0 && unread == 0;
+}
+
+}  // namespace
+
+IoLoop::IoLoop(IoThreadLink& link, bool realtime)
+    : link_(link), spin_(std::thread::hardware_concurrency(), realtime) {}
+
+Result<std::unique_ptr<IoLoop>> IoLoop::create(StoreDevice& device, IoThreadLink& link,
+                                               bool realtime) {
+  std::unique_ptr<IoLoop> loop(new IoLoop(link, realtime));
+  if (auto result = loop->prepare(device); !result) return result.error();
+  return loop;
+}
+
+Result<void> IoLoop::prepare(StoreDevice& device) {
+  auto staging = Staging::create();
+  if (!staging) return staging.error();
+  staging_ = std::make_unique<Staging>(*std::move(staging));
+  auto copier = device.make_copier(staging_->memory());
+  if (!copier) return copier.error();
+  copier_ = std::make_unique<WatchdogCopier>(*std::move(copier), link_.copy_timer);
+  auto pipeline = Pipeline::create(*staging_, *copier_, link_.requests_served, link_.counters);
+  if (!pipeline) return pipeline.error();
+  pipeline_ = *std::move(pipeline);
+  connections_.reserve(kMaxConnections);
+  retired_.reserve(kMaxConnections);
+  link_.parked.reserve(kMaxConnections);
+
+  epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_) return fail_errno("I/O thread", "epoll_create1", errno);
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, link_.command_read.get(), &event) != 0) {
+    return fail_errno("I/O thread", "epoll_ctl", errno);
+  }
+  return {};
+}
+
+void IoLoop::run() {
+  epoll_event events[kMaxEvents];
+  for (;;) {
+    const int count = wait(events);
+    bool commands = false;
+    for (int i = 0; i < count; ++i) {
+      auto* connection = static_cast<Connection*>(events[i].data.ptr);
+      if (connection == nullptr) {
+        commands = true;
+      } else if (connection->parked) {
+        // It hung up. The loop sees that again after resume().
+      } else if ((events[i].events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0) {
+        hang_up(*connection);
+      } else {
+        serve(*connection);
+      }
+    }
+    serve_waiting_reads();
+    // Last, because a command may close connections that events of this round point to.
+    if (commands && !handle_command()) return;
+    if (pause_ != 0) advance_pause();
+  }
+}
+
+int IoLoop::wait(std::span<epoll_event> events) {
+  const auto look = [&](const timespec* timeout) {
+    return epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout,
+                        nullptr);
+  };
+  if (has_waiting_reads()) return look(&kStagingPoll);
+  constexpr timespec kNow{};
+  const auto began = AdaptiveSpin::Clock::now();
+  const auto spin = spin_.begin(began);
+  int count = 0;
+  auto now = began;
+  while (count == 0 && now - began < spin) {
+    count = look(&kNow);
+    now = AdaptiveSpin::Clock::now();
+  }
+  const bool sleeps = count == 0;
+  if (sleeps) count = look(nullptr);
+  spin_.end(sleeps ? AdaptiveSpin::Clock::now() : now, sleeps);
+  return count;
+}
+
+bool IoLoop::handle_command() {
+  IoCommand command;
+  if (read(link_.command_read.get(), &command, sizeof command) != sizeof command) return false;
+  switch (command.kind) {
+    case IoCommand::Kind::stop:
+      return false;
+    case IoCommand::Kind::add: {
+      auto& connection =
+          *connections_.emplace_back(std::unique_ptr<Connection>(command.connection));
+      connection.parked = pause_ != 0;
+      if (!watch(connection, EPOLL_CTL_ADD)) {
+        log_error(errno_error("connection", "epoll_ctl", errno).message);
+        close(connection, ConnectionEnd::broken);
+      }
+      return true;
+    }
+    case IoCommand::Kind::drop:
+      for (std::size_t i = connections_.size(); i > 0; --i) {
+        Connection& connection = *connections_[i - 1];
+        if (&connection.segment == command.segment) close(connection, ConnectionEnd::dropped);
+      }
+      return true;
+    case IoCommand::Kind::pause:
+      pause_ = command.pause;
+      return true;
+    case IoCommand::Kind::resume:
+      end_pause();
+      return true;
+  }
+  return true;
+}
+
+// A parked connection stays in the epoll set, because adding it again would allocate. Its end can
+// not be masked; EPOLLONESHOT makes epoll report it only once.
+bool IoLoop::watch(Connection& connection, int operation) {
+  const std::uint32_t events = connection.parked ? EPOLLONESHOT : EPOLLIN | EPOLLRDHUP;
+  epoll_event event{.events = events, .data = {.ptr = &connection}};
+  return epoll_ctl(epoll_.get(), operation, connection.socket.get(), &event) == 0;
+}
+
+// Parks every connection that is between two messages. Answers when all are parked.
+void IoLoop::advance_pause() {
+  if (link_.paused.load(std::memory_order_relaxed) == pause_) return;
+  bool all = true;
+  for (const auto& connection : connections_) {
+    if (!connection->parked && connection->missing_bytes() == 0) {
+      connection->parked = true;
+      watch(*connection, EPOLL_CTL_MOD);
+    }
+    all &= connection->parked && connection->waiting_reads.empty();
+  }
+  if (!all) return;
+  link_.parked.clear();
+  for (const auto& connection : connections_) {
+    link_.parked.push_back({connection->segment.id, connection->id, connection->socket.get()});
+  }
+  link_.paused.store(pause_, std::memory_order_release);
+  eventfd_write(link_.answered.get(), 1);
+}
+
+void IoLoop::end_pause() {
+  pause_ = 0;
+  for (const auto& connection : connections_) {
+    if (!std::exchange(connection->parked, false)) continue;
+    watch(*connection, EPOLL_CTL_MOD);
+  }
+}
+
+// While a pause is wanted, no byte of the next message is received, or the pause would have to wait
+// for the rest of that message too. A connection between two messages is parked already.
+void IoLoop::serve(Connection& connection) {
+  if (const auto end = pipeline_->serve(connection, pause_ != 0)) close(connection, *end);
+}
+
+bool IoLoop::has_waiting_reads() const {
+  return std::ranges::any_of(connections_,
+                             [](const auto& owned) { return !owned->waiting_reads.empty(); });
+}
+
+void IoLoop::serve_waiting_reads() {
+  if (!has_waiting_reads()) return;
+  reclaim_staging();
+  for (std::size_t i = connections_.size(); i > 0; --i) {
+    Connection& connection = *connections_[i - 1];
+    if (connection.waiting_reads.empty()) continue;
+    if (const auto end = pipeline_->serve_waiting_reads(connection)) close(connection, *end);
+  }
+}
+
+// Serves nothing that is left in the socket. The kernel shuts a slow connection down and sends its
+// requests again over another one, so a WRITE that is found here may be older than the content of
+// its page.
+void IoLoop::hang_up(Connection& connection) {
+  const auto area = staging_->receive_area(0);
+  const ssize_t left = recv(connection.socket.get(), area.data(), area.size(), MSG_DONTWAIT);
+  const bool at_start = !connection.pending && connection.carry_bytes == 0;
+  if (at_start && left == transmission::kRequestBytes) {
+    const auto last = transmission::decode_request(area.first<transmission::kRequestBytes>());
+    if (last && last->command == NBD_CMD_DISC) {
+      return close(connection, ConnectionEnd::disconnected);
+    }
+  }
+  close(connection, ConnectionEnd::hung_up);
+}
+
+void IoLoop::reclaim_staging() {
+  for (const auto& connection : connections_) release_read_chunks(*connection, *staging_);
+  std::erase_if(retired_, [this](const Retired& retired) {
+    if (!peer_has_read_all(retired.socket.get())) return false;
+    for (const auto& lent : retired.lent) staging_->release(lent.chunk);
+    return true;
+  });
+}
+
+void IoLoop::close(Connection& connection, ConnectionEnd end) {
+  // The peer still reads what was sent before, lent pages too. Their chunks are free only when it
+  // has read everything.
+  shutdown(connection.socket.get(), SHUT_RDWR);
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.socket.get(), nullptr);
+  if (!connection.lent.empty()) {
+    retired_.push_back({std::move(connection.socket), std::move(connection.lent)});
+  }
+  Segment& segment = connection.segment;
+  const std::uint32_t connection_id = connection.id;
+  std::erase_if(connections_, [&](const auto& owned) { return owned.get() == &connection; });
+  reclaim_staging();
+  const ConnectionReport report{segment.id, connection_id, end};
+  // The last use of the segment: the control thread may free it as soon as the count is 0.
+  segment.open_connections.fetch_sub(1, std::memory_order_release);
+  if (write(link_.report_pipe, &report, sizeof report) != sizeof report) {
+    log_error(errno_error("connection", "write report", errno).message);
+  }
+}
+
+}  // namespace vramswap
