@@ -1,4 +1,4 @@
-// The part of ControlThread that answers the supervisor.
+// How ControlThread answers the supervisor.
 #include <fmt/format.h>
 #include <poll.h>
 
@@ -29,13 +29,13 @@ using messages::Stats;
 
 using Clock = Engine::Clock;
 
-// For the I/O threads to close connections they were told to drop: a few system calls.
+// How long I/O threads may take to close connections: a few system calls each.
 constexpr std::chrono::seconds kDropTimeout{10};
-// To a message boundary on every connection, under load: it comes with the next complete request,
-// which the kernel sends in one go.
+// How long a worker under load may take to pause: until each connection reaches a message boundary.
+// That is at the end of the next request, which the kernel sends in one go.
 constexpr std::chrono::milliseconds kLoadedPauseLimit{2000};
 
-// The others are answered in a doze.
+// A dozing worker answers the other requests without waking up.
 bool needs_engine(const messages::Request& request) {
   return !std::holds_alternative<Start>(request) && !std::holds_alternative<Describe>(request) &&
          !std::holds_alternative<Adopt>(request) && !std::holds_alternative<HandOver>(request) &&
@@ -47,14 +47,20 @@ Result<void> expect_fds(const std::vector<UniqueFd>& fds, std::size_t count) {
   return fail(fmt::format("expected {} descriptors, got {}", count, fds.size()));
 }
 
+Result<UniqueFd> duplicate(const UniqueFd& fd) {
+  UniqueFd copy = fd.duplicate();
+  if (!copy) return fail_errno("worker", "F_DUPFD_CLOEXEC", errno);
+  return copy;
+}
+
 }  // namespace
 
-// Failure is the worker's end; what is wrong with a request is for the supervisor alone.
+// An error ends the worker. A faulty request is no such error: it only gets the answer Failed.
 Result<void> ControlThread::handle_packet() {
   auto packet = receive_packet(channel_.get());
   if (!packet && packet.error().code != EMSGSIZE) log_error(packet.error().message);
   if (packet ? !packet->has_value() : packet.error().code != EMSGSIZE) {
-    channel_.reset();  // the supervisor has gone
+    channel_.reset();  // the supervisor is gone
     return {};
   }
   const auto request = packet ? messages::decode_request((*packet)->text) : packet.error();
@@ -73,14 +79,8 @@ Result<void> ControlThread::handle_packet() {
   return woken;
 }
 
-Result<ControlThread::SegmentEntry*> ControlThread::find(std::uint32_t segment) {
-  const auto found = segments_.find(segment);
-  if (found == segments_.end()) return fail(fmt::format("no segment {}", segment));
-  return &found->second;
-}
-
 Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vector<UniqueFd>) {
-  if (state_ != WorkerState::fresh) return fail("started already");
+  if (state_ != WorkerState::fresh) return fail("already started");
   start_ = start;
   if (!start.rendezvous.empty()) {
     auto listener = worker_socket::listen(start.rendezvous);
@@ -96,22 +96,6 @@ Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vec
   return Answer{Started{*std::move(info)}};
 }
 
-Result<void> ControlThread::add_segment(std::uint32_t id, std::unique_ptr<Store> store,
-                                        UniqueFd store_fd, UniqueFd page_map) {
-  auto pages = PageMap::map(page_map.get(), store->size_bytes() / kPageBytes);
-  if (!pages) return pages.error();
-  const auto [place, fresh] = segments_.try_emplace(id);
-  if (!fresh) return fail(fmt::format("segment {} is here already", id));
-  SegmentEntry& entry = place->second;
-  entry.size_bytes = store->size_bytes();
-  entry.page_map = std::move(page_map);
-  entry.store = std::move(store_fd);
-  entry.segment.id = id;
-  entry.segment.store = std::move(store);
-  entry.segment.pages = *std::move(pages);
-  return {};
-}
-
 Result<ControlThread::Answer> ControlThread::handle(const Create& create,
                                                     std::vector<UniqueFd> fds) {
   if (auto result = expect_fds(fds, 1); !result) return result.error();
@@ -122,7 +106,8 @@ Result<ControlThread::Answer> ControlThread::handle(const Create& create,
   if (!exported) return exported.error();
   auto copy = duplicate(*exported);
   if (!copy) return copy.error();
-  auto added = add_segment(create.segment, *std::move(store), *std::move(copy), std::move(fds[0]));
+  auto added =
+      segments_.add(create.segment, *std::move(store), *std::move(copy), std::move(fds[0]));
   if (!added) return added.error();
   Answer answer{Done{}};
   answer.fds.push_back(*std::move(exported));
@@ -137,7 +122,8 @@ Result<ControlThread::Answer> ControlThread::handle(const Import& import,
   if (!copy) return copy.error();
   auto store = engine_->device().import(*std::move(copy), import.size_bytes);
   if (!store) return store.error();
-  auto added = add_segment(import.segment, *std::move(store), std::move(fds[1]), std::move(fds[0]));
+  auto added =
+      segments_.add(import.segment, *std::move(store), std::move(fds[1]), std::move(fds[0]));
   if (!added) return added.error();
   return Answer{Done{}};
 }
@@ -147,7 +133,7 @@ Result<ControlThread::Answer> ControlThread::handle(const Connect& connect,
   if (auto result = expect_fds(fds, connect.connections.size()); !result) {
     return result.error();
   }
-  const auto entry = find(connect.segment);
+  const auto entry = segments_.find(connect.segment);
   if (!entry) return entry.error();
   for (const auto& name : connect.connections) {
     if (name.thread < engine_->thread_count()) continue;
@@ -171,7 +157,8 @@ Result<void> ControlThread::drop_connections(SegmentEntry& entry) {
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
     pollfd wait{report_read_.get(), POLLIN, 0};
     if (left.count() <= 0 || poll(&wait, 1, static_cast<int>(left.count())) == 0) {
-      return fail(fmt::format("segment {}: its connections do not end", entry.segment.id));
+      return fail(fmt::format("segment {}: connections did not close within {} s", entry.segment.id,
+                              kDropTimeout.count()));
     }
     if (auto result = handle_report(); !result) return result;
   }
@@ -179,7 +166,7 @@ Result<void> ControlThread::drop_connections(SegmentEntry& entry) {
 }
 
 Result<ControlThread::Answer> ControlThread::handle(const Remove& remove, std::vector<UniqueFd>) {
-  const auto entry = find(remove.segment);
+  const auto entry = segments_.find(remove.segment);
   if (!entry) return entry.error();
   if (auto result = drop_connections(**entry); !result) return result.error();
   const auto scrubbed = (*entry)->segment.store->scrub();
@@ -207,7 +194,7 @@ Result<ControlThread::Answer> ControlThread::handle(const Adopt&, std::vector<Un
 
 Result<ControlThread::Answer> ControlThread::handle(const HandOver& hand_over,
                                                     std::vector<UniqueFd>) {
-  const auto entry = find(hand_over.segment);
+  const auto entry = segments_.find(hand_over.segment);
   if (!entry) return entry.error();
   Answer answer{Done{}};
   for (const UniqueFd* fd : {&(*entry)->page_map, &(*entry)->store}) {
@@ -218,7 +205,7 @@ Result<ControlThread::Answer> ControlThread::handle(const HandOver& hand_over,
   return answer;
 }
 
-// The answer comes from the program that follows.
+// The next program sends the answer.
 Result<ControlThread::Answer> ControlThread::handle(const Replace& replace, std::vector<UniqueFd>) {
   if (!engine_) return fail("not started");
   return std::unexpected(

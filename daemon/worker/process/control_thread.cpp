@@ -22,39 +22,27 @@ using messages::StateChanged;
 
 using Clock = Engine::Clock;
 
-// How often a worker that serves looks whether a copy hangs or nobody wants anything.
+// How often a serving worker checks whether a copy hangs, and whether it is idle.
 constexpr std::chrono::milliseconds kTick{1000};
-// To a message boundary on every connection: without load it is there.
+// How long an idle worker may take to pause: every connection is at a message boundary already.
 constexpr std::chrono::milliseconds kIdlePauseLimit{100};
 
-// /proc/self/exe: this very program, even where the file has been replaced.
+// This very program, even if its file has been replaced.
 constexpr const char* kThisProgram = "/proc/self/exe";
 
 }  // namespace
 
-ControlThread::ControlThread(WorkerHandover image, WorkerOptions options)
+ControlThread::ControlThread(WorkerHandover handover, WorkerOptions options)
     : options_(std::move(options)),
-      state_(image.state),
-      owes_answer_(image.owes_answer),
-      start_(std::move(image.start)),
-      description_(std::move(image.description)),
-      began_at_(image.began_at),
-      earlier_stats_(image.stats),
-      channel_(std::move(image.channel)),
-      listener_(std::move(image.listener)) {
-  for (auto& segment : image.segments) {
-    SegmentEntry& entry = segments_[segment.id];
-    entry.segment.id = segment.id;
-    entry.size_bytes = segment.size_bytes;
-    entry.page_map = std::move(segment.page_map);
-    entry.store = std::move(segment.store);
-    entry.awaits_reconnect = segment.awaits_reconnect;
-    for (const auto& connection : segment.connections) {
-      entry.connected.emplace(connection.id, connection.thread);
-    }
-    entry.parked = std::move(segment.connections);
-  }
-}
+      state_(handover.state),
+      owes_answer_(handover.owes_answer),
+      start_(std::move(handover.start)),
+      description_(std::move(handover.description)),
+      began_at_(handover.began_at),
+      earlier_stats_(handover.stats),
+      channel_(std::move(handover.channel)),
+      listener_(std::move(handover.listener)),
+      segments_(std::move(handover.segments)) {}
 
 Result<void> ControlThread::run() {
   int ends[2];
@@ -68,12 +56,13 @@ Result<void> ControlThread::run() {
   while (channel_ || may_be_needed()) {
     if (auto result = wait(); !result) return result;
   }
-  return scrub_unneeded();
+  // The supervisor may have died between disconnecting a device and scrubbing its store.
+  return segments_.scrub_disconnected();
 }
 
-// One turn: what has come from whom.
+// One turn: waits for a report, a packet or a request that ends a doze, and handles it.
 Result<void> ControlThread::wait() {
-  // Without a supervisor the swap is served on, and the next supervisor waited for.
+  // Without a supervisor the worker goes on serving and waits for the next supervisor.
   const bool had_channel = static_cast<bool>(channel_);
   const int caller = had_channel ? channel_.get() : listener_.get();
   std::vector<pollfd> waits{{report_read_.get(), POLLIN, 0}, {caller, POLLIN, 0}};
@@ -91,15 +80,15 @@ Result<void> ControlThread::wait() {
   const bool calls = waits[1].revents != 0;
   if (calls && !had_channel) {
     channel_ = worker_socket::accept(listener_.get());
-  } else if (calls && channel_) {  // it has been closed if the report could not be told
+  } else if (calls && channel_) {  // handle_report() closes it if the supervisor cannot be told
     if (auto result = handle_packet(); !result) return result;
   }
   if (engine_) tick();
   return {};
 }
 
-// Without a supervisor: whether the kernel uses what is held here, or may do so again once there is
-// another one.
+// For a worker without a supervisor: whether the kernel uses one of its segments, or may use it
+// again once another supervisor has come.
 bool ControlThread::may_be_needed() const {
   return std::ranges::any_of(segments_, [this](const auto& known) {
     const SegmentEntry& entry = known.second;
@@ -107,22 +96,13 @@ bool ControlThread::may_be_needed() const {
   });
 }
 
-// The supervisor has died between disconnecting and scrubbing. Only what the kernel has let go: a
-// store without a device may be one that another worker is to serve.
-Result<void> ControlThread::scrub_unneeded() {
-  for (auto& [id, entry] : segments_) {
-    if (!entry.is_disconnected || !entry.segment.store) continue;
-    if (auto result = entry.segment.store->scrub(); !result) return result;
-  }
-  return {};
-}
-
 void ControlThread::enter(WorkerEvent event) {
   if (const auto next = next_state(state_, event)) state_ = *next;
   tell(StateChanged{state_});
 }
 
-// Closes the channel where the supervisor can not be told: better none than one that misses things.
+// Closes the channel if the message cannot be sent: no supervisor is better than one that misses
+// messages.
 void ControlThread::tell(const Message& message, const std::vector<UniqueFd>& fds) {
   if (!channel_) return;
   std::vector<int> numbers;
@@ -138,27 +118,20 @@ Result<void> ControlThread::handle_report() {
   if (read(report_read_.get(), &report, sizeof report) != sizeof report) {
     return fail_errno("worker", "read report", errno);
   }
-  if (const auto entry = find(report.segment_id)) {
-    (*entry)->connected.erase(report.connection_id);
-    if (report.end == ConnectionEnd::hung_up || report.end == ConnectionEnd::broken) {
-      (*entry)->awaits_reconnect = true;
-    }
-    (*entry)->is_disconnected |= report.end == ConnectionEnd::disconnected;
-  }
+  segments_.note_end(report);
   tell(ConnectionEnded{report.segment_id, report.connection_id, report.end});
   return {};
 }
 
-// Takes the store device again, over what is held. Nothing to do while it serves or is fresh.
+// Starts the engine again, over the descriptors that the worker holds. Does nothing while the
+// worker serves or is fresh.
 Result<void> ControlThread::wake() {
   if (engine_ || state_ == WorkerState::fresh) return {};
   if (state_ == WorkerState::dozing) enter(WorkerEvent::called);
   auto engine = Engine::start(start_, report_write_.get(), options_.hardened);
   if (!engine) return engine.error();
   engine_ = *std::move(engine);
-  for (auto& [id, entry] : segments_) {
-    if (auto result = reimport_store(entry); !result) return result;
-  }
+  if (auto result = segments_.reimport_stores(engine_->device()); !result) return result;
   for (auto& [id, entry] : segments_) {
     for (auto& parked : std::exchange(entry.parked, {})) {
       auto served =
@@ -170,18 +143,6 @@ Result<void> ControlThread::wake() {
   last_request_ = Clock::now();
   enter(WorkerEvent::woken);
   if (std::exchange(owes_answer_, false)) tell(Done{});
-  return {};
-}
-
-Result<void> ControlThread::reimport_store(SegmentEntry& entry) {
-  auto copy = duplicate(entry.store);
-  if (!copy) return copy.error();
-  auto store = engine_->device().import(*std::move(copy), entry.size_bytes);
-  if (!store) return store.error();
-  auto pages = PageMap::map(entry.page_map.get(), entry.size_bytes / kPageBytes);
-  if (!pages) return pages.error();
-  entry.segment.store = *std::move(store);
-  entry.segment.pages = *std::move(pages);
   return {};
 }
 
@@ -199,16 +160,16 @@ void ControlThread::tick() {
   last_request_ = now;
 }
 
-// The kernel sends again to the next worker what this one had received.
+// The kernel resends the requests that this worker has received to the next one.
 void ControlThread::end_if_hung() const {
   const auto since = engine_->copy_started_at();
   if (!since || Clock::now() - *since < start_.hang_timeout) return;
-  log_error(fmt::format("a copy has not ended within {} s: the worker ends, for another to follow",
+  log_error(fmt::format("a copy did not end within {} s: the worker exits, and another one follows",
                         start_.hang_timeout.count()));
   std::_Exit(kExitStoreHung);
 }
 
-// Since the process began, whatever programs it has been since then.
+// Since the process began, including the programs that it ran before this one.
 control::IoStats ControlThread::stats() const {
   control::IoStats sum = earlier_stats_;
   if (engine_) sum.add(engine_->stats());
@@ -216,65 +177,39 @@ control::IoStats ControlThread::stats() const {
   return sum;
 }
 
-// What a new process is given; the engine, if there is one, is paused. Its sockets are lent.
-WorkerHandover ControlThread::image(WorkerState state) {
-  WorkerHandover image{.state = state,
-                       .owes_answer = state == WorkerState::waking,
-                       .start = start_,
-                       .description = description_,
-                       .began_at = began_at_,
-                       .stats = stats(),
-                       .channel = std::move(channel_),
-                       .listener = std::move(listener_),
-                       .segments = {}};
-  for (auto& [id, entry] : segments_) {
-    WorkerHandover::Segment segment{.id = id,
-                                    .size_bytes = entry.size_bytes,
-                                    .page_map = std::move(entry.page_map),
-                                    .store = std::move(entry.store),
-                                    .awaits_reconnect = entry.awaits_reconnect,
-                                    .connections = {}};
-    for (const auto& parked : engine_->connections()) {
-      if (parked.segment_id != id) continue;
-      segment.connections.push_back({parked.connection_id, entry.connected.at(parked.connection_id),
-                                     UniqueFd(parked.socket)});
-    }
-    image.segments.push_back(std::move(segment));
-  }
-  return image;
+// What the next program is given. The engine must be paused; its sockets are lent.
+WorkerHandover ControlThread::lend_handover(WorkerState state) {
+  return {.state = state,
+          .owes_answer = state == WorkerState::waking,
+          .start = start_,
+          .description = description_,
+          .began_at = began_at_,
+          .stats = stats(),
+          .channel = std::move(channel_),
+          .listener = std::move(listener_),
+          .segments = segments_.lend(engine_->connections())};
 }
 
-// Returns only if it could not be done; the worker then serves as before.
+// Returns only if it failed; the worker then serves as before.
 Error ControlThread::replace_process(const std::string& program, WorkerEvent event,
                                      std::chrono::milliseconds pause_limit) {
   const auto paused = engine_->pause(pause_limit);
   if (!paused) return paused.error();
-  if (!*paused) return {fmt::format("the connections are busy for {} ms", pause_limit.count())};
-  // The pipe ends with this process; who ends after this is noticed by the next one.
+  if (!*paused) return {fmt::format("connections still busy after {} ms", pause_limit.count())};
+  // The next program has its own report pipe. A connection that ends after this is noticed there.
   for (pollfd wait{report_read_.get(), POLLIN, 0}; poll(&wait, 1, 0) > 0;) {
     if (auto handled = handle_report(); !handled) {
       (void)engine_->resume();
       return handled.error();
     }
   }
-  WorkerHandover given = image(*next_state(state_, event));
-  const Error error = exec_with_handover(given, program, options_.arguments);
-  channel_ = std::move(given.channel);
-  listener_ = std::move(given.listener);
-  for (auto& segment : given.segments) {
-    SegmentEntry& entry = segments_[segment.id];
-    entry.page_map = std::move(segment.page_map);
-    entry.store = std::move(segment.store);
-    for (auto& connection : segment.connections) (void)connection.socket.release();  // the thread's
-  }
+  WorkerHandover handover = lend_handover(*next_state(state_, event));
+  const Error error = exec_with_handover(handover, program, options_.arguments);
+  channel_ = std::move(handover.channel);
+  listener_ = std::move(handover.listener);
+  segments_.take_back(std::move(handover.segments));
   (void)engine_->resume();
   return error;
-}
-
-Result<UniqueFd> ControlThread::duplicate(const UniqueFd& fd) {
-  UniqueFd copy = fd.duplicate();
-  if (!copy) return fail_errno("worker", "F_DUPFD_CLOEXEC", errno);
-  return copy;
 }
 
 }  // namespace vramswap
