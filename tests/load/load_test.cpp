@@ -7,8 +7,6 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <thread>
 
@@ -229,31 +227,6 @@ TEST_F(WorkerUnderLoad, SaysHowConnectionsEnd) {
   ASSERT_EQ(worker_->ended.size(), 2U);
   EXPECT_EQ(worker_->ended[0].end, ConnectionEnd::disconnected);
   EXPECT_EQ(worker_->ended[1].end, ConnectionEnd::hung_up);
-}
-
-// CPU time of all threads, in nanoseconds: the first word of their schedstat.
-std::uint64_t processor_time(int pid) {
-  std::uint64_t sum = 0;
-  for (const auto& task :
-       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
-    std::uint64_t nanoseconds = 0;
-    std::ifstream(task.path() / "schedstat") >> nanoseconds;
-    sum += nanoseconds;
-  }
-  return sum;
-}
-
-TEST(IdleWorker, UsesNoProcessorAfterALoad) {
-  ServedSegment served({});
-  expect_clean(served.run(std::chrono::milliseconds(500)));
-  const int pid = served.worker().pid();
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
-  const auto before = processor_time(pid);
-  constexpr seconds kIdle{4};
-  std::this_thread::sleep_for(kIdle);
-  const auto used = processor_time(pid) - before;
-  // Less than half a thousandth is 0.0 %.
-  EXPECT_LT(used, std::chrono::nanoseconds(kIdle).count() / 2000);
 }
 
 TEST(HardenedWorker, ServesOrSaysWhichLimitToRaise) {
