@@ -7,8 +7,8 @@
 #include <iostream>
 #include <regex>
 
-#include "tests/bench/contestant.hpp"
 #include "tests/bench/engine_server.hpp"
+#include "tests/bench/measured_server.hpp"
 #include "tests/bench/per_request_server.hpp"
 #include "tests/bench/report.hpp"
 
@@ -94,46 +94,46 @@ void say(const std::string& line) {
   std::fflush(stderr);
 }
 
-struct Contestants {
-  std::unique_ptr<Contestant> per_request;  // none with --engine-only
-  std::unique_ptr<Contestant> engine;
+struct Servers {
+  std::unique_ptr<MeasuredServer> baseline;   // the per-request server; none with --engine-only
+  std::unique_ptr<MeasuredServer> candidate;  // the engine
 
   template <class Work>
   Result<void> for_each(Work work) {
-    for (auto* contestant : {per_request.get(), engine.get()}) {
-      if (contestant == nullptr) continue;
-      if (auto result = work(*contestant); !result) return result;
+    for (auto* server : {baseline.get(), candidate.get()}) {
+      if (server == nullptr) continue;
+      if (auto result = work(*server); !result) return result;
     }
     return {};
   }
 };
 
-Result<Contestants> start(StoreAccess& access, const Settings& settings, unsigned threads) {
-  Contestants contestants;
+Result<Servers> start(StoreAccess& access, const Settings& settings, unsigned threads) {
+  Servers servers;
   if (!settings.engine_only) {
     auto server = PerRequestServer::start(access, settings.segment_bytes());
     if (!server) return server.error();
-    contestants.per_request = std::make_unique<Contestant>("per-request", *std::move(server), 1,
-                                                           settings.segment_bytes());
+    servers.baseline = std::make_unique<MeasuredServer>("per-request", *std::move(server), 1,
+                                                        settings.segment_bytes());
   }
   auto server = EngineServer::start(access.device(), {.segment_bytes = settings.segment_bytes(),
                                                       .threads = threads,
                                                       .realtime = settings.realtime});
   if (!server) return server.error();
-  contestants.engine =
-      std::make_unique<Contestant>("engine", *std::move(server), 2, settings.segment_bytes());
-  return contestants;
+  servers.candidate =
+      std::make_unique<MeasuredServer>("engine", *std::move(server), 2, settings.segment_bytes());
+  return servers;
 }
 
-Result<CellResult> measure(Contestants& contestants, const Cell& cell, const Settings& settings) {
+Result<CellResult> measure(Servers& servers, const Cell& cell, const Settings& settings) {
   const Duration duration{std::chrono::milliseconds(settings.warm_up_milliseconds),
                           std::chrono::milliseconds(settings.milliseconds)};
   CellResult result{.cell = cell, .engine = {}, .per_request = {}};
   for (unsigned round = 0; round < settings.rounds; ++round) {
-    auto measured = contestants.for_each([&](Contestant& contestant) -> Result<void> {
-      const auto measurement = contestant.measure(cell, duration);
+    auto measured = servers.for_each([&](MeasuredServer& server) -> Result<void> {
+      const auto measurement = server.measure(cell, duration);
       if (!measurement) return measurement.error();
-      const bool engine = &contestant == contestants.engine.get();
+      const bool engine = &server == servers.candidate.get();
       (engine ? result.engine : result.per_request).push_back(*measurement);
       return {};
     });
@@ -155,24 +155,24 @@ Result<std::vector<CellResult>> measure_all(const std::vector<Cell>& cells,
 
   unsigned threads = 1;
   for (const Cell& cell : cells) threads = std::max(threads, cell.connections);
-  auto contestants = start(**access, settings, threads);
-  if (!contestants) return contestants.error();
-  auto written = contestants->for_each([](Contestant& contestant) {
-    say(contestant.name() + ": writing every page");
-    return contestant.write_all();
+  auto servers = start(**access, settings, threads);
+  if (!servers) return servers.error();
+  auto written = servers->for_each([](MeasuredServer& server) {
+    say(server.name() + ": writing every page");
+    return server.write_all();
   });
   if (!written) return written.error();
 
   std::vector<CellResult> results;
   for (const Cell& cell : cells) {
-    auto result = measure(*contestants, cell, settings);
+    auto result = measure(*servers, cell, settings);
     if (!result) return result.error();
     say(fmt::format("{}/{} {}", results.size() + 1, cells.size(), one_line(*result)));
     results.push_back(*std::move(result));
   }
-  auto verified = contestants->for_each([](Contestant& contestant) {
-    say(contestant.name() + ": reading every page");
-    return contestant.verify();
+  auto verified = servers->for_each([](MeasuredServer& server) {
+    say(server.name() + ": reading every page");
+    return server.verify();
   });
   if (!verified) return verified.error();
   return results;

@@ -112,8 +112,8 @@ class Replies {
     memory_ = static_cast<std::byte*>(mmap(nullptr, memory_bytes_, PROT_READ | PROT_WRITE,
                                            MAP_SHARED | MAP_POPULATE, fd.get(), 0));
     for (std::size_t page = 0; page < pages; ++page) {
-      pieces_.push_back({memory_ + page * transmission::kReplyBytes, transmission::kReplyBytes});
-      pieces_.push_back({memory_ + (page + 1) * kPageBytes, kPageBytes});
+      iovs_.push_back({memory_ + page * transmission::kReplyBytes, transmission::kReplyBytes});
+      iovs_.push_back({memory_ + (page + 1) * kPageBytes, kPageBytes});
     }
     std::tie(theirs_, ours_) = load::make_connection();
     reader_ = std::thread([socket = theirs_.get()] {
@@ -130,13 +130,13 @@ class Replies {
   }
 
   // Sending changes it.
-  std::vector<iovec> pieces() const { return pieces_; }
+  std::vector<iovec> iovs() const { return iovs_; }
   int socket() const { return ours_.get(); }
 
  private:
   std::size_t memory_bytes_;
   std::byte* memory_;
-  std::vector<iovec> pieces_;
+  std::vector<iovec> iovs_;
   UniqueFd theirs_;
   UniqueFd ours_;
   std::thread reader_;
@@ -149,8 +149,8 @@ void send_replies(benchmark::State& state, SendFunction send) {
   Replies replies(pages);
   auto sender = ReplySender::create().value();
   for (auto _ : state) {
-    auto pieces = replies.pieces();
-    if (const auto sent = (sender.*send)(replies.socket(), pieces); !sent) {
+    auto iovs = replies.iovs();
+    if (const auto sent = (sender.*send)(replies.socket(), iovs); !sent) {
       state.SkipWithError(sent.error().message.c_str());
       break;
     }

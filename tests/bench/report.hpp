@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "tests/bench/cell.hpp"
-#include "tests/bench/contestant.hpp"
+#include "tests/bench/measured_server.hpp"
 
 namespace vramswap::bench {
 

@@ -1,4 +1,4 @@
-#include "tests/bench/contestant.hpp"
+#include "tests/bench/measured_server.hpp"
 
 #include <fmt/format.h>
 
@@ -36,7 +36,7 @@ double Measurement::value(Metric metric) const {
   return 0;
 }
 
-Result<void> Contestant::check(const std::string& what, const load::LoadResult& result) const {
+Result<void> MeasuredServer::check(const std::string& what, const load::LoadResult& result) const {
   const bool good = result.operations > 0 && result.wrong_words == 0 &&
                     result.failed_replies == 0 && result.ended_connections == 0;
   if (!good) return fail(fmt::format("{}: {}: {}", name_, what, result.summary()));
@@ -45,7 +45,7 @@ Result<void> Contestant::check(const std::string& what, const load::LoadResult& 
 
 // `work` gets the sockets and returns whether all was well.
 template <class Work>
-Result<void> Contestant::with_connections(unsigned count, const std::string& what, Work work) {
+Result<void> MeasuredServer::with_connections(unsigned count, const std::string& what, Work work) {
   auto sockets = server_->connect(count);
   if (!sockets) return fail(fmt::format("{}: {}: {}", name_, what, sockets.error().message));
   std::vector<int> fds;
@@ -56,20 +56,20 @@ Result<void> Contestant::with_connections(unsigned count, const std::string& wha
   return worked;
 }
 
-Result<void> Contestant::write_all() {
+Result<void> MeasuredServer::write_all() {
   return with_connections(1, "writing every page", [&](std::span<const int> sockets) {
     return check("writing every page", load_.write_all(sockets));
   });
 }
 
-Result<void> Contestant::verify() {
+Result<void> MeasuredServer::verify() {
   return with_connections(1, "reading every page", [&](std::span<const int> sockets) {
     return check("reading every page", load_.verify(sockets));
   });
 }
 
 // On a machine that is busy with other things, its threads may start when the time is over.
-load::LoadResult Contestant::run(std::span<const int> sockets, std::chrono::milliseconds duration) {
+load::LoadResult MeasuredServer::run(std::span<const int> sockets, std::chrono::milliseconds duration) {
   constexpr int kTries = 10;
   load::LoadResult result;
   for (int i = 0; i < kTries && result.operations == 0; ++i) {
@@ -79,7 +79,7 @@ load::LoadResult Contestant::run(std::span<const int> sockets, std::chrono::mill
   return result;
 }
 
-Result<Measurement> Contestant::measure(const Cell& cell, const Duration& duration) {
+Result<Measurement> MeasuredServer::measure(const Cell& cell, const Duration& duration) {
   load_.set_options(cell.load);
   Measurement measurement{};
   const auto work = [&](std::span<const int> sockets) -> Result<void> {

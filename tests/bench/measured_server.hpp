@@ -31,10 +31,10 @@ struct Measurement {
   double value(Metric metric) const;
 };
 
-class Contestant {
+class MeasuredServer {
  public:
-  // `id` tells the contestants' bytes apart.
-  Contestant(std::string name, std::unique_ptr<Server> server, std::uint32_t id,
+  // Servers with different `id`s hold different bytes.
+  MeasuredServer(std::string name, std::unique_ptr<Server> server, std::uint32_t id,
              std::uint64_t segment_bytes)
       : name_(std::move(name)), server_(std::move(server)), load_(id, segment_bytes) {}
 
