@@ -34,7 +34,7 @@ using test::in_child;
 using test::SocketPair;
 
 constexpr std::uint64_t mebibyte = 1ull << 20;
-constexpr std::uint64_t piece_bytes = 1024 * mebibyte;
+constexpr std::uint64_t block_bytes = 1024 * mebibyte;
 constexpr std::uint64_t chunk_bytes = 32 * mebibyte;
 // What contexts that come and go, ours and those of others, may change meanwhile.
 constexpr std::uint64_t tolerance_bytes = 64 * mebibyte;
@@ -121,13 +121,13 @@ std::uint64_t wrong_words(const Context& context, const VramMemory& memory,
   return wrong;
 }
 
-/// Allocates a piece, fills it with the pattern and hands over its descriptor; then `end`.
+/// Allocates a block, fills it with the pattern and hands over its descriptor; then `end`.
 Child start_worker(const SocketPair& sockets,
                    const std::function<void(Context&, VramMemory&)>& end) {
   return Child([&] {
     auto context = open_gpu();
     ASSERT_TRUE(context) << context.error().message();
-    auto memory = VramMemory::create(*context, piece_bytes);
+    auto memory = VramMemory::create(*context, block_bytes);
     ASSERT_TRUE(memory) << memory.error().message();
     write_pattern(*context, *memory);
     auto fd = memory->export_fd();
@@ -141,7 +141,7 @@ void expect_pattern_in_new_process(int fd) {
   in_child([fd] {
     auto context = open_gpu();
     ASSERT_TRUE(context) << context.error().message();
-    auto memory = VramMemory::import(*context, fd, piece_bytes);
+    auto memory = VramMemory::import(*context, fd, block_bytes);
     ASSERT_TRUE(memory) << memory.error().message();
     EXPECT_EQ(wrong_words(*context, *memory, expected_word), 0u);
   });
@@ -235,7 +235,7 @@ TEST(VramOnGpuTest, ScrubZeroesAllOfIt) {
   in_child([fd] {
     auto context = open_gpu();
     ASSERT_TRUE(context) << context.error().message();
-    auto memory = VramMemory::import(*context, fd, piece_bytes);
+    auto memory = VramMemory::import(*context, fd, block_bytes);
     ASSERT_TRUE(memory) << memory.error().message();
     EXPECT_EQ(wrong_words(*context, *memory, [](std::uint64_t) { return 0; }), 0u);
   });
@@ -252,7 +252,7 @@ TEST(VramOnGpuTest, IsFreedWithTheLastDescriptor) {
   std::uint64_t free_held = free_bytes_now();
   close(fd);
   std::uint64_t free_after = free_bytes_now();
-  EXPECT_LE(free_held + piece_bytes, free_before + tolerance_bytes);
+  EXPECT_LE(free_held + block_bytes, free_before + tolerance_bytes);
   EXPECT_GE(free_after + tolerance_bytes, free_before);
 }
 
@@ -262,7 +262,7 @@ TEST(VramOnGpuTest, SaysThatTheCardIsFull) {
     ASSERT_TRUE(context) << context.error().message();
     auto before = context->memory_info();
     ASSERT_TRUE(before);
-    std::uint64_t too_much = (before->total_bytes / piece_bytes + 1) * piece_bytes;
+    std::uint64_t too_much = (before->total_bytes / block_bytes + 1) * block_bytes;
     auto memory = VramMemory::create(*context, too_much);
     ASSERT_FALSE(memory);
     EXPECT_EQ(memory.error().message(), context->device().label() + ": cuMemCreate " +
@@ -271,7 +271,7 @@ TEST(VramOnGpuTest, SaysThatTheCardIsFull) {
     auto after = context->memory_info();
     ASSERT_TRUE(after);
     EXPECT_GE(after->free_bytes + tolerance_bytes, before->free_bytes);
-    EXPECT_TRUE(VramMemory::create(*context, piece_bytes)) << "the context must have survived it";
+    EXPECT_TRUE(VramMemory::create(*context, block_bytes)) << "the context must have survived it";
   });
 }
 
@@ -280,10 +280,10 @@ TEST(VramOnGpuTest, RefusesWhatIsNotVram) {
     auto context = open_gpu();
     ASSERT_TRUE(context) << context.error().message();
     SocketPair sockets;
-    auto memory = VramMemory::import(*context, sockets.parent(), piece_bytes);
+    auto memory = VramMemory::import(*context, sockets.parent(), block_bytes);
     ASSERT_FALSE(memory);
     EXPECT_FALSE(context_is_lost(memory.error().code)) << memory.error().message();
-    EXPECT_TRUE(VramMemory::create(*context, piece_bytes)) << "the context must have survived it";
+    EXPECT_TRUE(VramMemory::create(*context, block_bytes)) << "the context must have survived it";
   });
 }
 
@@ -291,12 +291,12 @@ TEST(VramOnGpuTest, RefusesMoreThanWasExported) {
   in_child([] {
     auto context = open_gpu();
     ASSERT_TRUE(context) << context.error().message();
-    auto memory = VramMemory::create(*context, piece_bytes);
+    auto memory = VramMemory::create(*context, block_bytes);
     ASSERT_TRUE(memory) << memory.error().message();
     auto fd = memory->export_fd();
     ASSERT_TRUE(fd) << fd.error().message();
-    EXPECT_FALSE(VramMemory::import(*context, *fd, 2 * piece_bytes));
-    EXPECT_TRUE(VramMemory::import(*context, *fd, piece_bytes));
+    EXPECT_FALSE(VramMemory::import(*context, *fd, 2 * block_bytes));
+    EXPECT_TRUE(VramMemory::import(*context, *fd, block_bytes));
     close(*fd);
   });
 }
@@ -338,7 +338,7 @@ std::string reason_to_skip() {
     auto memory = context ? context->memory_info() : std::unexpected(context.error());
     if (!memory) {
       std::snprintf(*reason, sizeof(*reason), "%s", memory.error().message().c_str());
-    } else if (memory->free_bytes < 3 * piece_bytes) {
+    } else if (memory->free_bytes < 3 * block_bytes) {
       std::snprintf(*reason, sizeof(*reason), "GPU 0 has less than 3 GiB free");
     }
   });

@@ -29,8 +29,8 @@ struct Doze : testing::Test {
     return served.worker().wait_for_state(WorkerState::serving, kPatience);
   }
 
-  RuntimeDirectory directory;
-  const std::string rendezvous = directory / "worker-0";
+  TempDirectory directory;
+  const std::string worker_socket = directory / "worker-0";
 };
 
 std::size_t count_threads(pid_t pid) {
@@ -44,7 +44,7 @@ std::size_t count_descriptors(pid_t pid) {
 }
 
 TEST_F(Doze, TheFirstRequestWakesItAgainAndAgain) {
-  ServedSegment served({.rendezvous = rendezvous, .doze_after = kDozeAfter});
+  ServedSegment served({.worker_socket = worker_socket, .doze_after = kDozeAfter});
   const pid_t pid = served.worker().pid();
   std::size_t descriptors = 0;
   for (int round = 0; round < 3; ++round) {
@@ -71,12 +71,12 @@ TEST_F(Doze, ItDoesNotDozeUnderLoadNorWhenNotTold) {
 }
 
 TEST_F(Doze, ASupervisorIsAnsweredWithoutWakingItUnlessItMust) {
-  ServedSegment served({.rendezvous = rendezvous, .doze_after = kDozeAfter});
+  ServedSegment served({.worker_socket = worker_socket, .doze_after = kDozeAfter});
   expect_uninterrupted(served.run(milliseconds(200)));
   ASSERT_TRUE(served.worker().describe("asleep"));
   ASSERT_TRUE(dozes(served));
   served.worker().close_channel();
-  ASSERT_TRUE(served.worker().meet(rendezvous));
+  ASSERT_TRUE(served.worker().reattach(worker_socket));
   const auto adopted = served.worker().adopt();
   ASSERT_TRUE(adopted) << adopted.error().message;
   EXPECT_EQ(adopted->state, WorkerState::dozing);
@@ -93,13 +93,13 @@ TEST_F(Doze, ASupervisorIsAnsweredWithoutWakingItUnlessItMust) {
 }
 
 TEST_F(Doze, ItDozesAndWakesWithoutASupervisor) {
-  ServedSegment served({.rendezvous = rendezvous, .doze_after = kDozeAfter});
+  ServedSegment served({.worker_socket = worker_socket, .doze_after = kDozeAfter});
   expect_uninterrupted(served.run(milliseconds(200)));
   served.worker().close_channel();
   std::this_thread::sleep_for(milliseconds(2500));
   EXPECT_EQ(count_threads(served.worker().pid()), 1U);
   expect_uninterrupted(served.verify());
-  ASSERT_TRUE(served.worker().meet(rendezvous));
+  ASSERT_TRUE(served.worker().reattach(worker_socket));
   EXPECT_TRUE(served.worker().adopt());
 }
 

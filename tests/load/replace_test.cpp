@@ -17,9 +17,9 @@ std::string program_of(pid_t pid) {
 }
 
 struct Replaced : testing::Test {
-  RuntimeDirectory directory;
-  const std::string rendezvous = directory / "worker-0";
-  ServedSegment served{{.rendezvous = rendezvous}};
+  TempDirectory directory;
+  const std::string worker_socket = directory / "worker-0";
+  ServedSegment served{{.worker_socket = worker_socket}};
 };
 
 TEST_F(Replaced, UnderLoadNoRequestIsLostOrAnsweredTwice) {
@@ -56,10 +56,10 @@ TEST_F(Replaced, WhatWasSaidBeforeIsKnownAfterwards) {
   EXPECT_EQ(adopted->description, "a \"text\"\nof two lines");
   ASSERT_EQ(adopted->segments.size(), 1U);
   EXPECT_EQ(adopted->segments[0].connections.size(), kThreads);
-  // The rendezvous, too.
+  // It still listens on its worker socket.
   served.worker().close_channel();
-  const auto met = served.worker().meet(rendezvous);
-  ASSERT_TRUE(met) << met.error().message;
+  const auto reattached = served.worker().reattach(worker_socket);
+  ASSERT_TRUE(reattached) << reattached.error().message;
   EXPECT_TRUE(served.worker().adopt());
 }
 

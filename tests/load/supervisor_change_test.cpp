@@ -19,8 +19,8 @@ using std::chrono::seconds;
 using testing::UnorderedElementsAre;
 
 struct SupervisorChange : testing::Test {
-  RuntimeDirectory directory;
-  const std::string rendezvous = directory / "worker-0";
+  TempDirectory directory;
+  const std::string worker_socket = directory / "worker-0";
 };
 
 std::vector<std::pair<std::uint32_t, unsigned>> named(const messages::Adopted::Segment& segment) {
@@ -30,7 +30,7 @@ std::vector<std::pair<std::uint32_t, unsigned>> named(const messages::Adopted::S
 }
 
 TEST_F(SupervisorChange, TheNextSupervisorFindsEverythingWhileIoGoesOn) {
-  ServedSegment served({.rendezvous = rendezvous});
+  ServedSegment served({.worker_socket = worker_socket});
   std::string text = "nobody has described anything yet";
   ASSERT_EQ(served.worker().adopt().value().description, "");
   LoadResult result;
@@ -40,8 +40,8 @@ TEST_F(SupervisorChange, TheNextSupervisorFindsEverythingWhileIoGoesOn) {
     EXPECT_TRUE(served.worker().describe(text));
     served.worker().close_channel();
     std::this_thread::sleep_for(milliseconds(100));
-    const auto met = served.worker().meet(rendezvous);
-    ASSERT_TRUE(met) << met.error().message;
+    const auto reattached = served.worker().reattach(worker_socket);
+    ASSERT_TRUE(reattached) << reattached.error().message;
     const auto adopted = served.worker().adopt();
     ASSERT_TRUE(adopted) << adopted.error().message;
     EXPECT_EQ(adopted->description, text);
@@ -57,10 +57,10 @@ TEST_F(SupervisorChange, TheNextSupervisorFindsEverythingWhileIoGoesOn) {
 }
 
 TEST_F(SupervisorChange, WhatIsHandedOverIsTheMemoryItself) {
-  ServedSegment served({.rendezvous = rendezvous});
+  ServedSegment served({.worker_socket = worker_socket});
   expect_uninterrupted(served.run(milliseconds(300)));
   served.worker().close_channel();
-  ASSERT_TRUE(served.worker().meet(rendezvous));
+  ASSERT_TRUE(served.worker().reattach(worker_socket));
   const auto fds = served.worker().hand_over(0);
   ASSERT_TRUE(fds) << fds.error().message;
   EXPECT_FALSE(served.worker().hand_over(7));
@@ -75,11 +75,11 @@ TEST_F(SupervisorChange, WhatIsHandedOverIsTheMemoryItself) {
 
 // The end of a connection that nobody was told of shows in what is adopted.
 TEST_F(SupervisorChange, ConnectionsThatEndedMeanwhileAreNotNamed) {
-  ServedSegment served({.rendezvous = rendezvous});
+  ServedSegment served({.worker_socket = worker_socket});
   served.worker().close_channel();
   shutdown(served.sockets()[0].get(), SHUT_RDWR);
   std::this_thread::sleep_for(milliseconds(200));
-  ASSERT_TRUE(served.worker().meet(rendezvous));
+  ASSERT_TRUE(served.worker().reattach(worker_socket));
   const auto adopted = served.worker().adopt();
   ASSERT_TRUE(adopted) << adopted.error().message;
   ASSERT_EQ(adopted->segments.size(), 1U);
@@ -88,13 +88,13 @@ TEST_F(SupervisorChange, ConnectionsThatEndedMeanwhileAreNotNamed) {
 
 // The kernel may have dropped its sockets: their bytes are needed until it says good-bye.
 TEST_F(SupervisorChange, WithoutSocketsItWaitsForTheNextSupervisor) {
-  ServedSegment served({.rendezvous = rendezvous});
+  ServedSegment served({.worker_socket = worker_socket});
   expect_uninterrupted(served.run(milliseconds(300)));
   served.worker().close_channel();
   served.disconnect();
   EXPECT_EQ(served.worker().wait(seconds(2)), std::nullopt);
-  const auto met = served.worker().meet(rendezvous);
-  ASSERT_TRUE(met) << met.error().message;
+  const auto reattached = served.worker().reattach(worker_socket);
+  ASSERT_TRUE(reattached) << reattached.error().message;
   const auto adopted = served.worker().adopt();
   ASSERT_TRUE(adopted) << adopted.error().message;
   ASSERT_EQ(adopted->segments.size(), 1U);
@@ -103,7 +103,7 @@ TEST_F(SupervisorChange, WithoutSocketsItWaitsForTheNextSupervisor) {
   expect_uninterrupted(served.verify());
 }
 
-TEST_F(SupervisorChange, WithoutSocketsAndRendezvousItEnds) {
+TEST_F(SupervisorChange, WithoutSocketsAndWorkerSocketItEnds) {
   ServedSegment served({});
   served.worker().close_channel();
   served.disconnect();
@@ -111,7 +111,7 @@ TEST_F(SupervisorChange, WithoutSocketsAndRendezvousItEnds) {
 }
 
 TEST_F(SupervisorChange, AfterTheKernelsGoodByeItEnds) {
-  ServedSegment served({.rendezvous = rendezvous});
+  ServedSegment served({.worker_socket = worker_socket});
   served.worker().close_channel();
   ASSERT_TRUE(send_header(served.sockets()[0].get(), {.command = Command::disconnect}));
   EXPECT_FALSE(receive_reply(served.sockets()[0].get()));
@@ -123,7 +123,7 @@ TEST_F(SupervisorChange, AfterTheKernelsGoodByeItEnds) {
 // The worker learns of both in one turn: it must not go on to wait for the next supervisor alone.
 TEST_F(SupervisorChange, AGoodByeAtTheEndOfTheSupervisorEndsIt) {
   for (int round = 0; round < 20; ++round) {
-    ServedSegment served({.rendezvous = directory / ("worker-" + std::to_string(round)).c_str()});
+    ServedSegment served({.worker_socket = directory / ("worker-" + std::to_string(round))});
     ASSERT_EQ(kill(served.worker().pid(), SIGSTOP), 0);
     served.worker().close_channel();
     for (const auto& socket : served.sockets()) {
@@ -136,9 +136,9 @@ TEST_F(SupervisorChange, AGoodByeAtTheEndOfTheSupervisorEndsIt) {
 
 // Two supervisors are none of its business: the second is heard once the first has gone.
 TEST_F(SupervisorChange, ASecondSupervisorWaitsForTheEndOfTheFirst) {
-  ServedSegment served({.rendezvous = rendezvous});
+  ServedSegment served({.worker_socket = worker_socket});
   UniqueFd first(fcntl(served.worker().channel(), F_DUPFD_CLOEXEC, 0));
-  ASSERT_TRUE(served.worker().meet(rendezvous));
+  ASSERT_TRUE(served.worker().reattach(worker_socket));
   ASSERT_TRUE(send_packet(served.worker().channel(), messages::encode(messages::Adopt{})));
   pollfd wait{served.worker().channel(), POLLIN, 0};
   EXPECT_EQ(poll(&wait, 1, 300), 0);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <memory>
@@ -12,8 +11,11 @@
 #include "daemon/handover/page_map.hpp"
 #include "tests/load/load_generator.hpp"
 #include "tests/load/worker_process.hpp"
+#include "tests/support/temp_directory.hpp"
 
 namespace vramswap::load {
+
+using swapctl::TempDirectory;
 
 inline constexpr std::uint64_t kSegmentBytes = 32 << 20;
 inline constexpr unsigned kThreads = 2;
@@ -45,7 +47,7 @@ inline void expect_uninterrupted(const LoadResult& result) {
 }
 
 struct WorkerSettings {
-  std::string rendezvous = {};
+  std::string worker_socket = {};
   std::chrono::seconds doze_after{0};
 };
 
@@ -60,7 +62,7 @@ class ServedSegment {
         ->start({.backend = control::Backend::ram,
                  .gpu = "",
                  .io_threads = kThreads,
-                 .rendezvous = settings.rendezvous,
+                 .rendezvous = settings.worker_socket,
                  .doze_after = settings.doze_after})
         .value();
     store_ = worker_->create(0, kSegmentBytes, page_map_.get()).value();
@@ -82,21 +84,6 @@ class ServedSegment {
   std::unique_ptr<WorkerProcess> worker_;
   std::vector<UniqueFd> sockets_;
   LoadGenerator load_;
-};
-
-class RuntimeDirectory {
- public:
-  RuntimeDirectory() {
-    std::string name = "/tmp/vramswap-test-XXXXXX";
-    if (!mkdtemp(name.data())) ADD_FAILURE() << "mkdtemp";
-    path_ = name;
-  }
-  RuntimeDirectory(const RuntimeDirectory&) = delete;
-  ~RuntimeDirectory() { std::filesystem::remove_all(path_); }
-  std::string operator/(const char* name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
 };
 
 }  // namespace vramswap::load

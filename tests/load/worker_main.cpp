@@ -11,7 +11,7 @@ int main(int argc, char** argv) {
   constexpr int kChannel = 3;
   vramswap::WorkerOptions options;
   options.arguments = {argv[0]};
-  int image = -1;
+  int handover_fd = -1;
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
     if (word == "--unhardened") {
@@ -21,8 +21,8 @@ int main(int argc, char** argv) {
       vramswap::load::fault_on_sigusr1();
       options.arguments.emplace_back(word);
     } else if (word == vramswap::kHandoverOption && i + 1 < argc) {
-      image = std::atoi(argv[++i]);
+      handover_fd = std::atoi(argv[++i]);
     }
   }
-  return vramswap::run_worker(image < 0 ? kChannel : -1, image, options);
+  return vramswap::run_worker(handover_fd < 0 ? kChannel : -1, handover_fd, options);
 }

@@ -160,13 +160,13 @@ bool WorkerProcess::wait_for_state(WorkerState wanted, std::chrono::milliseconds
   }
 }
 
-Result<void> WorkerProcess::meet(const std::string& path) {
-  auto meeting = worker_socket::connect(path);
-  if (!meeting) return meeting.error();
-  if (meeting->worker != pid_) {
-    return fail(fmt::format("process {} listens, not {}", meeting->worker, pid_));
+Result<void> WorkerProcess::reattach(const std::string& path) {
+  auto connection = worker_socket::connect(path);
+  if (!connection) return connection.error();
+  if (connection->worker != pid_) {
+    return fail(fmt::format("process {} listens, not {}", connection->worker, pid_));
   }
-  channel_ = std::move(meeting->channel);
+  channel_ = std::move(connection->channel);
   return {};
 }
 

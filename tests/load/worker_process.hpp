@@ -42,13 +42,13 @@ class WorkerProcess {
   Result<void> replace(const std::string& program);
   Result<control::IoStats> stats();
 
-  // As the next supervisor does: a channel by the rendezvous at `path`, in the place of the old
-  // one. An error also where another process listens there.
-  Result<void> meet(const std::string& path);
-  // Whether it says so, or has said so last, before `timeout` is over.
+  // Replaces the channel by a new one, through the worker socket at `path`, as the next supervisor
+  // does. It is an error if another process listens there.
+  Result<void> reattach(const std::string& path);
+  // Whether the last state that the worker has sent by the end of `timeout` is `wanted`.
   bool wait_for_state(WorkerState wanted, std::chrono::milliseconds timeout);
 
-  // Answers come in order; what comes unasked is put aside in `ended` and `state`.
+  // Answers come in order. Messages that are no answers go into `ended` and `state`.
   struct Answer {
     messages::Message message;
     std::vector<UniqueFd> fds;
@@ -56,7 +56,7 @@ class WorkerProcess {
   Result<Answer> ask(const messages::Request& request, std::vector<int> fds = {});
   Result<Answer> ask_raw(std::string_view text, std::vector<int> fds = {});
   std::vector<messages::ConnectionEnded> ended;
-  WorkerState state = WorkerState::fresh;  // as it said last
+  WorkerState state = WorkerState::fresh;  // the last one that it sent
 
   int channel() const { return channel_.get(); }
   void close_channel() { channel_.reset(); }
@@ -69,7 +69,7 @@ class WorkerProcess {
  private:
   WorkerProcess(pid_t pid, UniqueFd channel) : pid_(pid), channel_(std::move(channel)) {}
 
-  // What came unasked is put aside; nothing then. An error at the end of the channel.
+  // Nothing for a message that is no answer. An error at the end of the channel.
   Result<std::optional<Answer>> receive();
 
   pid_t pid_ = -1;  // -1 once waited for

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -15,6 +14,7 @@
 #include "cuda/context.hpp"
 #include "cuda/device.hpp"
 #include "cuda/driver.hpp"
+#include "tests/support/temp_directory.hpp"
 
 namespace vramswap::test {
 
@@ -23,17 +23,14 @@ inline constexpr std::uint64_t mebibyte = 1ull << 20;
 class FakeCudaTest : public testing::Test {
  protected:
   FakeCudaTest() {
-    char name[] = "/tmp/fake_cuda_test.XXXXXX";
-    directory_ = mkdtemp(name);
     for (const char* variable :
          {"FAKE_CUDA_DISPLAY", "FAKE_CUDA_FAIL", "FAKE_CUDA_AT_COPY", "CUDA_DEVICE_ORDER"}) {
       unsetenv(variable);
     }
-    setenv("FAKE_CUDA_DIR", directory_.c_str(), 1);
+    setenv("FAKE_CUDA_DIR", directory().c_str(), 1);
     setenv("FAKE_CUDA_DEVICES", "1", 1);
     setenv("FAKE_CUDA_MEMORY_MIB", "64", 1);
   }
-  ~FakeCudaTest() override { std::filesystem::remove_all(directory_); }
 
   static cuda::Result<cuda::Driver> load(const char* library = FAKE_LIBCUDA) {
     return cuda::Driver::load(library);
@@ -67,13 +64,13 @@ class FakeCudaTest : public testing::Test {
   }
 
   /// Where the state is, and what else a test wants to be gone after it.
-  const std::filesystem::path& directory() const { return directory_; }
+  const std::filesystem::path& directory() const { return directory_.path(); }
 
   /// Removing its file resets a device.
   std::filesystem::path device_file() const { return directory_ / "device0"; }
 
  private:
-  std::filesystem::path directory_;
+  swapctl::TempDirectory directory_;
 };
 
 }  // namespace vramswap::test

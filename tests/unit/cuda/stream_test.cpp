@@ -28,7 +28,7 @@ using test::mebibyte;
 
 constexpr std::size_t page = 4096;
 
-/// A device with a piece of memory and a stream on it.
+/// A device with a block of memory and a stream on it.
 struct Engine {
   Context context;
   VramMemory memory;
@@ -128,7 +128,7 @@ TEST_F(StreamTest, CopiesABatchByOneCall) {
   const auto vram = engine->memory.device_pointer();
   const auto host = reinterpret_cast<api::CUdeviceptr>(buffer.data());
   const auto source = reinterpret_cast<api::CUdeviceptr>(ones.data());
-  // Both directions, and one piece shorter than the others.
+  // Both directions, and one copy shorter than the others.
   api::CUdeviceptr targets[] = {vram + 8 * page, host + page, vram + 2 * page};
   api::CUdeviceptr sources[] = {source, vram, source};
   std::size_t bytes[] = {page, page / 2, page};
