@@ -10,7 +10,7 @@
 
 namespace vramswap::cuda {
 
-/// A piece of VRAM, mapped for the device and held by this process.
+/// A block of VRAM, mapped for the device and held by this process.
 ///
 /// The memory itself is freed, at once, when the last of these is gone: every VramMemory of it in
 /// any process, and every file descriptor exported from it. A process that dies by any cause,

@@ -1,5 +1,5 @@
-// Whether waiting for the next request by looking again and again is worth it. Falling asleep and
-// waking up costs some 5 us of a page fault's latency; looking costs a processor.
+// Decides whether a thread spins while it waits for the next request. Sleeping and waking up adds
+// about 5 us to the latency of a page fault; spinning occupies a processor.
 #pragma once
 
 #include <atomic>
@@ -7,11 +7,13 @@
 
 namespace vramswap {
 
-// One thread's. Spins only while requests come in quick succession, so that an idle thread does
-// not; never for longer than kLimit at a time; never in more threads at once than half the
-// processors, for the other half has to make the requests; and, in a realtime thread, never for so
-// long that the kernel throttles it (sched_rt_runtime_us: 95 % of a second), which would stop it
-// for 50 ms.
+// Each I/O thread has its own. The rules:
+// - A thread spins only while requests come in quick succession, so an idle thread does not spin.
+// - It spins for at most kLimit at a time.
+// - At most half as many threads spin at once as there are processors. The other processors are
+//   needed to make the requests.
+// - A realtime thread does not spin for so long that the kernel throttles it (sched_rt_runtime_us:
+//   95 % of a second). That would stop it for 50 ms.
 class AdaptiveSpin {
  public:
   using Clock = std::chrono::steady_clock;
@@ -21,17 +23,17 @@ class AdaptiveSpin {
   AdaptiveSpin(unsigned processors, bool realtime)
       : max_spinners_(processors / 2), realtime_(realtime) {}
 
-  // Before a wait that begins now: how long to spin first; 0: not at all. Until end(), the thread
-  // counts among those that spin.
+  // Called when a wait begins. Returns how long to spin before sleeping; 0 means not at all. If it
+  // is above 0, the thread counts as spinning until end().
   std::chrono::microseconds begin(Clock::time_point now);
-  // After the wait: it took from begin() to `now`, of which the thread slept if `slept`.
+  // Called when the wait ends, at `now`. `slept`: the thread slept during the wait.
   void end(Clock::time_point now, bool slept);
 
  private:
   static constexpr int kMaxConfidence = 8;
   static constexpr int kConfident = 2;
-  // Of each window of time, the part that a realtime thread may be busy for before it stops to
-  // spin; waits that it sleeps through leave the rest free.
+  // A realtime thread stops spinning once it has been busy for kMaxBusy of the current kWindow.
+  // Waits in which it slept do not count.
   static constexpr std::chrono::milliseconds kWindow{100};
   static constexpr std::chrono::milliseconds kMaxBusy{85};
 
@@ -41,12 +43,12 @@ class AdaptiveSpin {
 
   const unsigned max_spinners_;
   const bool realtime_;
-  // Rises with each wait that was shorter than kLimit, falls quickly with each that was longer.
+  // Rises with each wait that is shorter than kLimit, and halves with each longer one.
   int confidence_ = 0;
   bool spins_ = false;
   Clock::time_point wait_began_{};
   Clock::time_point window_began_{};
-  Clock::duration slept_{0};  // in the window
+  Clock::duration slept_{0};  // in the current window
 };
 
 }  // namespace vramswap

@@ -1,4 +1,4 @@
-// What an I/O thread has served, counted by that thread alone and read by any other.
+// Counters of what an I/O thread has served. Only that thread writes them; any thread reads them.
 #pragma once
 
 #include <array>
@@ -13,7 +13,8 @@
 
 namespace vramswap {
 
-// On cache lines of its own: nobody else's writes slow the thread down, nor its writes others.
+// On its own cache lines, so that writes by other threads do not slow this one down, and its writes
+// do not slow them down.
 class alignas(64) IoCounters {
  public:
   using Clock = std::chrono::steady_clock;
@@ -23,16 +24,17 @@ class alignas(64) IoCounters {
     std::uint32_t error;  // as in its reply
   };
 
-  // By the thread: these replies have been sent by now. A few loads and stores for each.
+  // The I/O thread calls this when the replies have been sent. It costs a few loads and stores per
+  // reply.
   void count_replies(std::span<const Answered> answered, Clock::time_point now = Clock::now());
-  // So many requests were one batch.
+  // The I/O thread calls this after a batch of `requests` requests.
   void count_batch(std::size_t requests);
 
-  // By anyone. `counted_for` is left to the caller.
+  // Any thread may call this. The caller sets `counted_for`.
   control::IoStats read() const;
 
  private:
-  // One thread writes it, so a load and a store do, and the bus is never locked.
+  // Only one thread writes it, so a plain load and store are enough, without a locked instruction.
   class Counter {
    public:
     void add(std::uint64_t more) { set(get() + more); }

@@ -1,6 +1,5 @@
-// How an I/O thread serves what a connection has sent: two batches in turn, so that one is
-// received, or answered, while the store is at work on the other. Allocates nothing after
-// construction.
+// Serves the requests that a connection has sent, in two alternating batches: an I/O thread receives
+// or answers one batch while the store copies the other. Allocates nothing after construction.
 #pragma once
 
 #include <array>
@@ -22,23 +21,24 @@
 
 namespace vramswap {
 
-// The worker's exit status when a store fails. It does not answer the requests at hand: the kernel
-// sends them again to the worker that follows, while an error would reach processes as SIGBUS.
+// The worker's exit status when a store fails. The worker does not answer the requests that it has
+// received, because an error reply would reach processes as SIGBUS. The kernel resends the requests
+// to the next worker.
 inline constexpr int kExitStoreFailed = 10;
 
 class Pipeline {
  public:
-  // For the calling thread; the references outlive it. `requests_served` counts what is answered,
-  // errors too.
+  // For the calling thread. The references outlive the pipeline. `requests_served` counts every
+  // answered request, including those answered with an error.
   static Result<std::unique_ptr<Pipeline>> create(Staging& staging, Copier& copier,
                                                   std::atomic<std::uint64_t>& requests_served,
                                                   IoCounters& counters);
 
-  // Receives and serves what there is; returns when all that was taken is finished. How the
-  // connection ends, if it does. `one_message`: takes not a byte beyond the message whose beginning
-  // was received, which there is.
+  // Receives and serves what the socket holds. Returns when every received request is finished, and
+  // says how the connection has ended, if it has. `one_message`: receives no byte beyond the end of
+  // the message that was received in part before; there must be one.
   std::optional<ConnectionEnd> serve(Connection& connection, bool one_message);
-  // Serves READs that have waited for staging memory.
+  // Serves READs that are waiting for staging memory. Returns the same as serve().
   std::optional<ConnectionEnd> serve_waiting_reads(Connection& connection);
 
  private:
@@ -47,20 +47,20 @@ class Pipeline {
   Pipeline(Staging& staging, Copier& copier, std::atomic<std::uint64_t>& requests_served,
            IoCounters& counters, Claimant first, Claimant second, ReplySender sender);
 
-  End take(Connection& connection, std::size_t received);
+  End dispatch(Connection& connection, std::size_t received);
   End start(Connection& connection);
   End finish(Connection& connection, Batch& batch, bool answer);
   End finish_all(Connection& connection, End end);
   void count(std::span<const IoCounters::Answered> answered);
   Result<void> answer_reads(Connection& connection, Batch& batch, bool answer);
-  Result<void> answer_others(Connection& connection, Batch& batch);
+  Result<void> answer_non_reads(Connection& connection, Batch& batch);
 
   Staging& staging_;
   Copier& copier_;
   std::atomic<std::uint64_t>& requests_served_;
   IoCounters& counters_;
   std::array<Batch, Copier::kSlots> batches_;
-  // Which batch, and which receive area, is next: neither is in use, the other one may be.
+  // The batch and the receive area to use next. They are free; the other ones may be in use.
   unsigned turn_ = 0;
   unsigned area_ = 0;
   ReplySender sender_;

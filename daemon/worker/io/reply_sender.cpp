@@ -10,27 +10,27 @@
 namespace vramswap {
 namespace {
 
-// 256 pipe slots, a page or a header each; what an unprivileged process may ask for.
+// 256 pipe slots, for a page or a header each: the most that an unprivileged process may ask for.
 constexpr int kPipeBytes = 1 << 20;
 
-// The other side is slow to read. Its reader is in the kernel and needs no memory of ours, so the
-// wait ends.
+// Waits for a peer that is slow to read. The reader is the kernel, which needs no memory of this
+// process for it, so the wait ends.
 void wait_until_writable(int socket) {
   pollfd wait{socket, POLLOUT, 0};
   poll(&wait, 1, -1);
 }
 
-// Drops the first `bytes` of `pieces`.
-std::span<iovec> advance(std::span<iovec> pieces, std::size_t bytes) {
-  while (!pieces.empty() && bytes >= pieces.front().iov_len) {
-    bytes -= pieces.front().iov_len;
-    pieces = pieces.subspan(1);
+// Drops the first `bytes` of `iovs`.
+std::span<iovec> advance(std::span<iovec> iovs, std::size_t bytes) {
+  while (!iovs.empty() && bytes >= iovs.front().iov_len) {
+    bytes -= iovs.front().iov_len;
+    iovs = iovs.subspan(1);
   }
-  if (!pieces.empty()) {
-    pieces.front().iov_base = static_cast<char*>(pieces.front().iov_base) + bytes;
-    pieces.front().iov_len -= bytes;
+  if (!iovs.empty()) {
+    iovs.front().iov_base = static_cast<char*>(iovs.front().iov_base) + bytes;
+    iovs.front().iov_len -= bytes;
   }
-  return pieces;
+  return iovs;
 }
 
 }  // namespace
@@ -47,16 +47,16 @@ Result<ReplySender> ReplySender::create() {
   return sender;
 }
 
-Result<void> ReplySender::lend(int socket, std::span<iovec> pieces) {
-  while (!pieces.empty()) {
-    const std::size_t count = std::min<std::size_t>(pieces.size(), IOV_MAX);
-    const ssize_t bytes = vmsplice(write_end_.get(), pieces.data(), count, 0);
+Result<void> ReplySender::lend(int socket, std::span<iovec> iovs) {
+  while (!iovs.empty()) {
+    const std::size_t count = std::min<std::size_t>(iovs.size(), IOV_MAX);
+    const ssize_t bytes = vmsplice(write_end_.get(), iovs.data(), count, 0);
     if (bytes < 0) {
       if (errno == EINTR) continue;
       return fail_errno("reply", "vmsplice", errno);
     }
     if (auto result = empty_pipe(socket, static_cast<std::size_t>(bytes)); !result) return result;
-    pieces = advance(pieces, static_cast<std::size_t>(bytes));
+    iovs = advance(iovs, static_cast<std::size_t>(bytes));
   }
   return {};
 }
@@ -70,7 +70,7 @@ Result<void> ReplySender::empty_pipe(int socket, std::size_t bytes) {
       wait_until_writable(socket);
     } else if (moved == 0 || errno != EINTR) {
       const int error = moved == 0 ? EPIPE : errno;
-      // What is left belongs to a stream that is gone; the next one must not get it.
+      // The bytes left in the pipe belong to a dead connection. The next one must not get them.
       drain_pipe(bytes);
       return fail_errno("reply", "splice", error);
     }
@@ -85,14 +85,14 @@ void ReplySender::drain_pipe(std::size_t bytes) {
   }
 }
 
-Result<void> ReplySender::copy(int socket, std::span<iovec> pieces) {
-  while (!pieces.empty()) {
+Result<void> ReplySender::copy(int socket, std::span<iovec> iovs) {
+  while (!iovs.empty()) {
     msghdr message{};
-    message.msg_iov = pieces.data();
-    message.msg_iovlen = std::min<std::size_t>(pieces.size(), IOV_MAX);
+    message.msg_iov = iovs.data();
+    message.msg_iovlen = std::min<std::size_t>(iovs.size(), IOV_MAX);
     const ssize_t bytes = sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (bytes >= 0) {
-      pieces = advance(pieces, static_cast<std::size_t>(bytes));
+      iovs = advance(iovs, static_cast<std::size_t>(bytes));
     } else if (errno == EAGAIN) {
       wait_until_writable(socket);
     } else if (errno != EINTR) {

@@ -14,13 +14,13 @@ class ReplySender {
  public:
   static Result<ReplySender> create();
 
-  // Lends the pages that `pieces` point into: vmsplice into a pipe, splice into the socket. They
-  // must stay unchanged until the socket has been read empty. Keeps a server alive on a machine
-  // without free memory, where copying into fresh socket buffers livelocks.
-  Result<void> lend(int socket, std::span<iovec> pieces);
+  // Lends the pages that `iovs` point into: vmsplice into a pipe, splice into the socket. The pages
+  // must stay unchanged until the peer has read everything from the socket. On a machine without
+  // free memory this keeps the worker going, where copying into new socket buffers livelocks.
+  Result<void> lend(int socket, std::span<iovec> iovs);
 
-  // Copies; for headers alone, which fit the one small buffer that lending would allocate as well.
-  Result<void> copy(int socket, std::span<iovec> pieces);
+  // Copies. For headers alone: they fit into one small buffer, which lending would allocate too.
+  Result<void> copy(int socket, std::span<iovec> iovs);
 
  private:
   ReplySender(UniqueFd read_end, UniqueFd write_end, UniqueFd null)

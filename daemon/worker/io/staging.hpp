@@ -1,7 +1,7 @@
-// One I/O thread's memory: areas that requests are received into, and chunks that READ replies are
-// built in. A reply's pages are lent to the socket (vmsplice), not copied, so a chunk may be
-// used again only when the socket has been read empty by the other side (SIOCOUTQ is 0).
-// All of it is one memfd mapping, so that a GPU can be given the whole at once.
+// The memory of one I/O thread: areas that requests are received into, and chunks that READ replies
+// are built in. The pages of a reply are lent to the socket (vmsplice), not copied, so a chunk may
+// be reused only after the peer has read it (release_read_chunks). All of it is one memfd mapping,
+// so that it can be registered with the GPU in one call.
 #pragma once
 
 #include <bit>
@@ -20,20 +20,20 @@ class Staging {
  public:
   using Chunk = std::uint16_t;
 
-  // A chunk is a page of reply headers and 16 pages of data. Data of chunks whose numbers follow
-  // each other does so, too.
+  // A chunk is a page of reply headers and 16 pages of data. The data of chunks with consecutive
+  // numbers is adjacent.
   static constexpr std::size_t kHeaderBytes = kPageBytes;
   static constexpr std::size_t kHeadersPerChunk = kHeaderBytes / transmission::kReplyBytes;
   static constexpr std::size_t kDataBytes = 16 * kPageBytes;
-  // Twice what one connection may hold, which is twice the longest READ: one connection that is
-  // slow to take its replies leaves enough for the others of its thread.
+  // One connection may hold twice the longest READ. The thread has twice that, so that a connection
+  // whose peer reads slowly leaves enough for the others.
   static constexpr std::size_t kChunksPerConnection =
       2 * transmission::kMaxTransferBytes / kDataBytes;
   static constexpr std::size_t kChunkCount = 2 * kChunksPerConnection;
   static_assert(kChunkCount == 64, "a bit for each in a word");
-  // Two, in turn: one is received into while the GPU reads the other.
+  // Used alternately: the thread receives into one while the GPU reads the other.
   static constexpr unsigned kReceiveAreas = 2;
-  // Half of the longest WRITE each, which is stored as it arrives.
+  // Each holds half of the longest WRITE; a WRITE is stored as it arrives.
   static constexpr std::size_t kReceiveBytes = transmission::kMaxTransferBytes / 2 + 2 * kPageBytes;
 
   static Result<Staging> create();
@@ -49,8 +49,9 @@ class Staging {
   std::span<std::byte> data(Chunk chunk) const;
 
   std::size_t free_chunks() const { return static_cast<std::size_t>(std::popcount(free_)); }
-  // The lowest of the free ones, of which there must be one: few are in use most of the time, so
-  // they stay in the processor's caches, and those taken one after the other mostly lie so, too.
+  // Returns the free chunk with the lowest number; there must be a free one. Few chunks are in use
+  // most of the time, so they stay in the processor's caches, and consecutive calls mostly return
+  // adjacent chunks.
   Chunk allocate();
   void release(Chunk chunk);
 

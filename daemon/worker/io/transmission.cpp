@@ -8,7 +8,7 @@
 namespace vramswap::transmission {
 namespace {
 
-// The wire's layout. linux/nbd.h has no separate command flags, so these are our own.
+// The layout on the wire. linux/nbd.h has no separate command flags, so it is declared here.
 struct [[gnu::packed]] WireRequest {
   std::uint32_t magic;
   std::uint16_t flags;
@@ -42,7 +42,7 @@ std::optional<Request> decode_request(std::span<const std::byte, kRequestBytes> 
   WireRequest wire;
   std::memcpy(&wire, bytes.data(), sizeof wire);
   if (be32toh(wire.magic) != NBD_REQUEST_MAGIC) return std::nullopt;
-  // The cookie is opaque: left in the byte order it came in.
+  // The cookie is opaque, so its byte order is not changed.
   return Request{be16toh(wire.flags), be16toh(wire.command), wire.cookie, be64toh(wire.offset),
                  be32toh(wire.length)};
 }
@@ -63,7 +63,7 @@ Validation validate_request(const Request& request, std::uint64_t export_bytes) 
   }
   if (is_transfer(request) && request.length > kMaxTransferBytes) return {Action::refuse, EINVAL};
   if (request.offset > export_bytes || request.length > export_bytes - request.offset) {
-    // As the protocol asks: ENOSPC where a write would go past the end, EINVAL elsewhere.
+    // The protocol asks for ENOSPC if a write would go past the end, and for EINVAL otherwise.
     const bool writes = request.command == NBD_CMD_WRITE || request.command == kCommandWriteZeroes;
     return {Action::refuse, static_cast<std::uint32_t>(writes ? ENOSPC : EINVAL)};
   }

@@ -15,32 +15,32 @@ namespace vramswap::transmission {
 
 inline constexpr std::size_t kRequestBytes = 28;
 inline constexpr std::size_t kReplyBytes = 16;
-// A longer WRITE payload is not even drained: the stream is taken to be out of step. The kernel's
-// own limit is 32 MiB (max_hw_sectors_kb of nbd).
+// A longer WRITE payload is not discarded: the stream is assumed to be out of step. The limit of
+// the kernel is 32 MiB (max_hw_sectors_kb of nbd).
 inline constexpr std::uint32_t kMaxPayloadBytes = 64 << 20;
 
 struct Request {
   std::uint16_t flags;
   std::uint16_t command;  // NBD_CMD_*, or something unknown
-  std::uint64_t cookie;   // returned as it came
+  std::uint64_t cookie;   // returned unchanged in the reply
   std::uint64_t offset;   // bytes
   std::uint32_t length;   // bytes
-  // Not of the wire: when the receive that brought it was over.
+  // Not on the wire: when the receive call that delivered the request returned.
   std::chrono::steady_clock::time_point received_at = {};
 
   bool has_payload() const { return command == NBD_CMD_WRITE; }
 };
 
-// Nothing where the magic is wrong: the stream can not be trusted any more.
+// Nothing if the magic is wrong: the stream is out of step.
 std::optional<Request> decode_request(std::span<const std::byte, kRequestBytes> bytes);
 
 // `error` is 0 or one of the errno values the protocol lists (EIO, EINVAL, ENOSPC, ...).
 void encode_reply(std::uint64_t cookie, std::uint32_t error, std::span<std::byte, kReplyBytes> out);
 
-// The one place where a request is checked; the engine never checks again.
+// The only place where a request is checked.
 enum class Action {
   serve,
-  refuse,  // answer with the error, after draining a WRITE's payload
+  refuse,  // answer with the error, after discarding a WRITE's payload
   disconnect,
   abandon,  // the stream is out of step
 };

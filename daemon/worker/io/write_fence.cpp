@@ -7,7 +7,7 @@
 namespace vramswap {
 namespace {
 
-// By id; the first stands for nobody.
+// By id. Id 0 is no claimant.
 std::array<std::atomic<bool>, 256> taken;
 
 }  // namespace
@@ -16,7 +16,7 @@ Result<Claimant> Claimant::create() {
   for (std::size_t id = 1; id < taken.size(); ++id) {
     if (!taken[id].exchange(true)) return Claimant(static_cast<std::uint8_t>(id));
   }
-  return fail("more batches than a write fence can tell apart");
+  return fail("write fence: more than 255 batches in this process");
 }
 
 Claimant::~Claimant() {
@@ -43,7 +43,8 @@ bool WriteFence::any_claimed(std::uint64_t first, std::uint64_t count) const {
 void WriteFence::release(std::uint64_t first, std::uint64_t count, const Claimant& claimant) {
   for (std::uint64_t page = first; page < first + count; ++page) {
     auto& owner = owners_[page];
-    // Nobody else sets or clears this id. A page that was named twice may be another's by now.
+    // No other claimant sets or clears this id. A page that was named twice may belong to another
+    // claimant by now.
     if (owner.load(std::memory_order_relaxed) == claimant.id()) {
       owner.store(kNobody, std::memory_order_release);
     }

@@ -1,16 +1,18 @@
-// Keeps a WRITE that the kernel has given up from landing on top of a newer one.
+// Keeps a WRITE that the kernel has timed out from overwriting a newer WRITE of the same page.
 //
-// When a request is not answered in time, the kernel (nbd_xmit_timeout) shuts its socket down, and
-// only then sends it again over another socket of the device, whose I/O thread B may apply it, and
-// a newer WRITE of the page after it, while the first thread A still holds what it has received. So
-// who changes pages claims them first, and between the claim and the change looks whether its
-// socket has been shut down. For a request that A has and B gets again, one of two things is true:
-// - A's look sees the shutdown, and A drops the request;
-// - A's look came before the shutdown. Then A's claim came before it, too, and so before the
-// request
-//   was sent again and B tried to claim the page: B waits until A has released it, and A's bytes
-//   lie under B's.
-// It does not matter how long A is stopped, or where.
+// When a request is not answered in time, the kernel (nbd_xmit_timeout) first shuts its socket down,
+// and then resends the request over another socket of the device. The I/O thread of that socket,
+// thread B, may apply it, and then a newer WRITE of the page, while the first I/O thread, thread A,
+// still holds the request that it received.
+//
+// So a thread claims pages before it changes them. Between the claim and the change it checks
+// whether its socket has been shut down. For a request that both A and B have received there are two
+// cases:
+// - A's check comes after the shutdown. A sees it and drops the request.
+// - A's check comes before the shutdown. A's claim came before the check, so it also came before the
+//   kernel resent the request and B tried to claim the page. B waits until A has released the page,
+//   and then overwrites A's bytes.
+// It does not matter where A is delayed, or for how long.
 #pragma once
 
 #include <atomic>
@@ -23,10 +25,10 @@
 
 namespace vramswap {
 
-// A batch's name in the claims: one of 255 in the process, free again when this is destroyed.
+// Identifies a batch in the claims. There are 255 in a process; the destructor frees the id.
 class Claimant {
  public:
-  // Fails where all are taken.
+  // Fails if all are in use.
   static Result<Claimant> create();
   Claimant(Claimant&& other) noexcept : id_(std::exchange(other.id_, 0)) {}
   Claimant& operator=(Claimant&&) = delete;
@@ -40,18 +42,19 @@ class Claimant {
   std::uint8_t id_;  // 0: moved from
 };
 
-// The claims to a segment's pages, one byte a page. Pages [first, first + count) must exist.
+// The claims to the pages of a segment, one byte per page. Pages [first, first + count) must exist.
 class WriteFence {
  public:
   explicit WriteFence(std::uint64_t page_count)
       : owners_(std::make_unique<std::atomic<std::uint8_t>[]>(page_count)) {}
 
-  // False: somebody else has one of the pages; some of the others may be claimed. Pages that the
-  // claimant has already are no obstacle. After success it sees what earlier owners did to them.
+  // False: another claimant holds one of the pages; some of the other pages may be claimed now. A
+  // page that the claimant holds already counts as claimed. After success, the claimant sees
+  // everything that earlier owners wrote to the pages.
   bool claim(std::uint64_t first, std::uint64_t count, const Claimant& claimant);
-  // Whether anybody has one of the pages.
+  // Whether any claimant holds one of the pages.
   bool any_claimed(std::uint64_t first, std::uint64_t count) const;
-  // Frees those of the pages that the claimant has.
+  // Releases those of the pages that the claimant holds.
   void release(std::uint64_t first, std::uint64_t count, const Claimant& claimant);
 
  private:
@@ -59,8 +62,8 @@ class WriteFence {
   std::unique_ptr<std::atomic<std::uint8_t>[]> owners_;
 };
 
-// Whether the other side has shut the connection down. A call of the kernel's, so that after a
-// claim (an atomic read-modify-write, sequentially consistent) it looks later than that.
+// Whether the peer has shut the connection down. This is a system call, so after a claim (an atomic
+// read-modify-write, sequentially consistent) the check really happens after the claim.
 bool peer_has_shut_down(int socket);
 
 }  // namespace vramswap

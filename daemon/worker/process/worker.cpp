@@ -11,7 +11,7 @@
 
 namespace vramswap {
 
-int run_worker(int channel, int image, WorkerOptions options) {
+int run_worker(int channel, int handover_fd, WorkerOptions options) {
   prctl(PR_SET_NAME, "vramswap-worker");  // it was exec'd as /proc/self/exe
   // It ends when the supervisor says so; a terminal's Ctrl-C or a stop of the whole control group
   // is the supervisor's to handle.
@@ -26,12 +26,12 @@ int run_worker(int channel, int image, WorkerOptions options) {
     }
   }
   const auto run = [&]() -> Result<void> {
-    if (image < 0) {
+    if (handover_fd < 0) {
       UniqueFd owned(channel);
       fcntl(channel, F_SETFD, FD_CLOEXEC);
       return ControlThread(std::move(owned), std::move(options)).run();
     }
-    auto received = read_handover(UniqueFd(image));
+    auto received = read_handover(UniqueFd(handover_fd));
     if (!received) return received.error();
     return ControlThread(*std::move(received), std::move(options)).run();
   };

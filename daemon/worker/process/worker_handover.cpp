@@ -15,7 +15,7 @@
 
 namespace vramswap {
 
-// Descriptors are written as their numbers, -1 for none.
+// A descriptor is written as its number; -1 means none.
 static void to_json(nlohmann::json& json, const UniqueFd& fd) {
   json = fd.get();
 }
@@ -49,17 +49,17 @@ static void from_json(const nlohmann::json& json, WorkerHandover::Segment& segme
 
 namespace {
 
-std::string encode(const WorkerHandover& image) {
+std::string encode(const WorkerHandover& handover) {
   return dump_json({{"version", messages::kVersion},
-                    {"state", image.state},
-                    {"owes_answer", image.owes_answer},
-                    {"start", image.start},
-                    {"description", image.description},
-                    {"began_at_ns", image.began_at.count()},
-                    {"stats", image.stats},
-                    {"channel", image.channel},
-                    {"listener", image.listener},
-                    {"segments", image.segments}});
+                    {"state", handover.state},
+                    {"owes_answer", handover.owes_answer},
+                    {"start", handover.start},
+                    {"description", handover.description},
+                    {"began_at_ns", handover.began_at.count()},
+                    {"stats", handover.stats},
+                    {"channel", handover.channel},
+                    {"listener", handover.listener},
+                    {"segments", handover.segments}});
 }
 
 Result<WorkerHandover> decode(const std::string& text) {
@@ -67,32 +67,32 @@ Result<WorkerHandover> decode(const std::string& text) {
     const Json json = parse_json(text);
     if (const int version = json.at("version"); version != messages::kVersion) {
       return fail(
-          fmt::format("a worker of another version ({}, not {})", version, messages::kVersion));
+          fmt::format("worker handover: version {}, expected {}", version, messages::kVersion));
     }
-    WorkerHandover image;
-    json.at("state").get_to(image.state);
-    json.at("owes_answer").get_to(image.owes_answer);
-    json.at("start").get_to(image.start);
-    json.at("description").get_to(image.description);
-    image.began_at = std::chrono::nanoseconds(json.at("began_at_ns").get<std::int64_t>());
-    json.at("stats").get_to(image.stats);
-    json.at("channel").get_to(image.channel);
-    json.at("listener").get_to(image.listener);
-    json.at("segments").get_to(image.segments);
-    return image;
+    WorkerHandover handover;
+    json.at("state").get_to(handover.state);
+    json.at("owes_answer").get_to(handover.owes_answer);
+    json.at("start").get_to(handover.start);
+    json.at("description").get_to(handover.description);
+    handover.began_at = std::chrono::nanoseconds(json.at("began_at_ns").get<std::int64_t>());
+    json.at("stats").get_to(handover.stats);
+    json.at("channel").get_to(handover.channel);
+    json.at("listener").get_to(handover.listener);
+    json.at("segments").get_to(handover.segments);
+    return handover;
   } catch (const std::exception& error) {
-    return fail(fmt::format("malformed image of a worker: {}", error.what()));
+    return fail(fmt::format("worker handover: malformed: {}", error.what()));
   }
 }
 
 template <class Function>
-void for_each_fd(const WorkerHandover& image, Function function) {
+void for_each_fd(const WorkerHandover& handover, Function function) {
   const auto visit = [&](const UniqueFd& fd) {
     if (fd) function(fd.get());
   };
-  visit(image.channel);
-  visit(image.listener);
-  for (const auto& segment : image.segments) {
+  visit(handover.channel);
+  visit(handover.listener);
+  for (const auto& segment : handover.segments) {
     visit(segment.page_map);
     visit(segment.store);
     for (const auto& connection : segment.connections) visit(connection.socket);
@@ -101,12 +101,12 @@ void for_each_fd(const WorkerHandover& image, Function function) {
 
 }  // namespace
 
-Error exec_with_handover(const WorkerHandover& image, const std::string& program,
+Error exec_with_handover(const WorkerHandover& handover, const std::string& program,
                          const std::vector<std::string>& arguments) {
-  const UniqueFd fd(memfd_create("vramswap-worker-image", MFD_CLOEXEC));
-  const std::string text = encode(image);
+  const UniqueFd fd(memfd_create("vramswap-worker-handover", MFD_CLOEXEC));
+  const std::string text = encode(handover);
   if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    return errno_error("worker image", "memfd", errno);
+    return errno_error("worker handover", "memfd", errno);
   }
   std::vector<std::string> words = arguments;
   words.emplace_back(kHandoverOption);
@@ -114,22 +114,23 @@ Error exec_with_handover(const WorkerHandover& image, const std::string& program
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  // All, for a library may have opened some without the flag; then not those of the image.
+  // Marks all descriptors, because a library may have opened some without O_CLOEXEC. Then clears
+  // the flag of those that are handed over.
   close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   fcntl(fd.get(), F_SETFD, 0);
-  for_each_fd(image, [](int kept) { fcntl(kept, F_SETFD, 0); });
+  for_each_fd(handover, [](int kept) { fcntl(kept, F_SETFD, 0); });
   execv(program.c_str(), argv.data());
   const Error error = errno_error(program, "execv", errno);
-  for_each_fd(image, [](int kept) { fcntl(kept, F_SETFD, FD_CLOEXEC); });
+  for_each_fd(handover, [](int kept) { fcntl(kept, F_SETFD, FD_CLOEXEC); });
   return error;
 }
 
 Result<WorkerHandover> read_handover(UniqueFd fd) {
   const auto text = read_file(fmt::format("/proc/self/fd/{}", fd.get()));
   if (!text) return text.error();
-  auto image = decode(*text);
-  if (image) for_each_fd(*image, [](int kept) { fcntl(kept, F_SETFD, FD_CLOEXEC); });
-  return image;
+  auto handover = decode(*text);
+  if (handover) for_each_fd(*handover, [](int kept) { fcntl(kept, F_SETFD, FD_CLOEXEC); });
+  return handover;
 }
 
 }  // namespace vramswap

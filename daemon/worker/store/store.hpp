@@ -48,9 +48,9 @@ class Copier {
   // What is begun in both directions, or in both slots, is in no order: its targets must not
   // overlap.
   virtual Result<void> begin(Direction direction, unsigned slot, std::span<const Copy> batch) = 0;
-  // Returns when the first `pieces` of the batch are where they belong. Each begin() is followed by
+  // Returns when the first `copies` of the batch are where they belong. Each begin() is followed by
   // one of these for all of them, in the end.
-  virtual Result<void> wait(Direction direction, unsigned slot, std::size_t pieces) = 0;
+  virtual Result<void> wait(Direction direction, unsigned slot, std::size_t copies) = 0;
 };
 
 class StoreDevice {

@@ -23,7 +23,7 @@ constexpr std::size_t kFlagBytes =
     kDirections * Copier::kSlots * Copier::kMaxPages * sizeof(std::uint32_t);
 
 constexpr std::size_t kLongBatchBytes = 512 << 10;
-constexpr std::size_t kLongPieceBytes = 64 << 10;
+constexpr std::size_t kLongCopyBytes = 64 << 10;
 
 // How long to look at the flags before the driver is asked, which knows of errors, too. Longer than
 // any batch takes on a busy card: who asks holds the driver's lock, and all others wait for it. (At
@@ -54,25 +54,25 @@ class VramCopier final : public Copier {
     if (++last_tag_ == 0) ++last_tag_;
     pending.tag = last_tag_;
     pending.flag_count = 0;
-    pending.pieces = batch.size();
+    pending.copies = batch.size();
     // One piece: the copy engine needs 6.6 us for a page and 6.9 us for 8, the kernel 7.3 and 7.7.
     // But where several threads copy, the driver's lock, which every call takes, decides, and the
     // kernel needs one call less (8 threads, a page each: 25 us and 12 us).
     const bool alone = shared_.busy.load(std::memory_order_relaxed) == 1;
-    if (shared_.kernel && is_long(batch)) return copy_pieces(direction, slot, batch);
+    if (shared_.kernel && is_long(batch)) return copy_each(direction, slot, batch);
     if (shared_.kernel && (batch.size() > 1 || !alone) && is_aligned(batch)) {
       return launch(direction, slot, batch);
     }
     if (auto result = copy(direction, batch); !result) return result;
     if (!alone || !stream(direction).has_write_value()) return {};
-    std::fill_n(pending.flags_of_piece.begin(), batch.size(), std::uint16_t{1});
+    std::fill_n(pending.flags_of_copy.begin(), batch.size(), std::uint16_t{1});
     return mark(direction, slot);
   }
 
-  Result<void> wait(Direction direction, unsigned slot, std::size_t pieces) override {
+  Result<void> wait(Direction direction, unsigned slot, std::size_t copies) override {
     Pending& pending = pending_of(direction, slot);
-    const bool all = pieces == pending.pieces;
-    auto result = wait_for_flags(direction, slot, pieces);
+    const bool all = copies == pending.copies;
+    auto result = wait_for_flags(direction, slot, copies);
     if (all && --under_way_ == 0) --shared_.busy;
     return result;
   }
@@ -81,9 +81,9 @@ class VramCopier final : public Copier {
   struct Pending {
     std::uint32_t tag = 0;
     std::size_t flag_count = 0;  // 0: only the driver knows when it is done
-    std::size_t pieces = 0;
+    std::size_t copies = 0;
     // Which of the flags, from the first one, say that the piece and those before it are done.
-    std::array<std::uint16_t, kMaxPages> flags_of_piece{};
+    std::array<std::uint16_t, kMaxPages> flags_of_copy{};
   };
 
   static Result<void> checked(const cuda::Result<void>& result) {
@@ -109,7 +109,7 @@ class VramCopier final : public Copier {
     // All pieces are in one store, so that pages say it shorter.
     const cuda::api::CUdeviceptr device = batch.front().address;
     std::size_t count = 0;
-    std::size_t piece = 0;
+    std::size_t index_in_batch = 0;
     const auto flush = [&]() -> Result<void> {
       cuda::PageKernel::Batch launch{
           .device = device,
@@ -135,7 +135,8 @@ class VramCopier final : public Copier {
         if (count < pages_.size()) continue;
         if (auto result = flush(); !result) return result;
       }
-      pending.flags_of_piece[piece++] = static_cast<std::uint16_t>(pending.flag_count + count);
+      pending.flags_of_copy[index_in_batch++] =
+          static_cast<std::uint16_t>(pending.flag_count + count);
     }
     return count > 0 ? flush() : Result<void>{};
   }
@@ -146,14 +147,14 @@ class VramCopier final : public Copier {
   bool is_long(std::span<const Copy> batch) {
     std::size_t bytes = 0;
     for (const Copy& copy : batch) bytes += copy.bytes;
-    return bytes >= kLongBatchBytes && bytes / batch.size() >= kLongPieceBytes &&
+    return bytes >= kLongBatchBytes && bytes / batch.size() >= kLongCopyBytes &&
            parts_.streams.front().has_write_value();
   }
-  Result<void> copy_pieces(Direction direction, unsigned slot, std::span<const Copy> batch) {
+  Result<void> copy_each(Direction direction, unsigned slot, std::span<const Copy> batch) {
     Pending& pending = pending_of(direction, slot);
     for (std::size_t i = 0; i < batch.size(); ++i) {
       if (auto result = copy(direction, batch.subspan(i, 1)); !result) return result;
-      pending.flags_of_piece[i] = static_cast<std::uint16_t>(i + 1);
+      pending.flags_of_copy[i] = static_cast<std::uint16_t>(i + 1);
       if (auto result = mark(direction, slot); !result) return result;
     }
     return {};
@@ -201,11 +202,11 @@ class VramCopier final : public Copier {
                                                 std::span(bytes_).first(batch.size())));
   }
 
-  Result<void> wait_for_flags(Direction direction, unsigned slot, std::size_t pieces) {
+  Result<void> wait_for_flags(Direction direction, unsigned slot, std::size_t copies) {
     const Pending& pending = pending_of(direction, slot);
     if (pending.flag_count == 0) return checked(stream(direction).synchronize());
     const std::span<std::uint32_t> flags(parts_.flags.get() + first_flag(direction, slot),
-                                         pending.flags_of_piece[pieces - 1]);
+                                         pending.flags_of_copy[copies - 1]);
     if (are_set(flags, pending.tag, kFlagWait)) return {};
     if (auto result = checked(stream(direction).synchronize()); !result) return result;
     if (are_set(flags, pending.tag, {})) return {};

@@ -39,9 +39,9 @@ class WatchdogCopier final : public Copier {
     clock_.end();
     return result;
   }
-  Result<void> wait(Direction direction, unsigned slot, std::size_t pieces) override {
+  Result<void> wait(Direction direction, unsigned slot, std::size_t copies) override {
     clock_.begin();
-    auto result = copier_->wait(direction, slot, pieces);
+    auto result = copier_->wait(direction, slot, copies);
     clock_.end();
     return result;
   }

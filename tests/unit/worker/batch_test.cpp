@@ -102,16 +102,16 @@ class BatchTest : public testing::Test {
   void finish() {
     EXPECT_EQ(batch_.start(*copier_).value(), Batch::Outcome::started);
     for (;;) {
-      const auto pieces = batch_.next_read_replies(connection_, *copier_).value();
-      if (pieces.empty()) break;
-      send(pieces);
+      const auto iovs = batch_.next_read_replies(connection_, *copier_).value();
+      if (iovs.empty()) break;
+      send(iovs);
     }
     EXPECT_TRUE(batch_.finish_changes(*copier_));
     send(batch_.non_read_replies(connection_));
     batch_.clear();
   }
-  void send(std::span<const iovec> pieces) {
-    for (const iovec& piece : pieces) append(sent_, piece.iov_base, piece.iov_len);
+  void send(std::span<const iovec> iovs) {
+    for (const iovec& iov : iovs) append(sent_, iov.iov_base, iov.iov_len);
   }
 
   // As if the other side had read everything.

@@ -66,12 +66,12 @@ class FaultyDevice final : public StoreDevice {
       }
       return copier_->begin(direction, slot, batch);
     }
-    Result<void> wait(Direction direction, unsigned slot, std::size_t pieces) override {
+    Result<void> wait(Direction direction, unsigned slot, std::size_t copies) override {
       if (direction == Direction::to_host && device_.holds_next_read.exchange(false)) {
         device_.arrived.release();
         device_.gate.acquire();
       }
-      return copier_->wait(direction, slot, pieces);
+      return copier_->wait(direction, slot, copies);
     }
 
    private:

@@ -41,20 +41,20 @@ class ReplySenderTest : public testing::Test {
     for (std::size_t i = 0; i < memory.size(); ++i) {
       memory[i] = static_cast<std::byte>(i + 7 * (i >> 12) + round_);
     }
-    std::vector<iovec> pieces;
+    std::vector<iovec> iovs;
     for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
       const auto number = static_cast<Staging::Chunk>(skip + chunk);
-      pieces.push_back({staging_.headers(number).data(), 16});
-      pieces.push_back({staging_.data(number).data(), Staging::kDataBytes});
+      iovs.push_back({staging_.headers(number).data(), 16});
+      iovs.push_back({staging_.data(number).data(), Staging::kDataBytes});
     }
-    return pieces;
+    return iovs;
   }
 
-  static std::vector<std::byte> content(const std::vector<iovec>& pieces) {
+  static std::vector<std::byte> content(const std::vector<iovec>& iovs) {
     std::vector<std::byte> bytes;
-    for (const iovec& piece : pieces) {
-      const auto* first = static_cast<const std::byte*>(piece.iov_base);
-      bytes.insert(bytes.end(), first, first + piece.iov_len);
+    for (const iovec& iov : iovs) {
+      const auto* first = static_cast<const std::byte*>(iov.iov_base);
+      bytes.insert(bytes.end(), first, first + iov.iov_len);
     }
     return bytes;
   }
@@ -75,80 +75,80 @@ class ReplySenderTest : public testing::Test {
 using SendFunction = Result<void> (ReplySender::*)(int, std::span<iovec>);
 class EitherWay : public ReplySenderTest, public testing::WithParamInterface<SendFunction> {
  protected:
-  Result<void> send(std::span<iovec> pieces) { return (sender_.*GetParam())(ours_.get(), pieces); }
+  Result<void> send(std::span<iovec> iovs) { return (sender_.*GetParam())(ours_.get(), iovs); }
 };
 INSTANTIATE_TEST_SUITE_P(Lend, EitherWay, testing::Values(&ReplySender::lend));
 INSTANTIATE_TEST_SUITE_P(Copy, EitherWay, testing::Values(&ReplySender::copy));
 
 TEST_P(EitherWay, ArrivesInOrder) {
-  auto pieces = some_replies(1);
-  const auto expected = content(pieces);
-  ASSERT_TRUE(send(pieces));
+  auto iovs = some_replies(1);
+  const auto expected = content(iovs);
+  ASSERT_TRUE(send(iovs));
   EXPECT_EQ(receive(expected.size()), expected);
 }
 
 // More than the socket takes at once.
 TEST_P(EitherWay, WaitsForASlowReader) {
-  auto pieces = some_replies(Staging::kChunkCount);
-  const auto expected = content(pieces);
+  auto iovs = some_replies(Staging::kChunkCount);
+  const auto expected = content(iovs);
   std::vector<std::byte> received;
   std::thread reader([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     received = receive(expected.size());
   });
-  EXPECT_TRUE(send(pieces));
+  EXPECT_TRUE(send(iovs));
   reader.join();
   EXPECT_TRUE(received == expected);
 }
 
 TEST_P(EitherWay, AClosedPeerIsAnErrorAndLeavesNothingForTheNext) {
   theirs_.reset();
-  auto pieces = some_replies(4);
-  EXPECT_FALSE(send(pieces));
+  auto iovs = some_replies(4);
+  EXPECT_FALSE(send(iovs));
   connect();
-  pieces = some_replies(1, Staging::kChunkCount - 1);
-  const auto expected = content(pieces);
-  ASSERT_TRUE(send(pieces));
+  iovs = some_replies(1, Staging::kChunkCount - 1);
+  const auto expected = content(iovs);
+  ASSERT_TRUE(send(iovs));
   EXPECT_TRUE(receive(expected.size()) == expected);
 }
 
 TEST_P(EitherWay, APeerThatClosesMidwayIsAnErrorAndLeavesNothingForTheNext) {
-  auto pieces = some_replies(Staging::kChunkCount);
+  auto iovs = some_replies(Staging::kChunkCount);
   std::thread closer([this] {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     theirs_.reset();
   });
-  EXPECT_FALSE(send(pieces));
+  EXPECT_FALSE(send(iovs));
   closer.join();
   connect();
-  pieces = some_replies(1, Staging::kChunkCount - 1);
-  const auto expected = content(pieces);
-  ASSERT_TRUE(send(pieces));
+  iovs = some_replies(1, Staging::kChunkCount - 1);
+  const auto expected = content(iovs);
+  ASSERT_TRUE(send(iovs));
   EXPECT_TRUE(receive(expected.size()) == expected);
 }
 
 // Replies of one connection must never end up on another, whatever the process is short of.
 TEST_F(ReplySenderTest, AClosedPeerLeavesNothingBehindEvenWithoutFreeDescriptors) {
   theirs_.reset();
-  auto pieces = some_replies(4);
+  auto iovs = some_replies(4);
   rlimit before{};
   getrlimit(RLIMIT_NOFILE, &before);
   const rlimit none_free{3, before.rlim_max};
   setrlimit(RLIMIT_NOFILE, &none_free);
-  EXPECT_FALSE(sender_.lend(ours_.get(), pieces));
+  EXPECT_FALSE(sender_.lend(ours_.get(), iovs));
   setrlimit(RLIMIT_NOFILE, &before);
   connect();
-  pieces = some_replies(1, Staging::kChunkCount - 1);
-  const auto expected = content(pieces);
-  ASSERT_TRUE(sender_.lend(ours_.get(), pieces));
+  iovs = some_replies(1, Staging::kChunkCount - 1);
+  const auto expected = content(iovs);
+  ASSERT_TRUE(sender_.lend(ours_.get(), iovs));
   EXPECT_TRUE(receive(expected.size()) == expected);
 }
 
 // What the reuse of lent memory rests on.
 TEST_F(ReplySenderTest, TheSocketTellsWhenLentPagesHaveBeenRead) {
-  auto pieces = some_replies(1);
-  const auto expected = content(pieces);
-  ASSERT_TRUE(sender_.lend(ours_.get(), pieces));
+  auto iovs = some_replies(1);
+  const auto expected = content(iovs);
+  ASSERT_TRUE(sender_.lend(ours_.get(), iovs));
   const auto unread = [this] {
     int bytes = 0;
     ioctl(ours_.get(), SIOCOUTQ, &bytes);

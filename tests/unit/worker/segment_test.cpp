@@ -17,8 +17,8 @@ class Reclaim : public testing::Test {
   void lend() {
     const auto chunk = staging_.allocate();
     const auto data = staging_.data(chunk);
-    iovec piece{data.data(), data.size()};
-    ASSERT_TRUE(sender_.lend(connection_.socket.get(), {&piece, 1}));
+    iovec iov{data.data(), data.size()};
+    ASSERT_TRUE(sender_.lend(connection_.socket.get(), {&iov, 1}));
     connection_.sent_bytes += data.size();
     connection_.lent.push_back({chunk, connection_.sent_bytes});
   }

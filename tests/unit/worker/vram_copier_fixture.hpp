@@ -33,12 +33,12 @@ class VramCopierTest : public test::FakeCudaTest {
   using Names = std::vector<std::string>;
 
   // In pages, from the begin of the host memory and of the VRAM.
-  struct Piece {
+  struct Extent {
     std::size_t host;
     std::size_t vram;
     std::size_t pages;
   };
-  using Pieces = std::vector<Piece>;
+  using Extents = std::vector<Extent>;
 
   // A copier with its host memory.
   struct Lane {
@@ -92,12 +92,12 @@ class VramCopierTest : public test::FakeCudaTest {
     return {reinterpret_cast<std::byte*>(memory_->device_pointer()), kVramPages * kPage};
   }
 
-  std::vector<Copy> copies(const Lane& lane, const Pieces& pieces) const {
+  std::vector<Copy> copies(const Lane& lane, const Extents& extents) const {
     std::vector<Copy> result;
-    for (const Piece& piece : pieces) {
-      result.push_back({.host = lane.host.data() + piece.host * kPage,
-                        .address = memory_->device_pointer() + piece.vram * kPage,
-                        .bytes = piece.pages * kPage});
+    for (const Extent& extent : extents) {
+      result.push_back({.host = lane.host.data() + extent.host * kPage,
+                        .address = memory_->device_pointer() + extent.vram * kPage,
+                        .bytes = extent.pages * kPage});
     }
     return result;
   }
@@ -110,11 +110,11 @@ class VramCopierTest : public test::FakeCudaTest {
   }
 
   // What it is to do, done here.
-  static void apply(Direction direction, const Pieces& pieces, std::span<std::byte> host,
+  static void apply(Direction direction, const Extents& extents, std::span<std::byte> host,
                     std::span<std::byte> vram) {
-    for (const Piece& piece : pieces) {
-      const auto in_host = host.subspan(piece.host * kPage, piece.pages * kPage);
-      const auto in_vram = vram.subspan(piece.vram * kPage, piece.pages * kPage);
+    for (const Extent& extent : extents) {
+      const auto in_host = host.subspan(extent.host * kPage, extent.pages * kPage);
+      const auto in_vram = vram.subspan(extent.vram * kPage, extent.pages * kPage);
       if (direction == Direction::to_host) {
         std::ranges::copy(in_vram, in_host.begin());
       } else {
@@ -123,10 +123,10 @@ class VramCopierTest : public test::FakeCudaTest {
     }
   }
 
-  // `count` pieces of `pages` each, scattered in both memories, from these pages on.
-  static Pieces scattered(std::size_t count, std::size_t pages = 1, std::size_t host = 0,
-                          std::size_t vram = 0) {
-    Pieces result;
+  // `count` extents of `pages` each, scattered in both memories, from these pages on.
+  static Extents scattered(std::size_t count, std::size_t pages = 1, std::size_t host = 0,
+                           std::size_t vram = 0) {
+    Extents result;
     for (std::size_t i = 0; i < count; ++i) {
       // No two of them touch in VRAM. Most lie before the first one.
       const std::size_t place = (i + count / 2 + 1) * 7 % count;

@@ -18,8 +18,8 @@ constexpr const char* kFromHost = "cuMemcpyHtoDAsync_v2";
 
 struct Way {
   const char* name;
-  std::size_t pieces;
-  std::size_t pages;  // of each piece
+  std::size_t extents;
+  std::size_t pages;  // of each extent
   bool kernel;
   bool alone;
   std::vector<std::string> missing;
@@ -35,14 +35,14 @@ TEST_P(VramCopierWayTest, CopiesTheRightBytes) {
   shared_.busy = way.alone ? 0 : 1;
   Lane lane(*this);
   ASSERT_TRUE(lane.copier);
-  const Pieces pieces = scattered(way.pieces, way.pages, 5, 9);
-  const auto batch = copies(lane, pieces);
+  const Extents extents = scattered(way.extents, way.pages, 5, 9);
+  const auto batch = copies(lane, extents);
   for (const Direction direction : {Direction::to_host, Direction::from_host, Direction::to_host}) {
     fill(lane.host);
     fill(vram());
     Bytes host(lane.host.begin(), lane.host.end());
     Bytes device(vram().begin(), vram().end());
-    apply(direction, pieces, host, device);
+    apply(direction, extents, host, device);
     const auto allocations = test::allocation_count();
     const auto begun = lane.copier->begin(direction, 1, batch);
     ASSERT_TRUE(begun) << begun.error().message;
@@ -59,24 +59,24 @@ INSTANTIATE_TEST_SUITE_P(
     , VramCopierWayTest,
     testing::Values(
         Way{"OnePage", 1, 1, true, true, {}, {kToHost, kFromHost, kValue}},
-        Way{"OnePiece", 1, 32, true, true, {}, {kToHost, kFromHost, kValue}},
+        Way{"OneExtent", 1, 32, true, true, {}, {kToHost, kFromHost, kValue}},
         Way{"OnePageWhereOthersCopy", 1, 1, true, false, {}, {kLaunch}},
         Way{"TwoPages", 2, 1, true, true, {}, {kLaunch}},
         Way{"Pages", 100, 1, true, true, {}, {kLaunch}},
-        Way{"PiecesWhereOthersCopy", 10, 3, true, false, {}, {kLaunch}},
-        // More than a launch takes; the limit is within a piece.
+        Way{"ExtentsWhereOthersCopy", 10, 3, true, false, {}, {kLaunch}},
+        // More than a launch takes; the limit is within a extent.
         Way{"TwoLaunches", 512, 1, true, true, {}, {kLaunch}},
-        Way{"APieceInTwoLaunches", 73, 7, true, true, {}, {kLaunch}},
+        Way{"AExtentInTwoLaunches", 73, 7, true, true, {}, {kLaunch}},
         Way{"JustOneLaunch", 60, 8, true, true, {}, {kLaunch}},
-        Way{"LongPieces", 8, 16, true, true, {}, {kToHost, kFromHost, kValue}},
-        Way{"LongPiecesWhereOthersCopy", 4, 128, true, false, {}, {kToHost, kFromHost, kValue}},
-        Way{"LongPiecesWithoutWriteValue", 8, 16, true, true, {kValue}, {kLaunch}},
-        Way{"TooFewLongPieces", 7, 16, true, true, {}, {kLaunch}},
-        Way{"PiecesNotLongEnough", 9, 15, true, true, {}, {kLaunch}},
+        Way{"LongExtents", 8, 16, true, true, {}, {kToHost, kFromHost, kValue}},
+        Way{"LongExtentsWhereOthersCopy", 4, 128, true, false, {}, {kToHost, kFromHost, kValue}},
+        Way{"LongExtentsWithoutWriteValue", 8, 16, true, true, {kValue}, {kLaunch}},
+        Way{"TooFewLongExtents", 7, 16, true, true, {}, {kLaunch}},
+        Way{"ExtentsNotLongEnough", 9, 15, true, true, {}, {kLaunch}},
         Way{"OnePageWithoutKernel", 1, 1, false, true, {}, {kToHost, kFromHost, kValue}},
         Way{"PagesWithoutKernel", 100, 1, false, true, {}, {kBatch, kValue}},
         Way{"AsManyPagesAsCanBeWithoutKernel", 512, 1, false, true, {}, {kBatch, kValue}},
-        Way{"LongPiecesWithoutKernel", 4, 128, false, true, {}, {kBatch, kValue}},
+        Way{"LongExtentsWithoutKernel", 4, 128, false, true, {}, {kBatch, kValue}},
         Way{"PagesWithoutKernelWhereOthersCopy", 9, 1, false, false, {}, {kBatch, kWait}},
         Way{"PagesByCuda11_7", 100, 2, false, true, {kBatch}, {kToHost, kFromHost, kValue}},
         Way{"PagesByCuda11_4", 100, 2, false, true, {kBatch, kValue}, {kToHost, kFromHost, kWait}},
@@ -113,8 +113,8 @@ TEST_F(VramCopierTest, TwoThreadsCopyAtTheSameTime) {
     ASSERT_TRUE(lane.copier);
     const std::size_t first = half * kVramPages / 2;
     for (std::size_t i = 0; i < 100; ++i) {
-      const Pieces pieces = scattered(i % 9 + 1, 1, i, first + i);
-      const auto batch = copies(lane, pieces);
+      const Extents extents = scattered(i % 9 + 1, 1, i, first + i);
+      const auto batch = copies(lane, extents);
       ASSERT_TRUE(lane.copier->begin(Direction::to_host, 0, batch));
       ASSERT_TRUE(lane.copier->wait(Direction::to_host, 0, batch.size()));
       for (const Copy& copy : batch) {
@@ -124,7 +124,7 @@ TEST_F(VramCopierTest, TwoThreadsCopyAtTheSameTime) {
       }
       ASSERT_TRUE(lane.copier->begin(Direction::from_host, 1, batch));
       ASSERT_TRUE(lane.copier->wait(Direction::from_host, 1, batch.size()));
-      for (const Piece& piece : pieces) expected[piece.vram * kPage + i] ^= std::byte{0xff};
+      for (const Extent& extent : extents) expected[extent.vram * kPage + i] ^= std::byte{0xff};
     }
   };
   std::thread other(copy_half, 1);

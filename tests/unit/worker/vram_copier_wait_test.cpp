@@ -32,24 +32,24 @@ TEST_P(VramCopierSlotTest, BothSlotsAndDirectionsAtOnce) {
   fill(vram());
   Bytes host(lane.host.begin(), lane.host.end());
   Bytes device(vram().begin(), vram().end());
-  // Pieces, one piece, long pieces; no two overlap.
+  // Extents, one extent, long extents; no two overlap.
   struct {
     Direction direction;
     unsigned slot;
-    Pieces pieces;
+    Extents extents;
   } const all[] = {{Direction::to_host, 0, scattered(20, 2, 0, 0)},
                    {Direction::from_host, 1, scattered(1, 1, 100, 200)},
                    {Direction::from_host, 0, scattered(8, 16, 200, 300)},
                    {Direction::to_host, 1, scattered(500, 1, 400, 500)}};
   for (int round = 0; round < 3; ++round) {
     for (const auto& each : all) {
-      apply(each.direction, each.pieces, host, device);
-      const auto begun = lane.copier->begin(each.direction, each.slot, copies(lane, each.pieces));
+      apply(each.direction, each.extents, host, device);
+      const auto begun = lane.copier->begin(each.direction, each.slot, copies(lane, each.extents));
       ASSERT_TRUE(begun) << begun.error().message;
     }
     EXPECT_EQ(shared_.busy, 1U);
     for (const std::size_t i : {2, 0, 3, 1}) {
-      const auto done = lane.copier->wait(all[i].direction, all[i].slot, all[i].pieces.size());
+      const auto done = lane.copier->wait(all[i].direction, all[i].slot, all[i].extents.size());
       ASSERT_TRUE(done) << done.error().message;
     }
     EXPECT_TRUE(std::ranges::equal(lane.host, host));
@@ -60,13 +60,13 @@ TEST_P(VramCopierSlotTest, BothSlotsAndDirectionsAtOnce) {
   }
 }
 
-TEST_P(VramCopierSlotTest, WaitsForTheFirstPiecesAndThenForAll) {
+TEST_P(VramCopierSlotTest, WaitsForTheFirstCopiesAndThenForAll) {
   ASSERT_NO_FATAL_FAILURE(open_device(GetParam().kernel, GetParam().missing));
   Lane lane(*this);
   ASSERT_TRUE(lane.copier);
   fill(vram());
-  const Pieces pieces = scattered(50, 3);
-  const auto batch = copies(lane, pieces);
+  const Extents extents = scattered(50, 3);
+  const auto batch = copies(lane, extents);
   ASSERT_TRUE(lane.copier->begin(Direction::to_host, 0, batch));
   for (const std::size_t first : {1, 2, 49, 50}) {
     EXPECT_EQ(shared_.busy, 1U);
@@ -83,10 +83,10 @@ TEST_P(VramCopierSlotTest, WaitsForTheFirstPiecesAndThenForAll) {
 class VramCopierWaitTest : public VramCopierTest,
                            public testing::WithParamInterface<std::size_t> {};
 
-INSTANTIATE_TEST_SUITE_P(BadPiece, VramCopierWaitTest, testing::Values(1, 2, 100, 159, 160, 165),
+INSTANTIATE_TEST_SUITE_P(BadCopy, VramCopierWaitTest, testing::Values(1, 2, 100, 159, 160, 165),
                          testing::PrintToStringParamName());
 
-TEST_P(VramCopierWaitTest, WaitsForThePiecesAskedForAndNoMore) {
+TEST_P(VramCopierWaitTest, WaitsForTheCopiesAskedForAndNoMore) {
   for (const bool is_its_first_page : {true, false}) {
     test::in_child([&] {
       ASSERT_NO_FATAL_FAILURE(open_device());
@@ -117,7 +117,7 @@ TEST_F(VramCopierTest, ReportsACopyThatFails) {
   const struct {
     bool kernel;
     Names missing;
-    std::size_t pieces, pages;
+    std::size_t extents, pages;
     const char* message;
   } ways[] = {{true, {}, 8, 1, "cuLaunchKernel for 8 pages: CUDA_ERROR_ILLEGAL_ADDRESS (700)"},
               {true, {}, 8, 16, "cuStreamWriteValue32: CUDA_ERROR_ILLEGAL_ADDRESS (700)"},
@@ -135,8 +135,8 @@ TEST_F(VramCopierTest, ReportsACopyThatFails) {
       Lane lane(*this);
       ASSERT_TRUE(lane.copier);
       auto result = lane.copier->begin(Direction::from_host, 0,
-                                       copies(lane, scattered(way.pieces, way.pages)));
-      if (result) result = lane.copier->wait(Direction::from_host, 0, way.pieces);
+                                       copies(lane, scattered(way.extents, way.pages)));
+      if (result) result = lane.copier->wait(Direction::from_host, 0, way.extents);
       ASSERT_FALSE(result);
       EXPECT_EQ(result.error().message, std::string("GPU 0000:0a:00.0: ") + way.message);
     });

@@ -38,14 +38,15 @@ std::string content(const UniqueFd& fd) {
   return (bytes < 0 ? "?" : text) + std::string(inherited ? " (not close-on-exec)" : "");
 }
 
-std::string describe(const WorkerHandover& image) {
-  const auto& start = image.start;
-  std::string text = fmt::format(
-      "{} {} {} {} {} {} {} {} [{}] {} {} {} listener: {}\n", to_string(image.state),
-      image.owes_answer, to_string(start.backend), start.gpu, start.io_threads, start.rendezvous,
-      start.doze_after.count(), start.hang_timeout.count(), image.description,
-      image.began_at.count(), image.stats.errors, image.stats.batches, content(image.listener));
-  for (const auto& segment : image.segments) {
+std::string describe(const WorkerHandover& handover) {
+  const auto& start = handover.start;
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {} {} [{}] {} {} {} listener: {}\n", to_string(handover.state),
+                  handover.owes_answer, to_string(start.backend), start.gpu, start.io_threads,
+                  start.rendezvous, start.doze_after.count(), start.hang_timeout.count(),
+                  handover.description, handover.began_at.count(), handover.stats.errors,
+                  handover.stats.batches, content(handover.listener));
+  for (const auto& segment : handover.segments) {
     text += fmt::format("segment {}: {} bytes, pages: {}, store: {}, awaits: {}\n", segment.id,
                         segment.size_bytes, content(segment.page_map), content(segment.store),
                         segment.awaits_reconnect);
@@ -66,9 +67,9 @@ std::set<int> open_descriptors() {
   return numbers;
 }
 
-std::set<int> descriptors_of(const WorkerHandover& image) {
-  std::set<int> numbers{0, 1, 2, image.channel.get(), image.listener.get()};
-  for (const auto& segment : image.segments) {
+std::set<int> descriptors_of(const WorkerHandover& handover) {
+  std::set<int> numbers{0, 1, 2, handover.channel.get(), handover.listener.get()};
+  for (const auto& segment : handover.segments) {
     numbers.insert({segment.page_map.get(), segment.store.get()});
     for (const auto& connection : segment.connections) numbers.insert(connection.socket.get());
   }
@@ -76,15 +77,15 @@ std::set<int> descriptors_of(const WorkerHandover& image) {
   return numbers;
 }
 
-// The program that an image is given to is this one: it says over the image's channel what it got,
-// and ends before any test begins.
+// The program that a worker hands over to is this one: it says over the handover's channel what it
+// got, and ends before any test begins.
 std::string received_by_the_other_program(int fd) {
-  const auto image = read_handover(UniqueFd(fd));
-  if (!image) return image.error().message;
-  const bool exactly_those = open_descriptors() == descriptors_of(*image);
-  const std::string text =
-      describe(*image) + content(image->channel) + (exactly_those ? "" : "others are open, too");
-  return send_packet(image->channel.get(), text) ? "" : "cannot send";
+  const auto handover = read_handover(UniqueFd(fd));
+  if (!handover) return handover.error().message;
+  const bool exactly_those = open_descriptors() == descriptors_of(*handover);
+  const std::string text = describe(*handover) + content(handover->channel) +
+                           (exactly_those ? "" : "others are open, too");
+  return send_packet(handover->channel.get(), text) ? "" : "cannot send";
 }
 
 const bool kIsTheOtherProgram = [] {
@@ -98,21 +99,21 @@ const bool kIsTheOtherProgram = [] {
   _exit(words->starts_with("worker") && problem.empty() ? 0 : 1);
 }();
 
-WorkerHandover some_image() {
-  WorkerHandover image{.state = WorkerState::waking,
-                       .owes_answer = true,
-                       .start = {.backend = control::Backend::ram,
-                                 .gpu = "GPU-\"1\"",
-                                 .io_threads = 3,
-                                 .rendezvous = "/run/vramswap/worker-0",
-                                 .doze_after = std::chrono::seconds(61),
-                                 .hang_timeout = std::chrono::seconds(11)},
-                       .description = "{\"a\": \"\\\"\n\"}",
-                       .began_at = std::chrono::nanoseconds(123456789),
-                       .stats = {.counted_for = {}, .errors = 3, .batches = 17},
-                       .channel = {},
-                       .listener = memory_with("a listener"),
-                       .segments = {}};
+WorkerHandover some_handover() {
+  WorkerHandover handover{.state = WorkerState::waking,
+                          .owes_answer = true,
+                          .start = {.backend = control::Backend::ram,
+                                    .gpu = "GPU-\"1\"",
+                                    .io_threads = 3,
+                                    .rendezvous = "/run/vramswap/worker-0",
+                                    .doze_after = std::chrono::seconds(61),
+                                    .hang_timeout = std::chrono::seconds(11)},
+                          .description = "{\"a\": \"\\\"\n\"}",
+                          .began_at = std::chrono::nanoseconds(123456789),
+                          .stats = {.counted_for = {}, .errors = 3, .batches = 17},
+                          .channel = {},
+                          .listener = memory_with("a listener"),
+                          .segments = {}};
   WorkerHandover::Segment first{.id = 7,
                                 .size_bytes = 1ULL << 40,
                                 .page_map = memory_with("pages of 7"),
@@ -121,29 +122,29 @@ WorkerHandover some_image() {
                                 .connections = {}};
   first.connections.push_back({11, 0, memory_with("socket 11")});
   first.connections.push_back({12, 2, memory_with("socket 12")});
-  image.segments.push_back(std::move(first));
-  image.segments.push_back({.id = 8,
-                            .size_bytes = 4096,
-                            .page_map = memory_with("pages of 8"),
-                            .store = memory_with("store of 8"),
-                            .awaits_reconnect = false,
-                            .connections = {}});
-  return image;
+  handover.segments.push_back(std::move(first));
+  handover.segments.push_back({.id = 8,
+                               .size_bytes = 4096,
+                               .page_map = memory_with("pages of 8"),
+                               .store = memory_with("store of 8"),
+                               .awaits_reconnect = false,
+                               .connections = {}});
+  return handover;
 }
 
 // What the program that takes the place of a child of ours says of it.
-std::string after_exec(WorkerHandover image) {
+std::string after_exec(WorkerHandover handover) {
   auto [ours, theirs] = make_channel().value();
-  image.channel = std::move(theirs);
+  handover.channel = std::move(theirs);
   const pid_t child = fork();
   if (child == 0) {
     ours.reset();
     // To be closed, though nobody has marked it.
     dup2(STDERR_FILENO, 200);
-    (void)exec_with_handover(image, "/proc/self/exe", {"worker", "--some-option"});
+    (void)exec_with_handover(handover, "/proc/self/exe", {"worker", "--some-option"});
     _exit(1);
   }
-  image.channel.reset();
+  handover.channel.reset();
   const auto packet = receive_packet(ours.get());
   int status = 0;
   waitpid(child, &status, 0);
@@ -152,44 +153,44 @@ std::string after_exec(WorkerHandover image) {
 }
 
 TEST(WorkerHandover, TheNextProgramHasAllOfItAndNothingElse) {
-  const std::string expected = describe(some_image());
+  const std::string expected = describe(some_handover());
   EXPECT_THAT(expected, HasSubstr("connection 12 of thread 2: socket 12\n"));
   // The channel is a socket, of which nothing can be read at an offset.
-  EXPECT_EQ(after_exec(some_image()), expected + "?");
+  EXPECT_EQ(after_exec(some_handover()), expected + "?");
 }
 
 TEST(WorkerHandover, WithoutListenerAndSegments) {
-  WorkerHandover image;
-  const std::string expected = describe(image);
+  WorkerHandover handover;
+  const std::string expected = describe(handover);
   EXPECT_THAT(expected, HasSubstr("listener: none"));
-  EXPECT_EQ(after_exec(std::move(image)), expected + "?");
+  EXPECT_EQ(after_exec(std::move(handover)), expected + "?");
 }
 
 TEST(WorkerHandover, WhereExecFailsItIsAsItWas) {
-  auto image = some_image();
-  image.channel = memory_with("a channel");
-  const std::string before = describe(image) + content(image.channel);
-  const Error error = exec_with_handover(image, "/nonexistent/program", {"worker"});
+  auto handover = some_handover();
+  handover.channel = memory_with("a channel");
+  const std::string before = describe(handover) + content(handover.channel);
+  const Error error = exec_with_handover(handover, "/nonexistent/program", {"worker"});
   EXPECT_EQ(error.code, ENOENT);
   EXPECT_THAT(error.message, StartsWith("/nonexistent/program: execv: ENOENT"));
-  EXPECT_EQ(describe(image) + content(image.channel), before);
+  EXPECT_EQ(describe(handover) + content(handover.channel), before);
 }
 
 TEST(WorkerHandover, AnotherVersionIsNamed) {
-  const auto image =
+  const auto handover =
       read_handover(memory_with(fmt::format(R"({{"version":{}}})", messages::kVersion + 1)));
-  ASSERT_FALSE(image);
-  EXPECT_EQ(image.error().message, fmt::format("a worker of another version ({}, not {})",
-                                               messages::kVersion + 1, messages::kVersion));
+  ASSERT_FALSE(handover);
+  EXPECT_EQ(handover.error().message, fmt::format("worker handover: version {}, expected {}",
+                                                  messages::kVersion + 1, messages::kVersion));
 }
 
 TEST(WorkerHandover, GarbageIsAnErrorNotAnException) {
   const std::string cut = fmt::format(R"({{"version":{}}})", messages::kVersion);
   for (const std::string& text : {std::string(), std::string("{"), std::string("[]"),
                                   std::string(R"({"version":"2"})"), std::string("{}"), cut}) {
-    const auto image = read_handover(memory_with(text));
-    ASSERT_FALSE(image) << text;
-    EXPECT_THAT(image.error().message, StartsWith("malformed image of a worker")) << text;
+    const auto handover = read_handover(memory_with(text));
+    ASSERT_FALSE(handover) << text;
+    EXPECT_THAT(handover.error().message, StartsWith("worker handover: malformed")) << text;
   }
   EXPECT_FALSE(read_handover(UniqueFd()));
 }
