@@ -7,8 +7,8 @@ namespace vramswap::cuda {
 
 Result<Context> Context::create(const Driver& driver, const DeviceInfo& device) {
   auto code = driver->cuDevicePrimaryCtxSetFlags_v2(device.ordinal, api::context_schedule_spin);
-  // An active context keeps the flags it has (drivers before CUDA 11 said so): it works all the
-  // same, only a wait may cost more.
+  // A context that is active already keeps its flags (drivers before CUDA 11 report that). It works
+  // too, but a wait may take longer.
   if (code != api::CUDA_SUCCESS && code != api::CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE) {
     return std::unexpected(driver.error(code, "cuDevicePrimaryCtxSetFlags", device.label()));
   }

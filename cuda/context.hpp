@@ -14,16 +14,16 @@ struct MemoryInfo {
   std::uint64_t total_bytes = 0;  ///< of the whole device
 };
 
-/// Keeps a device's primary context alive. It costs some 110 MB of host memory (220 MB
-/// under mlockall), some hundred MB of VRAM and, as long as it exists, the idle clocks and power of
-/// the GPU (measured on an H200: +43 W).
+/// Keeps the primary context of a device alive. A context costs about 110 MB of host memory (220 MB
+/// under mlockall) and some hundred MB of VRAM. While it exists, the GPU keeps higher clocks and
+/// draws more power when idle (measured on an H200: +43 W).
 ///
-/// What is made from a Context must be gone before it, and every function of this library that
-/// talks to the device must run on a thread that has called make_current().
+/// Destroy everything that was made from a Context before the Context. Every function of this
+/// library that talks to the device must run on a thread that has called make_current().
 class Context {
  public:
-  /// Makes the context and makes it current on the calling thread. Waiting for the GPU is by
-  /// spinning: a copy of a page takes less time than falling asleep and waking up.
+  /// Creates the context and makes it current on the calling thread. Threads that wait for the GPU
+  /// spin: a copy of a page takes less time than sleeping and waking up.
   static Result<Context> create(const Driver&, const DeviceInfo&);
 
   Context(Context&&) noexcept;

@@ -1,4 +1,4 @@
-// The GPUs that the driver offers, and how a person names one of them.
+// The GPUs that the driver offers, and how a user names one of them.
 #pragma once
 
 #include <cstdint>
@@ -13,29 +13,30 @@
 namespace vramswap::cuda {
 
 struct DeviceInfo {
-  /// Index, as nvidia-smi counts when CUDA_VISIBLE_DEVICES is not set (see Driver::load). Not
-  /// stable over reboots or a card's failure: remember the UUID.
+  /// The index that nvidia-smi shows, unless CUDA_VISIBLE_DEVICES is set (see Driver::load). It may
+  /// change at a reboot or when a card fails: remember the UUID instead.
   api::CUdevice ordinal = 0;
   std::string name;                 ///< "NVIDIA H200"
   std::string uuid;                 ///< as nvidia-smi prints it: "GPU-" and 8-4-4-4-12 hex digits
   std::string pci_address;          ///< lower case, dddd:bb:dd.f
-  std::uint64_t total_bytes = 0;    ///< a little less than on the box: the driver's share is out
-  bool drives_display = false;      ///< kernels have a time limit there, as under a desktop
+  std::uint64_t total_bytes = 0;    ///< without the memory that the driver reserves
+  bool drives_display = false;      ///< the driver limits the run time of kernels, as for a desktop
   bool supports_fd_export = false;  ///< VRAM can be held by a file descriptor
 
   /// How errors name the device: "GPU 0000:01:00.0".
   std::string label() const { return "GPU " + pci_address; }
 };
 
-/// All devices, by index. Never empty: cuInit fails where there is none.
+/// All devices, by index. Never empty, because cuInit fails if there is none.
 Result<std::vector<DeviceInfo>> list_devices(const Driver&);
 
 /// The one device that `selector` names. Case does not matter. It may be
 /// - an index: decimal digits only;
 /// - a UUID or the beginning of one, "GPU-" being optional;
-/// - a PCI address [domain:]bus:device.function in hex, of any number of digits (nvidia-smi prints
-///   8 for the domain). Without a domain, any domain will do.
-/// The error lists the devices that there are, or those that `selector` could mean.
+/// - a PCI address [domain:]bus:device.function in hex, with any number of digits (nvidia-smi
+/// prints
+///   8 for the domain). Without a domain, every domain matches.
+/// The error lists all devices if none matches, or those that match if several do.
 Result<DeviceInfo> select_device(std::span<const DeviceInfo> devices, std::string_view selector);
 Result<DeviceInfo> select_device(const Driver&, std::string_view selector);
 

@@ -1,4 +1,4 @@
-// select_device over a list: which device a person means. Needs no driver.
+// select_device over a list: which device the user means. Needs no driver.
 #include <fmt/format.h>
 
 #include <algorithm>

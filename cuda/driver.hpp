@@ -10,25 +10,26 @@ namespace vramswap::cuda {
 
 /// The entry points of a loaded and initialised CUDA driver.
 ///
-/// A plain table of addresses, so copies are cheap and each stays valid on its own: the library is
-/// never unloaded, because the driver has threads and exit handlers of its own by then.
+/// A plain table of addresses, so copies are cheap, and each copy stays valid on its own. The
+/// library is never unloaded, because the driver has started threads and registered exit handlers.
 class Driver {
  public:
-  /// Loads `path`, finds every entry point and calls cuInit. Needs a driver of CUDA 11.4 (series
-  /// 470) or newer.
+  /// Loads `path`, looks up every entry point and calls cuInit. Requires a driver for CUDA 11.4
+  /// (series 470) or newer.
   ///
-  /// Sets CUDA_DEVICE_ORDER=PCI_BUS_ID in the environment unless it is set already, for cuInit
-  /// reads it, and only in that order are device indices those of nvidia-smi. setenv is not thread
-  /// safe: call this before starting threads. Call it once a process, never before fork: a child
-  /// cannot use CUDA that its parent has initialised.
+  /// Sets CUDA_DEVICE_ORDER=PCI_BUS_ID in the environment unless it is set already. cuInit reads
+  /// it, and only in that order are device indices the same as in nvidia-smi. setenv is not
+  /// thread-safe, so call this before starting threads. Call it once in a process, and never before
+  /// fork: a child cannot use CUDA if its parent has initialised it.
   static Result<Driver> load(const char* path = "libcuda.so.1");
 
-  /// `driver->cuMemCreate(...)`
+  /// For calls: `driver->cuMemCreate(...)`.
   const api::FunctionTable* operator->() const { return &functions_; }
 
+  /// Entry points that are null if the driver is too old.
   const api::NewerFunctionTable& newer() const { return newer_; }
 
-  /// An Error for a failed call, with the driver's name of `code`.
+  /// An Error for a failed call, with the name that the driver gives `code`.
   Error error(api::CUresult code, std::string operation, std::string object) const;
 
  private:

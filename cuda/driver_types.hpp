@@ -1,15 +1,16 @@
-// The part of the CUDA driver API (libcuda.so.1) that vramswap calls, declared by hand so that it
-// builds without a CUDA toolkit. Names and values are those of NVIDIA's ABI, and a member of
-// FunctionTable is named exactly as the library exports it (`_v2` and all), so each can be looked
-// up in the CUDA Driver API reference. cuda_header_check.cpp compares all of it with cuda.h.
+// The part of the CUDA driver API (libcuda.so.1) that vramswap calls. It is declared by hand, so
+// that vramswap builds without a CUDA toolkit. Names and values are those of NVIDIA's ABI. A member
+// of FunctionTable has exactly the name that the library exports (including `_v2`), so each can be
+// looked up in the CUDA Driver API reference. cuda_header_check.cpp compares everything with
+// cuda.h.
 #pragma once
 
 #include <cstddef>
 
 namespace vramswap::cuda::api {
 
-/// Result of every call. Only the codes that vramswap names are listed; the driver may return
-/// others, which are valid values of this type too.
+/// The result of every call. Only the codes that vramswap names are listed. The driver may return
+/// others; they are valid values of this type too.
 enum CUresult : unsigned int {
   CUDA_SUCCESS = 0,
   CUDA_ERROR_INVALID_VALUE = 1,
@@ -63,8 +64,8 @@ enum CUmemLocationType : unsigned int { CU_MEM_LOCATION_TYPE_DEVICE = 1 };
 enum CUmemAccess_flags : unsigned int { CU_MEM_ACCESS_FLAGS_PROT_READWRITE = 3 };
 enum CUmemAllocationGranularity_flags : unsigned int { CU_MEM_ALLOC_GRANULARITY_MINIMUM = 0 };
 
-// Flags that the API takes as plain unsigned integers. Not under NVIDIA's names, because some of
-// those are macros in cuda.h.
+// Flags that the API takes as plain unsigned integers. They do not have NVIDIA's names, because
+// some of those are macros in cuda.h.
 inline constexpr unsigned int context_schedule_spin = 0x01;
 inline constexpr unsigned int stream_non_blocking = 0x01;
 inline constexpr unsigned int host_register_portable = 0x01;
@@ -78,7 +79,7 @@ using CUstream = struct CUstream_st*;
 using CUmodule = struct CUmod_st*;
 using CUfunction = struct CUfunc_st*;
 
-/// Of cuModuleLoadDataEx, which is called without any.
+/// An option of cuModuleLoadDataEx. vramswap passes none.
 enum CUjit_option : unsigned int {};
 
 enum CUmemcpySrcAccessOrder : unsigned int { CU_MEMCPY_SRC_ACCESS_ORDER_STREAM = 1 };
@@ -89,7 +90,7 @@ struct CUuuid {
 
 struct CUmemLocation {
   CUmemLocationType type;
-  int id;  // of a device location: the CUdevice
+  int id;  // for a device location: the CUdevice
 };
 
 struct CUmemAccessDesc {
@@ -110,7 +111,7 @@ struct CUmemAllocationProp {
   } allocFlags;
 };
 
-/// How cuMemcpyBatchAsync may read its sources. The hints are about managed memory only.
+/// How cuMemcpyBatchAsync may read its sources. The hints concern managed memory only.
 struct CUmemcpyAttributes {
   CUmemcpySrcAccessOrder srcAccessOrder;
   CUmemLocation srcLocHint;
@@ -118,7 +119,7 @@ struct CUmemcpyAttributes {
   unsigned int flags;
 };
 
-/// Addresses of the entry points. The newest of them, cuDeviceGetUuid_v2, came with CUDA 11.4.
+/// Addresses of the entry points. The newest, cuDeviceGetUuid_v2, appeared in CUDA 11.4.
 struct FunctionTable {
   CUresult (*cuGetErrorName)(CUresult, const char** name);
   CUresult (*cuInit)(unsigned int flags);
@@ -176,12 +177,12 @@ struct FunctionTable {
                              void** parameters, void** extra);
 };
 
-/// Likewise, but null where the driver is too old to have them.
+/// Addresses of newer entry points. Each is null if the driver is too old to have it.
 struct NewerFunctionTable {
   /// CUDA 11.7.
   CUresult (*cuStreamWriteValue32_v2)(CUstream, CUdeviceptr, unsigned int value,
                                       unsigned int flags);
-  /// CUDA 12.8, as it was declared there: CUDA 13's headers call another one by this name.
+  /// CUDA 12.8, as declared there. In the headers of CUDA 13 the name means another function.
   CUresult (*cuMemcpyBatchAsync)(CUdeviceptr* targets, CUdeviceptr* sources, std::size_t* bytes,
                                  std::size_t count, CUmemcpyAttributes*,
                                  std::size_t* attribute_indices, std::size_t attribute_count,
@@ -190,12 +191,12 @@ struct NewerFunctionTable {
 
 }  // namespace vramswap::cuda::api
 
-/// Calls X(name) for every member of NewerFunctionTable, in its order.
+/// Calls X(name) for every member of NewerFunctionTable, in declaration order.
 #define VRAMSWAP_CUDA_NEWER_FUNCTIONS(X) \
   X(cuStreamWriteValue32_v2)             \
   X(cuMemcpyBatchAsync)
 
-/// Calls X(name) for every member of FunctionTable, in its order.
+/// Calls X(name) for every member of FunctionTable, in declaration order.
 #define VRAMSWAP_CUDA_FUNCTIONS(X)  \
   X(cuGetErrorName)                 \
   X(cuInit)                         \

@@ -1,4 +1,4 @@
-// What a failed call of the CUDA driver looks like to the rest of the program.
+// The error that a failed call of the CUDA driver becomes.
 #pragma once
 
 #include <expected>
@@ -10,12 +10,12 @@
 namespace vramswap::cuda {
 
 struct Error {
-  std::string operation;  ///< what was tried: "cuMemCreate 1073741824 bytes"
-  std::string object;     ///< on what: "GPU 0000:01:00.0", "libcuda.so.1"; may be empty
-  /// The driver's answer; CUDA_SUCCESS if the failure did not come from the driver.
+  std::string operation;  ///< the failed operation: "cuMemCreate 1073741824 bytes"
+  std::string object;     ///< what it concerned: "GPU 0000:01:00.0", "libcuda.so.1"; may be empty
+  /// The result of the driver; CUDA_SUCCESS if the failure did not come from the driver.
   api::CUresult code = api::CUDA_SUCCESS;
   std::string name;    ///< the driver's name of `code`; empty if it did not come from the driver
-  std::string advice;  ///< what to do about it; empty where nothing general can be said
+  std::string advice;  ///< what the user can do; empty if there is no general advice
 
   /// One line without a newline:
   /// `GPU 0000:01:00.0: cuMemCreate 1073741824 bytes: CUDA_ERROR_OUT_OF_MEMORY (2)`, then
@@ -23,7 +23,7 @@ struct Error {
   std::string message() const;
 };
 
-/// A value, or the error that stands in its place. The compiler warns of one that nobody looks at.
+/// A value or an error. The compiler warns if a caller ignores one.
 template <class T>
 class [[nodiscard]] Result : public std::expected<T, Error> {
   using Base = std::expected<T, Error>;
@@ -35,13 +35,13 @@ class [[nodiscard]] Result : public std::expected<T, Error> {
 };
 
 /// Whether `code` means that this process can never use its CUDA context again. Only a new process
-/// helps: resetting and retaining the primary context reports the same error. VRAM held by a file
-/// descriptor outlives all of this, except that CUDA_ERROR_ECC_UNCORRECTABLE says that some of it
+/// helps: resetting and retaining the primary context reports the same error. VRAM that a file
+/// descriptor holds survives all of these errors, but after CUDA_ERROR_ECC_UNCORRECTABLE some of it
 /// is damaged.
 ///
-/// False does not mean that a failed operation may be retried. CUDA_ERROR_UNKNOWN in particular is
-/// false, since the context survives some causes (importing a descriptor that is not VRAM): there
-/// the operation decides.
+/// False does not mean that a failed operation may be retried. In particular, CUDA_ERROR_UNKNOWN
+/// gives false, because the context survives some of its causes (importing a descriptor that is not
+/// VRAM). For that code, the caller must decide by the operation that failed.
 bool context_is_lost(api::CUresult code);
 
 }  // namespace vramswap::cuda

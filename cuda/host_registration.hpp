@@ -1,4 +1,4 @@
-// Host memory that the GPU reads and writes by itself.
+// Host memory that the GPU can read and write directly.
 #pragma once
 
 #include <cstddef>
@@ -10,12 +10,12 @@
 
 namespace vramswap::cuda {
 
-/// Pins memory of the caller for the GPU, so that copies to and from it run without a detour
-/// through the driver's own buffers. Registered for every context of the process and mapped into
-/// the device's address space.
+/// Pins host memory of the caller for the GPU, so that copies do not go through buffers of the
+/// driver. The memory is registered for every context of the process, and mapped into the address
+/// space of the device.
 ///
-/// The memory must stay mapped until this is gone; shared mappings (of a memfd) will do. Must be
-/// gone before its Context.
+/// The memory must stay mapped until the HostRegistration is destroyed. Shared mappings (of a
+/// memfd) are allowed. Destroy a HostRegistration before its Context.
 class HostRegistration {
  public:
   static Result<HostRegistration> create(const Context&, std::span<std::byte> memory);
@@ -24,7 +24,7 @@ class HostRegistration {
   HostRegistration& operator=(HostRegistration&&) noexcept;
   ~HostRegistration();
 
-  /// Where the memory begins for the device.
+  /// The start of the memory in the address space of the device.
   api::CUdeviceptr device_pointer() const { return device_pointer_; }
 
  private:

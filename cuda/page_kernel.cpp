@@ -51,8 +51,8 @@ constexpr const char* function = R"(
   add.s64 %a1, %a1, %a3;
   add.s64 %a2, %a2, %a3;
 {3}
-  // The first thread speaks for the block: the barrier puts the others' writes before its fence,
-  // and the fence puts them all before the word that the host waits for.
+  // The first thread reports for the block: the barrier orders the writes of the other threads
+  // before its fence, and the fence orders them all before the word that the host waits for.
   bar.sync 0;
   setp.ne.u32 %p, %thread, 0;
   @%p bra done;
@@ -73,7 +73,7 @@ constexpr const char* to_host = R"(
   st.global.v4.b32 [%a2], {%r0, %r1, %r2, %r3};
 )";
 
-// Payloads lie behind 28-byte headers, so they are aligned to 4 bytes and no more.
+// Payloads follow 28-byte headers, so they are aligned to 4 bytes only.
 constexpr const char* from_host = R"(
   ld.global.b32 %r0, [%a2];
   ld.global.b32 %r1, [%a2 + 1024];

@@ -12,14 +12,15 @@
 
 namespace vramswap::cuda {
 
-/// A queue of copies, done in their order, not ordered with any other stream. One thread at a time.
+/// A queue of copies. The GPU does them in order; there is no order between two streams. Only one
+/// thread may use a stream at a time.
 ///
-/// The copies only queue: host memory must stay valid, and unchanged if it is the source, until
-/// synchronize(). It should be registered (HostRegistration), or the driver takes a slower way that
-/// also waits. Nothing here allocates host memory unless it fails.
+/// The copy functions only queue: host memory must stay valid until synchronize(), and unchanged if
+/// it is the source. It should be registered (HostRegistration); otherwise the driver uses a slower
+/// way that also blocks. No function allocates host memory unless it fails.
 ///
-/// A CUDA exception shows up at any later call, with the code of its cause. Which of the queued
-/// copies were done is then unknown. Must be gone before its Context.
+/// After a CUDA exception any later call may fail, with the code of the cause. It is then unknown
+/// which of the queued copies were done. Destroy a Stream before its Context.
 class Stream {
  public:
   static Result<Stream> create(const Context&);
@@ -28,25 +29,28 @@ class Stream {
   Stream& operator=(Stream&&) noexcept;
   ~Stream();
 
-  /// CUDA_ERROR_INVALID_VALUE if the device range is not all within mapped memory.
+  /// Both fail with CUDA_ERROR_INVALID_VALUE if part of the device range is not mapped.
   Result<void> copy_to_host(void* target, api::CUdeviceptr source, std::size_t bytes);
   Result<void> copy_from_host(api::CUdeviceptr target, const void* source, std::size_t bytes);
 
-  /// Many copies by one call: `bytes[i]` from `sources[i]` to `targets[i]`, in no order among them.
-  /// The arrays are free again when it returns. Only if has_batch_copy() (CUDA 12.8).
+  /// Queues many copies with one call: `bytes[i]` from `sources[i]` to `targets[i]`. There is no
+  /// order between them. The arrays may be reused when this returns. Requires has_batch_copy()
+  /// (CUDA 12.8).
   bool has_batch_copy() const { return driver_.newer().cuMemcpyBatchAsync != nullptr; }
   Result<void> copy_batch(std::span<api::CUdeviceptr> targets, std::span<api::CUdeviceptr> sources,
                           std::span<std::size_t> bytes);
 
-  /// Writes `value` to 4 bytes of registered host memory when all that was queued before is done:
-  /// whoever sees it sees the copies too. Only if has_write_value() (CUDA 11.7).
+  /// The GPU writes `value` to 4 bytes of registered host memory when everything queued before is
+  /// done. A thread that sees the value sees the copies too. Requires has_write_value()
+  /// (CUDA 11.7).
   bool has_write_value() const { return driver_.newer().cuStreamWriteValue32_v2 != nullptr; }
   Result<void> write_value(api::CUdeviceptr target, std::uint32_t value);
 
-  /// For what else can be queued.
+  /// For queueing other work.
   api::CUstream handle() const { return stream_; }
 
-  /// Waits until all that was queued is done, spinning (see Context). A hung GPU never returns.
+  /// Waits until everything queued is done, by spinning (see Context). On a hung GPU this never
+  /// returns.
   Result<void> synchronize();
 
  private:

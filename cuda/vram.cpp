@@ -16,7 +16,7 @@ api::CUmemLocation location_of(const Context& context) {
 api::CUmemAllocationProp exportable(const Context& context) {
   api::CUmemAllocationProp properties{};
   properties.type = api::CU_MEM_ALLOCATION_TYPE_PINNED;
-  // Only what is asked for here can be exported later; cuMemAlloc memory cannot be.
+  // Memory can be exported later only if that is requested here. cuMemAlloc memory cannot be.
   properties.requestedHandleTypes = api::CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
   properties.location = location_of(context);
   return properties;

@@ -12,45 +12,44 @@ namespace vramswap::cuda {
 
 /// A block of VRAM, mapped for the device and held by this process.
 ///
-/// The memory itself is freed, at once, when the last of these is gone: every VramMemory of it in
-/// any process, and every file descriptor exported from it. A process that dies by any cause,
-/// a CUDA exception included, only takes its own holds along.
+/// The memory is freed at once when the last reference to it is gone. References are every
+/// VramMemory of it in any process, and every file descriptor exported from it. A process that
+/// dies, even by a CUDA exception, drops only its own references.
 ///
-/// Sizes must be positive multiples of granularity(). Must be gone before its Context.
+/// Sizes must be positive multiples of granularity(). Destroy a VramMemory before its Context.
 class VramMemory {
  public:
-  /// Smallest unit of allocation in bytes: 2 MiB on every GPU so far.
+  /// The smallest unit of allocation in bytes: 2 MiB on every GPU tested so far.
   static Result<std::uint64_t> granularity(const Context&);
 
-  /// Allocates. The content is whatever was there before, possibly another program's: scrub() it.
-  /// CUDA_ERROR_OUT_OF_MEMORY if the device has less than `size_bytes` free; a failure leaves
-  /// nothing behind.
+  /// Allocates memory. It may still hold data of another program: scrub() it. Fails with
+  /// CUDA_ERROR_OUT_OF_MEMORY if the device has less than `size_bytes` free. After a failure
+  /// nothing stays allocated.
   static Result<VramMemory> create(const Context&, std::uint64_t size_bytes);
 
-  /// Takes hold of the memory behind `fd`, which came from export_fd() here or in another process
-  /// and stays the caller's. Neither the fd nor the driver can tell its size or its device, so
-  /// both must be remembered beside it. An fd that is not VRAM, or whose VRAM went with a GPU
-  /// reset, fails with some CUDA error (CUDA_ERROR_UNKNOWN was seen); so does a size above the
-  /// real one.
+  /// Maps the memory behind `fd`, which export_fd() returned in this or another process. The caller
+  /// keeps `fd`. The driver cannot tell the size or the device of the memory from it, so the caller
+  /// must remember both. Fails with some CUDA error (CUDA_ERROR_UNKNOWN was seen) if `fd` is not
+  /// VRAM, if a GPU reset destroyed the VRAM, or if the size is above the real one.
   static Result<VramMemory> import(const Context&, int fd, std::uint64_t size_bytes);
 
   VramMemory(VramMemory&&) noexcept;
   VramMemory& operator=(VramMemory&&) noexcept;
   ~VramMemory();
 
-  /// A new file descriptor, close-on-exec, that holds the memory. The caller owns it and closes it.
-  /// It is only good for import(), for passing on and for closing.
+  /// Returns a new file descriptor, close-on-exec, that holds the memory. The caller owns it and
+  /// closes it. It can only be imported, passed to another process, and closed.
   Result<int> export_fd() const;
 
-  /// Fills all of it with zeros and waits until that is done. Nothing else may be using it: copies
-  /// in a Stream are not ordered with this.
+  /// Fills the memory with zeros and waits until that is done. No copy may use the memory
+  /// meanwhile: copies in a Stream have no order with this.
   Result<void> scrub();
 
   api::CUdeviceptr device_pointer() const { return address_; }
   std::uint64_t size_bytes() const { return size_bytes_; }
 
  private:
-  /// How far making it has come, and so what has to be undone.
+  /// How far the memory has been set up, and so what release() has to undo.
   enum class Stage { none, allocated, reserved, mapped };
 
   VramMemory(const Context& context, std::uint64_t size_bytes);

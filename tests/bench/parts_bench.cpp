@@ -101,7 +101,7 @@ void pattern_check(benchmark::State& state) {
 }
 BENCHMARK(pattern_check);
 
-// READ replies for a reader who takes them as fast as it can, page by page. The CPU column is what
+// READ replies for a thread that reads them as fast as it can, page by page. The CPU column is what
 // the sender pays; the pages stay the same, so that no time goes into waiting for their return.
 class Replies {
  public:

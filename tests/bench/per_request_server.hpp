@@ -1,4 +1,4 @@
-// The published algorithm of a comparable program (nbd-vram), written anew from its description, as
+// The published algorithm of a comparable program (nbd-vram), written from its description, as
 // fast as that algorithm can be: a thread a connection takes up to 32 queued requests of at most
 // 64 KiB each, starts one copy a request, waits for all of them once, and answers each with one
 // send for the header and one for the data. A longer request is served alone.

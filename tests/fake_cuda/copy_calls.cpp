@@ -281,8 +281,8 @@ api::CUresult cuModuleGetFunction(api::CUfunction* function, api::CUmodule modul
   return api::CUDA_ERROR_INVALID_VALUE;
 }
 
-// The kernel of cuda/page_kernel.cpp, by its parameters, and one that a test ends its own context
-// with. For who waits for its words, see cuStreamWriteValue32_v2.
+// Runs the kernel of cuda/page_kernel.cpp, which it knows by its parameters, and a kernel with
+// which a test ends its own context. cuStreamWriteValue32_v2 says how threads wait for the words.
 api::CUresult cuLaunchKernel(api::CUfunction function, unsigned int blocks, unsigned int,
                              unsigned int, unsigned int, unsigned int, unsigned int, unsigned int,
                              api::CUstream stream, void** parameters, void**) {

@@ -121,7 +121,8 @@ api::CUresult cuMemExportToShareableHandle(void* shareable,
   if (allocation == nullptr || type != api::CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR) {
     return api::CUDA_ERROR_INVALID_VALUE;
   }
-  int fd = dup(allocation->fd);  // without close-on-exec, so that tests see who sets it
+  // Without close-on-exec, so that tests see that the library sets it.
+  int fd = dup(allocation->fd);
   if (fd < 0) {
     return api::CUDA_ERROR_OPERATING_SYSTEM;
   }

@@ -1,6 +1,6 @@
-// VRAM on a real card: that it keeps its content through whatever happens to the processes using
-// it, and that it is given back. The parent never loads CUDA: it holds descriptors, as the
-// supervisor does, and forks before any CUDA call.
+// VRAM on a real card keeps its content when the processes that use it die, and is freed when no
+// descriptor holds it. The parent never loads CUDA: it holds descriptors, as the supervisor does,
+// and forks before any CUDA call.
 #include "cuda/vram.hpp"
 
 #include <dlfcn.h>

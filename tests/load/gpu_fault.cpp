@@ -69,7 +69,7 @@ void fault() {
 
 void fault_on_sigusr1() {
   // Every thread of a hardened worker must be one, and this thread is older than the hardening.
-  // Without privileges it fails, and nobody asks.
+  // Without privileges the call fails, which does no harm.
   prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
   sigset_t signals;
   sigemptyset(&signals);

@@ -15,8 +15,8 @@
 namespace vramswap::load {
 namespace {
 
-// std::counting_semaphore of GCC 12 makes a system call at every release; this does only where
-// somebody waits.
+// std::counting_semaphore of GCC 12 makes a system call at every release; this one only if a
+// thread waits.
 class Semaphore {
  public:
   explicit Semaphore(unsigned count) { sem_init(&semaphore_, 0, count); }
@@ -170,7 +170,7 @@ class LoadGenerator::Connection {
     }
   }
 
-  // Needs a free slot. False: there is nothing more to send, or nobody to send it to.
+  // Needs a free slot. False: there is nothing more to send, or no connection to send it over.
   bool send_next() {
     const auto now = Clock::now();
     const auto operation = generator_.next_operation(random_, now, source_);
@@ -317,7 +317,8 @@ LoadResult LoadGenerator::pass_over_all(std::span<const int> sockets, Command co
   });
 }
 
-// What was sent again may still be in flight there; on a connection that has ended, for ever.
+// An operation that was sent again may still be in flight over another connection. If that one has
+// ended, the pages are never released.
 bool LoadGenerator::claim_when_free(std::uint64_t first_page, std::uint32_t page_count,
                                     std::size_t connections) {
   while (!claim(first_page, page_count)) {

@@ -101,7 +101,7 @@ class LoadGenerator {
   std::optional<Operation> take_unanswered();
   std::optional<Operation> random_operation(std::mt19937_64& random);
   bool claim(std::uint64_t first_page, std::uint32_t page_count);
-  // False: it stays claimed by somebody whose connection, one of so many, has ended.
+  // False: the pages stay claimed, because one of the connections that claimed them has ended.
   bool claim_when_free(std::uint64_t first_page, std::uint32_t page_count, std::size_t connections);
   void release(std::uint64_t first_page, std::uint32_t page_count);
 
@@ -109,8 +109,8 @@ class LoadGenerator {
   const std::uint64_t page_count_;
   LoadOptions options_;
   std::uint64_t seeds_given_ = 0;  // so that no run repeats another
-  // Of each page, whether a request in flight covers it, and what it holds; who claims a page may
-  // use its version.
+  // For each page: whether a request in flight covers it, and what it holds. A thread that has
+  // claimed a page may use its version.
   std::unique_ptr<std::atomic<bool>[]> claimed_;
   std::vector<std::uint32_t> versions_;
   std::atomic<std::uint32_t> last_version_ = 0;
@@ -118,7 +118,7 @@ class LoadGenerator {
   std::atomic<unsigned> live_connections_ = 0;
   std::mutex unanswered_mutex_;
   std::vector<Operation> unanswered_;
-  std::atomic<std::size_t> unanswered_count_ = 0;  // their number, for those who need not lock
+  std::atomic<std::size_t> unanswered_count_ = 0;  // its size, for reading without the lock
 };
 
 }  // namespace vramswap::load

@@ -75,7 +75,7 @@ TEST_F(Replaced, AProgramThatIsNotThereChangesNothing) {
   load.join();
   expect_uninterrupted(result);
   expect_uninterrupted(served.verify());
-  // Nor does it stand in the way of the next.
+  // It does not prevent the next one.
   EXPECT_TRUE(served.worker().replace(test_worker()));
   expect_uninterrupted(served.verify());
   EXPECT_TRUE(served.worker().ended.empty());

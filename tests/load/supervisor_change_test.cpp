@@ -73,7 +73,7 @@ TEST_F(SupervisorChange, WhatIsHandedOverIsTheMemoryItself) {
   EXPECT_EQ(inode((*fds)[1]), inode(served.store()));
 }
 
-// The end of a connection that nobody was told of shows in what is adopted.
+// The next supervisor sees in Adopted that a connection has ended while there was no supervisor.
 TEST_F(SupervisorChange, ConnectionsThatEndedMeanwhileAreNotNamed) {
   ServedSegment served({.worker_socket = worker_socket});
   served.worker().close_channel();
@@ -86,7 +86,7 @@ TEST_F(SupervisorChange, ConnectionsThatEndedMeanwhileAreNotNamed) {
   EXPECT_THAT(named(adopted->segments[0]), UnorderedElementsAre(std::pair(2U, 1U)));
 }
 
-// The kernel may have dropped its sockets: their bytes are needed until it says good-bye.
+// The kernel may have dropped its sockets: the bytes are needed until it sends NBD_CMD_DISC.
 TEST_F(SupervisorChange, WithoutSocketsItWaitsForTheNextSupervisor) {
   ServedSegment served({.worker_socket = worker_socket});
   expect_uninterrupted(served.run(milliseconds(300)));

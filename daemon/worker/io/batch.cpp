@@ -87,7 +87,7 @@ Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> byt
       }
     } else {
       if (request->command != NBD_CMD_FLUSH) {
-        // TRIM and WRITE_ZEROES: an empty page reads as zeros, whatever the store still holds.
+        // TRIM and WRITE_ZEROES: an empty page reads as zeros, even if the store still holds bytes.
         changes_.push_back(
             {request->offset / kPageBytes, request->length / kPageBytes, PageState::empty});
       }

@@ -1,4 +1,4 @@
-// What serves: a store device and its I/O threads. A worker that dozes has none.
+// The serving part of a worker: a store device and its I/O threads. A dozing worker has no engine.
 #pragma once
 
 #include <chrono>
@@ -17,35 +17,36 @@ class Engine {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `hardened`: I/O threads at SCHED_RR, host memory that is never swapped out; checked.
+  // `hardened`: the I/O threads run at SCHED_RR, and host memory is never swapped out. Both are
+  // checked.
   static Result<std::unique_ptr<Engine>> start(const messages::Start& start, int report_pipe,
                                                bool hardened);
 
   StoreDevice& device() { return *device_; }
   std::size_t thread_count() const { return threads_.size(); }
 
-  // `name.thread` is below thread_count().
+  // `name.thread` must be below thread_count().
   Result<void> serve(Segment& segment, messages::ConnectionName name, UniqueFd socket);
-  // Closes the connections of `segment`; a report follows for each.
+  // Closes the connections of `segment`. A report follows for each.
   Result<void> drop(const Segment& segment);
 
-  // All threads or none: see IoThread::pause.
+  // Pauses all threads or none: see IoThread::pause.
   Result<bool> pause(std::chrono::milliseconds limit);
   Result<void> resume();
-  // While paused.
+  // Of all threads, while paused.
   std::vector<ParkedConnection> connections() const;
 
   std::uint64_t requests_served() const;
-  // Of all threads, since the start.
+  // The sum over all threads, since the start.
   control::IoStats stats() const;
-  // When the copy began that has been going on longest; nothing where there is none.
+  // When the oldest copy call under way began; nothing if none is under way.
   std::optional<Clock::time_point> copy_started_at() const;
 
  private:
   Engine() = default;
 
   std::unique_ptr<StoreDevice> device_;
-  std::vector<std::unique_ptr<IoThread>> threads_;  // they use the device
+  std::vector<std::unique_ptr<IoThread>> threads_;  // declared after the device, which they use
 };
 
 }  // namespace vramswap

@@ -12,11 +12,12 @@
 namespace vramswap {
 
 int run_worker(int channel, int handover_fd, WorkerOptions options) {
-  prctl(PR_SET_NAME, "vramswap-worker");  // it was exec'd as /proc/self/exe
-  // It ends when the supervisor says so; a terminal's Ctrl-C or a stop of the whole control group
-  // is the supervisor's to handle.
+  // Otherwise the process would be called "exe", because it was started as /proc/self/exe.
+  prctl(PR_SET_NAME, "vramswap-worker");
+  // The worker ends when the supervisor says so. The supervisor handles a Ctrl-C and a stop of the
+  // whole control group.
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(signal, SIG_IGN);
-  // Before CUDA is loaded, so that its memory is locked and its threads inherit IO_FLUSHER.
+  // Before CUDA is loaded, so that CUDA's memory is locked and its threads inherit IO_FLUSHER.
   if (options.hardened) {
     if (auto hardened = harden_process(); !hardened) {
       (void)send_packet(channel,

@@ -1,7 +1,7 @@
-// The disposable process that holds a store device and serves its segments. It is exec'd by the
-// supervisor, never forked out of a process that has touched CUDA, and may die at any moment: what
-// must survive it is held by the supervisor as file descriptors. It holds them too, so it outlives
-// the supervisor, and hands them to the next one.
+// The disposable process that holds a store device and serves its segments. The supervisor starts
+// it by exec; it is never forked from a process that has used CUDA. It may die at any moment: the
+// supervisor holds file descriptors of everything that must survive. The worker holds them too, so
+// it also survives the supervisor, and hands them to the next one.
 #pragma once
 
 #include <string>
@@ -9,21 +9,21 @@
 
 namespace vramswap {
 
-// The '@' tells systemd's last sweep at shutdown to leave the process alone: it kills everything
-// else and then swaps off.
+// At shutdown, systemd kills all processes and then turns swap off. It spares a process whose
+// argument 0 begins with '@'.
 inline constexpr const char* kDaemonArgument0 = "@vramswapd";
 
 struct WorkerOptions {
-  // Locked in memory, IO_FLUSHER, exempt from the OOM killer, I/O threads at SCHED_RR; each
-  // checked. Only unprivileged tests go without.
+  // The process is locked in memory, IO_FLUSHER and exempt from the OOM killer, and its I/O threads
+  // run at SCHED_RR. Each of these is checked. Only unprivileged tests turn this off.
   bool hardened = true;
-  // How this program is told to be a worker.
+  // The arguments with which this program is started as a worker.
   std::vector<std::string> arguments = {kDaemonArgument0, "--worker"};
 };
 
-// The whole life of the worker: takes requests from `channel` until the supervisor closes it, and
-// serves on for as long as the kernel may want it. Where it was replaced by exec, `image` is the
-// descriptor of what it had (see worker_handover.hpp), else -1. Returns the exit status.
-int run_worker(int channel, int image = -1, WorkerOptions options = {});
+// Runs the worker and returns its exit status. It answers requests from `channel` until the
+// supervisor closes it, and goes on serving for as long as the kernel may need it. After an exec,
+// `handover_fd` is the descriptor of the WorkerHandover; otherwise it is -1.
+int run_worker(int channel, int handover_fd = -1, WorkerOptions options = {});
 
 }  // namespace vramswap

@@ -1,6 +1,5 @@
-// What a worker hands to the program that takes its place in the same process (exec): memory,
-// sockets and its channel, by descriptors that stay open. So the GPU context goes, and nothing
-// else.
+// What a worker hands to the program that replaces it in the same process (exec): its memory, its
+// sockets and its channel, as descriptors that stay open. Only the GPU context is lost.
 #pragma once
 
 #include <chrono>
@@ -31,25 +30,26 @@ struct WorkerHandover {
     std::vector<Connection> connections;
   };
 
-  WorkerState state = WorkerState::dozing;  // or waking
-  bool owes_answer = false;                 // to Replace
+  WorkerState state = WorkerState::dozing;  // dozing or waking
+  bool owes_answer = false;                 // the next program sends the answer to Replace
   messages::Start start;
   std::string description;
-  std::chrono::nanoseconds began_at{0};  // by the steady clock, which all programs share
-  control::IoStats stats = {};           // of all before it
-  UniqueFd channel;                      // empty: no supervisor
-  UniqueFd listener;                     // empty: no rendezvous
+  std::chrono::nanoseconds began_at{0};  // by the steady clock, which both programs share
+  control::IoStats stats = {};           // of all programs before it
+  UniqueFd channel;                      // empty if there is no supervisor
+  UniqueFd listener;                     // the worker socket; empty if there is none
   std::vector<Segment> segments;
 };
 
-// The option that `exec_with_handover` adds to `arguments`, and its value: a descriptor.
+// exec_with_handover() adds this option to `arguments`. Its value is a descriptor.
 inline constexpr const char* kHandoverOption = "--handover-fd";
 
-// Replaces this process by `program`, which finds the image with `read_handover`. Everything else
-// that is open is closed, all other threads end. Returns only if that failed; the image is then as
-// it was.
-Error exec_with_handover(const WorkerHandover& image, const std::string& program,
+// Replaces the program of this process by `program`, which reads the handover with read_handover().
+// All other threads end, and all descriptors above stderr that are not part of the handover are
+// closed. Returns only if exec failed; the handover is then unchanged.
+Error exec_with_handover(const WorkerHandover& handover, const std::string& program,
                          const std::vector<std::string>& arguments);
+// `fd` is the value of kHandoverOption. Fails on another handover version.
 Result<WorkerHandover> read_handover(UniqueFd fd);
 
 }  // namespace vramswap

@@ -14,8 +14,8 @@ namespace {
 
 class RamStore final : public Store {
  public:
-  // mlockall(MCL_FUTURE) makes the mapping resident at once: a store that does not fit fails
-  // here, not at a write.
+  // mlockall(MCL_FUTURE) makes the mapping resident at once, so a store that does not fit into
+  // memory fails here and not at a later write.
   static Result<std::unique_ptr<Store>> map(UniqueFd fd, std::uint64_t size_bytes) {
     void* memory =
         mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd.get(), 0);

@@ -1,4 +1,4 @@
-// Stores in host memory, to try the program out and to test it without a GPU.
+// Stores in host memory, for trying out and testing vramswap without a GPU.
 #pragma once
 
 #include <memory>
@@ -8,7 +8,7 @@
 
 namespace vramswap {
 
-// `meminfo_path` tells the free memory, as /proc/meminfo does.
+// `meminfo_path` is a file like /proc/meminfo; the free memory is read from it.
 std::unique_ptr<StoreDevice> make_ram_device(HostMemory memory = HostMemory::swappable,
                                              std::string meminfo_path = "/proc/meminfo");
 

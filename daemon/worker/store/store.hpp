@@ -1,5 +1,5 @@
-// Where a segment's bytes are: VRAM, or host memory. A worker has one StoreDevice; it makes the
-// stores, one a segment, and a Copier for each I/O thread.
+// Where the bytes of a segment are: in VRAM or in host memory. A worker has one StoreDevice, which
+// creates a Store for each segment and a Copier for each I/O thread.
 #pragma once
 
 #include <cstddef>
@@ -13,43 +13,44 @@
 
 namespace vramswap {
 
-// The bytes of one segment. They live as long as some process holds the exported fd.
+// The bytes of one segment. They exist as long as some process holds the exported fd.
 class Store {
  public:
   virtual ~Store() = default;
-  // Of the first byte, in the device's address space.
+  // The address of the first byte, in the address space of the device.
   virtual std::uint64_t address() const = 0;
   virtual std::uint64_t size_bytes() const = 0;
   virtual Result<UniqueFd> export_fd() = 0;
-  // Overwrites everything with zeros; returns when that is done.
+  // Overwrites the whole store with zeros, and returns when that is done.
   virtual Result<void> scrub() = 0;
 };
 
-// A piece of a batch, between host staging memory and a store.
+// One copy of a batch, between host staging memory and a store.
 struct Copy {
-  std::byte* host;        // inside the buffer the Copier was made with
+  std::byte* host;        // inside the buffer that the Copier was created with
   std::uint64_t address;  // Store::address() + offset
   std::size_t bytes;
 };
 
 enum class Direction { to_host, from_host };
 
-// One I/O thread's way into the stores. Allocates nothing unless it fails. After a failure the
-// content of the target is undefined.
+// Copies for one I/O thread. Allocates nothing unless it fails. After a failure the content of the
+// target is undefined.
 class Copier {
  public:
-  // Batches under way at the same time, numbered from 0.
+  // Batches that may be under way at the same time. Slots are numbered from 0.
   static constexpr unsigned kSlots = 2;
-  // Pages of one batch that go in one direction, and so pieces, too, which are whole pages.
+  // Maximum pages in a batch, per direction. It also limits the copies, because a copy is at least
+  // one page.
   static constexpr std::size_t kMaxPages = 512;
 
   virtual ~Copier() = default;
-  // Begins to copy; `batch` may go afterwards, the memory it names stays as it is until wait().
-  // What is begun in both directions, or in both slots, is in no order: its targets must not
-  // overlap.
+  // Begins to copy. `batch` itself is no longer needed afterwards, but the memory that it names
+  // must stay unchanged until wait(). Batches in different directions or slots have no order, so
+  // their targets must not overlap.
   virtual Result<void> begin(Direction direction, unsigned slot, std::span<const Copy> batch) = 0;
-  // Returns when the first `copies` of the batch are where they belong. Each begin() is followed by
-  // one of these for all of them, in the end.
+  // Returns when the first `copies` copies of the batch are done. After each begin(), the last call
+  // must wait for all copies of the batch.
   virtual Result<void> wait(Direction direction, unsigned slot, std::size_t copies) = 0;
 };
 
@@ -57,12 +58,12 @@ class StoreDevice {
  public:
   virtual ~StoreDevice() = default;
   virtual Result<StoreDeviceInfo> info() = 0;
-  // Zeroed. `size_bytes` is a multiple of the granularity.
+  // Returns a zeroed store. `size_bytes` must be a multiple of the granularity.
   virtual Result<std::unique_ptr<Store>> create(std::uint64_t size_bytes) = 0;
-  // The store behind an exported fd, with its bytes as they are. ESTALE: the fd has no store behind
-  // it any more, as far as can be told.
+  // Returns the store behind an exported fd, with its content. The error code ESTALE means that, as
+  // far as the device can tell, the fd holds no store any more.
   virtual Result<std::unique_ptr<Store>> import(UniqueFd fd, std::uint64_t size_bytes) = 0;
-  // Called in the thread that will use it. `host` outlives the Copier.
+  // Must be called on the thread that will use the Copier. `host` outlives the Copier.
   virtual Result<std::unique_ptr<Copier>> make_copier(std::span<std::byte> host) = 0;
 };
 

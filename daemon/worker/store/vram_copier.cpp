@@ -18,16 +18,17 @@ namespace {
 static_assert(kPageBytes == cuda::PageKernel::page_bytes);
 
 constexpr std::size_t kDirections = 2;
-// Words that the GPU says by that it is done: one for each page of a batch.
+// Completion flags: the GPU writes one word when a page is done.
 constexpr std::size_t kFlagBytes =
     kDirections * Copier::kSlots * Copier::kMaxPages * sizeof(std::uint32_t);
 
 constexpr std::size_t kLongBatchBytes = 512 << 10;
 constexpr std::size_t kLongCopyBytes = 64 << 10;
 
-// How long to look at the flags before the driver is asked, which knows of errors, too. Longer than
-// any batch takes on a busy card: who asks holds the driver's lock, and all others wait for it. (At
-// 0.2 ms, 8 threads that read 1 MiB each had a quarter of the throughput.)
+// How long to wait for the flags before asking the driver, which also reports errors. Longer than
+// any batch takes on a busy card, because a thread that asks holds the driver's lock, and all other
+// threads wait for it. (With 0.2 ms, 8 threads that read 1 MiB each had a quarter of the
+// throughput.)
 constexpr std::chrono::milliseconds kFlagWait{20};
 constexpr unsigned kLooksPerClock = 64;
 
@@ -50,14 +51,15 @@ class VramCopier final : public Copier {
   Result<void> begin(Direction direction, unsigned slot, std::span<const Copy> batch) override {
     if (under_way_++ == 0) ++shared_.busy;
     Pending& pending = pending_of(direction, slot);
-    // Never 0, which the flags begin with.
+    // Never 0, the initial value of the flags.
     if (++last_tag_ == 0) ++last_tag_;
     pending.tag = last_tag_;
     pending.flag_count = 0;
     pending.copies = batch.size();
-    // One piece: the copy engine needs 6.6 us for a page and 6.9 us for 8, the kernel 7.3 and 7.7.
-    // But where several threads copy, the driver's lock, which every call takes, decides, and the
-    // kernel needs one call less (8 threads, a page each: 25 us and 12 us).
+    // For a single copy, the copy engine is faster: it needs 6.6 us for a page and 6.9 us for 8,
+    // the page kernel 7.3 us and 7.7 us. If several threads copy, the driver's lock decides, which
+    // every call takes. The page kernel needs one call less (8 threads, a page each: 12 us instead
+    // of 25 us).
     const bool alone = shared_.busy.load(std::memory_order_relaxed) == 1;
     if (shared_.kernel && is_long(batch)) return copy_each(direction, slot, batch);
     if (shared_.kernel && (batch.size() > 1 || !alone) && is_aligned(batch)) {
@@ -80,9 +82,9 @@ class VramCopier final : public Copier {
  private:
   struct Pending {
     std::uint32_t tag = 0;
-    std::size_t flag_count = 0;  // 0: only the driver knows when it is done
+    std::size_t flag_count = 0;  // 0: only the driver knows when the batch is done
     std::size_t copies = 0;
-    // Which of the flags, from the first one, say that the piece and those before it are done.
+    // For each copy: how many flags must be set for it and all copies before it to be done.
     std::array<std::uint16_t, kMaxPages> flags_of_copy{};
   };
 
@@ -106,7 +108,7 @@ class VramCopier final : public Copier {
 
   Result<void> launch(Direction direction, unsigned slot, std::span<const Copy> batch) {
     Pending& pending = pending_of(direction, slot);
-    // All pieces are in one store, so that pages say it shorter.
+    // All copies concern one store, so page numbers relative to the first copy are enough.
     const cuda::api::CUdeviceptr device = batch.front().address;
     std::size_t count = 0;
     std::size_t index_in_batch = 0;
@@ -141,9 +143,9 @@ class VramCopier final : public Copier {
     return count > 0 ? flush() : Result<void>{};
   }
 
-  // Much, in long pieces: here the copy engine writes to host memory faster than the kernel, and a
-  // call for each piece is little (8 threads that read 1 MiB each: 22 against 15 GB/s; 4 that read
-  // 4 x 128 KiB: 16 against 18).
+  // Many bytes in long copies: the copy engine writes them to host memory faster than the page
+  // kernel, and one call per copy is cheap in comparison (8 threads that read 1 MiB each: 22 GB/s
+  // against 15 GB/s; 4 threads that read 4 x 128 KiB: 16 GB/s against 18 GB/s).
   bool is_long(std::span<const Copy> batch) {
     std::size_t bytes = 0;
     for (const Copy& copy : batch) bytes += copy.bytes;
@@ -160,7 +162,7 @@ class VramCopier final : public Copier {
     return {};
   }
 
-  // The next flag is set when all that was queued before is done.
+  // Makes the GPU set the next flag when everything queued before is done.
   Result<void> mark(Direction direction, unsigned slot) {
     const std::size_t flag = pending_of(direction, slot).flag_count++;
     return checked(
@@ -168,14 +170,15 @@ class VramCopier final : public Copier {
                                       pending_of(direction, slot).tag));
   }
 
-  // For the kernel. Only what follows a refused WRITE of an odd length is not.
+  // Whether the page kernel can copy the batch. Only bytes received after a refused WRITE of an odd
+  // length are not aligned.
   static bool is_aligned(std::span<const Copy> batch) {
     return std::ranges::all_of(batch, [](const Copy& copy) {
       return reinterpret_cast<std::uintptr_t>(copy.host) % cuda::PageKernel::host_alignment == 0;
     });
   }
 
-  // Without the kernel, or where there is nothing to gain by it.
+  // Without the page kernel, or where it gains nothing.
   Result<void> copy(Direction direction, std::span<const Copy> batch) {
     if (batch.size() > 1 && stream(direction).has_batch_copy()) return copy_batch(direction, batch);
     for (const Copy& copy : batch) {
@@ -188,7 +191,7 @@ class VramCopier final : public Copier {
     return {};
   }
 
-  // 8 scattered pages took 9.9 us this way, 21.6 us by a copy each.
+  // 8 scattered pages took 9.9 us this way, and 21.6 us with one copy call per page.
   Result<void> copy_batch(Direction direction, std::span<const Copy> batch) {
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const auto host =
@@ -210,10 +213,10 @@ class VramCopier final : public Copier {
     if (are_set(flags, pending.tag, kFlagWait)) return {};
     if (auto result = checked(stream(direction).synchronize()); !result) return result;
     if (are_set(flags, pending.tag, {})) return {};
-    return fail("GPU: a batch has ended without word from all its pages");
+    return fail("GPU: a batch has ended, but not every page was reported as done");
   }
 
-  // What was copied is read only after this.
+  // Acquires: the copied bytes may be read only after this.
   static bool are_set(std::span<std::uint32_t> flags, std::uint32_t tag,
                       std::chrono::milliseconds limit) {
     using Clock = std::chrono::steady_clock;
@@ -238,7 +241,7 @@ class VramCopier final : public Copier {
   unsigned under_way_ = 0;
   std::uint32_t last_tag_ = 0;
   Pending pending_[kDirections][kSlots] = {};
-  // Arguments of one call.
+  // The arguments of one call to the driver.
   std::array<cuda::PageKernel::Page, cuda::PageKernel::max_pages> pages_{};
   std::array<cuda::api::CUdeviceptr, kMaxPages> targets_{};
   std::array<cuda::api::CUdeviceptr, kMaxPages> sources_{};
@@ -259,7 +262,7 @@ Result<std::unique_ptr<Copier>> make_vram_copier(const cuda::Context& context,
   auto flags_registration = cuda::HostRegistration::create(
       context, std::as_writable_bytes(std::span(flags.get(), kFlagBytes / sizeof(std::uint32_t))));
   if (!flags_registration) return flags_registration.error();
-  // One a direction, so that neither waits for the other.
+  // One per direction, so that copies in one direction do not wait for the other.
   auto first = cuda::Stream::create(context);
   if (!first) return first.error();
   auto second = cuda::Stream::create(context);

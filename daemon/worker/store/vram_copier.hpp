@@ -1,4 +1,4 @@
-// Copies between staging memory and VRAM, each batch by the way that is fastest for it.
+// Copies between staging memory and VRAM. Chooses the fastest way for each batch.
 #pragma once
 
 #include <atomic>
@@ -14,15 +14,16 @@
 
 namespace vramswap {
 
-// What the copiers of a device share.
+// Shared by all copiers of a device.
 struct VramCopierShared {
-  // Nothing: it could not be loaded, and all goes by the driver's own copies.
+  // Empty if it could not be loaded; then the copy functions of the driver do everything.
   std::optional<cuda::PageKernel> kernel;
-  // Copiers that have a batch under way.
+  // The number of copiers that have a batch under way.
   std::atomic<unsigned> busy = 0;
 };
 
-// For the calling thread, where `context` is current. It, `shared` and `host` outlive the copier.
+// For the calling thread, on which `context` must be current. `context`, `shared` and `host`
+// outlive the copier.
 Result<std::unique_ptr<Copier>> make_vram_copier(const cuda::Context& context,
                                                  VramCopierShared& shared,
                                                  std::span<std::byte> host);

@@ -18,16 +18,16 @@
 namespace vramswap {
 namespace {
 
-// The driver does not say "there was a reset" (CUDA_ERROR_UNKNOWN was seen), so it is told from
-// what passes: a machine without memory, and a context that is broken itself.
+// The driver does not report a GPU reset as such (CUDA_ERROR_UNKNOWN was seen). So every error
+// counts as one, except those that pass: too little memory, or a context that is lost itself.
 Error import_error(const cuda::Error& error) {
   const bool passes =
       error.code == cuda::api::CUDA_ERROR_OUT_OF_MEMORY || cuda::context_is_lost(error.code);
   return {error.message(), passes ? 0 : ESTALE};
 }
 
-// CUDA tells of a display only where the driver limits the run time of kernels, which Wayland
-// desktops do not ask for; the kernel's list of connectors knows them too.
+// CUDA reports a display only if the driver limits the run time of kernels, which it does not under
+// Wayland desktops. The Linux kernel's list of connectors shows those displays too.
 bool has_connected_display(const std::string& drm_directory, const std::string& pci_address) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(drm_directory, error)) {
@@ -69,7 +69,8 @@ class VramDevice final : public StoreDevice {
     if (kernel) {
       shared_.kernel = *std::move(kernel);
     } else {
-      log_error("pages are copied one by one, which is slower: " + kernel.error().message());
+      log_error("no page kernel, so pages are copied one by one, which is slower: " +
+                kernel.error().message());
     }
   }
 
@@ -118,17 +119,18 @@ class VramDevice final : public StoreDevice {
 
 Result<std::unique_ptr<StoreDevice>> make_vram_device(const std::string& selector,
                                                       const std::string& drm_directory) {
-  // Where the driver keeps what it has compiled; without it, in the home of root. Where it cannot
-  // write there, a worker takes 0.1 s longer to start.
+  // The driver caches compiled kernels here; by default it uses the home directory of root. If it
+  // cannot write here, a worker takes 0.1 s longer to start.
   setenv("CUDA_CACHE_PATH", "/var/cache/vramswap", 0);
-  // The kernel is loaded now, and not by the first launch, which may come without a free page.
+  // The driver loads the page kernel now. The first launch may come when no page is free.
   setenv("CUDA_MODULE_LOADING", "EAGER", 0);
   const auto driver = cuda::Driver::load();
   if (!driver) return driver.error();
   const auto device = cuda::select_device(*driver, selector.empty() ? "0" : selector);
   if (!device) return device.error();
   if (!device->supports_fd_export) {
-    return fail(device->label() + ": cannot hold memory by a file descriptor, which swap needs");
+    return fail(device->label() +
+                ": does not support memory held by a file descriptor, which vramswap needs");
   }
   auto context = cuda::Context::create(*driver, *device);
   if (!context) return context.error();

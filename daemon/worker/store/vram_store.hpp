@@ -9,9 +9,9 @@
 
 namespace vramswap {
 
-// Loads the CUDA driver and makes a context on the GPU that `selector` names (index, UUID or PCI
-// address; empty: the first). The context belongs to the process for good: call it once.
-// `drm_directory` is where the kernel lists display connectors, e.g. card0-DP-1/status.
+// Loads the CUDA driver and creates a context on the GPU that `selector` names (index, UUID or PCI
+// address; empty: the first GPU). The context stays with the process: call this only once.
+// In `drm_directory` the kernel lists display connectors, e.g. card0-DP-1/status.
 Result<std::unique_ptr<StoreDevice>> make_vram_device(
     const std::string& selector, const std::string& drm_directory = "/sys/class/drm");
 

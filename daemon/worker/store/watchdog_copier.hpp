@@ -1,4 +1,4 @@
-// A Copier that tells other threads since when it has been at work.
+// A Copier that records when its current call began, so that another thread sees when it hangs.
 #pragma once
 
 #include <atomic>
@@ -10,7 +10,7 @@
 
 namespace vramswap {
 
-// When the call that is under way began. Written by one thread, read by any.
+// When the current call began. One thread writes it; any thread may read it.
 class CopyTimer {
  public:
   using Clock = std::chrono::steady_clock;
@@ -24,7 +24,7 @@ class CopyTimer {
   }
 
  private:
-  static constexpr Clock::rep kIdle = 0;  // the clock counts from boot
+  static constexpr Clock::rep kIdle = 0;  // the clock counts from boot, so no call begins at 0
   std::atomic<Clock::rep> since_ = kIdle;
 };
 

@@ -41,7 +41,7 @@ class FaultyDevice final : public StoreDevice {
   std::atomic<bool> fails = false;
   // Every write from host to store first takes a random time, up to this.
   std::chrono::microseconds longest_delay{0};
-  // Likewise, once it is under way, the next read.
+  // The next read waits at the gate, too, once it is under way.
   std::atomic<bool> holds_next_read = false;
   // The next write from host to store waits at the gate until it is opened.
   std::atomic<bool> holds_next_write = false;
@@ -110,7 +110,7 @@ class IoThreadTest : public testing::Test {
   UniqueFd connect(IoThread& thread, Segment& segment) {
     auto [ours, theirs] = load::make_connection();
     EXPECT_TRUE(thread.add(std::make_unique<Connection>(std::move(theirs), segment)));
-    // No test waits for ever.
+    // Every test ends.
     const timeval timeout{20, 0};
     setsockopt(ours.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
     return std::move(ours);

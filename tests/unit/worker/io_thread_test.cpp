@@ -5,7 +5,7 @@
 #include "tests/load/load_generator.hpp"
 #include "tests/unit/worker/io_thread_fixture.hpp"
 
-// ThreadSanitizer does not know that who reads a reply that was spliced comes after who sent it.
+// ThreadSanitizer does not know that reading a spliced reply happens after sending it.
 // The stored bytes are compared instead.
 extern "C" const char* __tsan_default_suppressions();
 extern "C" const char* __tsan_default_suppressions() {
@@ -82,7 +82,7 @@ TEST_F(IoThreadTest, ReportsHowEachConnectionEnds) {
   EXPECT_FALSE(load::receive_reply(says_goodbye.get()));
   EXPECT_EQ(next_report().end, ConnectionEnd::disconnected);
 
-  // As the kernel does it: the good-bye, then the end of the socket.
+  // As the kernel does it: NBD_CMD_DISC, then the end of the socket.
   auto leaves = connect(*thread, segment);
   ASSERT_TRUE(load::send_header(leaves.get(), {.command = Command::disconnect}));
   leaves.reset();
@@ -254,7 +254,7 @@ TEST_F(IoThreadTest, LentPagesHoldAfterTheConnectionWasDropped) {
   EXPECT_FALSE(load::receive_reply(slow.get()));
 }
 
-// Sockets that nobody will ever read again, as the kernel leaves them until it gets new ones.
+// Sockets that are never read again, as the kernel leaves them until it gets new ones.
 TEST_F(IoThreadTest, DeadSocketsWithUnreadRepliesDoNotStopTheOthers) {
   const auto thread = start();
   Segment& segment = make_segment();

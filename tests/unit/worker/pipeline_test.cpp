@@ -54,7 +54,8 @@ TEST_F(PipelineTest, ALoneReadsHeaderGoesAheadOfItsData) {
   }
 }
 
-// The kernel does not send a READ while a WRITE of the page is unanswered; who does sees it.
+// The kernel does not send a READ while a WRITE of the page is unanswered; a client that does sees
+// the written bytes.
 TEST_F(PipelineTest, AReadSeesTheWriteThatWasSentBeforeIt) {
   device_.longest_delay = std::chrono::microseconds(50);
   for (std::uint32_t round = 1; round <= 300; ++round) {

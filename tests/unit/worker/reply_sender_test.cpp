@@ -127,7 +127,8 @@ TEST_P(EitherWay, APeerThatClosesMidwayIsAnErrorAndLeavesNothingForTheNext) {
   EXPECT_TRUE(receive(expected.size()) == expected);
 }
 
-// Replies of one connection must never end up on another, whatever the process is short of.
+// Replies of one connection must never end up on another, even if the process runs out of
+// resources.
 TEST_F(ReplySenderTest, AClosedPeerLeavesNothingBehindEvenWithoutFreeDescriptors) {
   theirs_.reset();
   auto iovs = some_replies(4);

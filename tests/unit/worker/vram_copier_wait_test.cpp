@@ -1,4 +1,4 @@
-// What wait() waits for, and who says that a copy has failed.
+// What wait() waits for, and which call reports that a copy has failed.
 #include <gmock/gmock.h>
 
 #include "tests/unit/cuda/processes.hpp"

@@ -139,7 +139,7 @@ std::string after_exec(WorkerHandover handover) {
   const pid_t child = fork();
   if (child == 0) {
     ours.reset();
-    // To be closed, though nobody has marked it.
+    // Must be closed, although it is not marked close-on-exec.
     dup2(STDERR_FILENO, 200);
     (void)exec_with_handover(handover, "/proc/self/exe", {"worker", "--some-option"});
     _exit(1);

@@ -101,7 +101,7 @@ TEST_F(StalledThreadTest, AResentWriteWaitsForTheOneThatIsBeingStored) {
   EXPECT_EQ(read_page(good, 7, 2), 0U);
 }
 
-// Other pages are nobody's business.
+// Other pages do not matter.
 TEST_F(StalledThreadTest, OnlyTheSamePagesWait) {
   const auto stalled_thread = start();
   const auto thread = start();
