@@ -23,9 +23,9 @@ std::expected<GenlSocket, int> GenlSocket::open() {
   // nl_connect() asks for SOCK_CLOEXEC and binds to a port of its own.
   if (int rc = nl_connect(socket.handle_.get(), NETLINK_GENERIC); rc < 0)
     return std::unexpected(errno_from_libnl(rc));
-  // libnl asks for 32 KiB, less than the kernel grants unasked. A dead-link message takes most of a
-  // KiB of kernel memory, and a supervisor may lose hundreds of connections at once. The kernel
-  // limits this to net.core.rmem_max.
+  // libnl asks for 32 KiB, less than the kernel grants unasked. netlink_sendmsg() refuses a request
+  // that does not fit into the send buffer, and a NACK repeats the whole request. The kernel limits
+  // these sizes to net.core.wmem_max and rmem_max.
   constexpr int buffer_bytes = 1024 * 1024;
   if (int rc = nl_socket_set_buffer_size(socket.handle_.get(), buffer_bytes, buffer_bytes); rc < 0)
     return std::unexpected(errno_from_libnl(rc));
@@ -41,14 +41,6 @@ std::expected<uint16_t, int> GenlSocket::resolve_family(const char* family) {
   return static_cast<uint16_t>(id);
 }
 
-std::expected<void, int> GenlSocket::join_group(const char* family, const char* group) {
-  const int id = genl_ctrl_resolve_grp(handle_.get(), family, group);
-  if (id < 0) return std::unexpected(errno_from_libnl(id));
-  if (int rc = nl_socket_add_membership(handle_.get(), id); rc < 0)
-    return std::unexpected(errno_from_libnl(rc));
-  return {};
-}
-
 std::expected<void, int> GenlSocket::send(std::span<const std::byte> message) {
   const sockaddr_nl kernel{.nl_family = AF_NETLINK, .nl_pad = 0, .nl_pid = 0, .nl_groups = 0};
   const ssize_t sent = sendto(fd(), message.data(), message.size(), 0,
@@ -59,7 +51,7 @@ std::expected<void, int> GenlSocket::send(std::span<const std::byte> message) {
 
 std::expected<std::vector<std::byte>, int> GenlSocket::receive() {
   for (;;) {
-    // A STATUS reply grows with the number of devices, so ask for the length before reading.
+    // A NACK repeats the request, so it has any length. Ask for it before reading.
     const ssize_t length = recv(fd(), nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
     if (length < 0) return std::unexpected(errno);
     std::vector<std::byte> datagram(static_cast<size_t>(length));

@@ -19,8 +19,6 @@ class GenlSocket {
 
   /// ENOENT: no module has registered the family.
   [[nodiscard]] std::expected<uint16_t, int> resolve_family(const char* family);
-  /// Multicasts of the group arrive from here on.
-  [[nodiscard]] std::expected<void, int> join_group(const char* family, const char* group);
 
   [[nodiscard]] std::expected<void, int> send(std::span<const std::byte> message);
   /// The next whole datagram from the kernel. EAGAIN: none waits. ENOBUFS: some were dropped.

@@ -19,13 +19,6 @@ std::optional<T> read_header(std::span<const std::byte> bytes) {
   return value;
 }
 
-template <class T>
-std::optional<T> find_number(std::span<const std::byte> attributes, int type) {
-  const auto payload = find_attribute(attributes, type);
-  if (!payload || payload->size() != sizeof(T)) return std::nullopt;
-  return read_header<T>(*payload);
-}
-
 }  // namespace
 
 std::optional<std::vector<Message>> split_datagram(std::span<const std::byte> datagram) {
@@ -101,12 +94,10 @@ std::optional<std::span<const std::byte>> find_attribute(std::span<const std::by
                    static_cast<size_t>(nla_len(found)));
 }
 
-std::optional<uint8_t> find_u8(std::span<const std::byte> attributes, int type) {
-  return find_number<uint8_t>(attributes, type);
-}
-
 std::optional<uint32_t> find_u32(std::span<const std::byte> attributes, int type) {
-  return find_number<uint32_t>(attributes, type);
+  const auto payload = find_attribute(attributes, type);
+  if (!payload || payload->size() != sizeof(uint32_t)) return std::nullopt;
+  return read_header<uint32_t>(*payload);
 }
 
 }  // namespace vramswap::netlink

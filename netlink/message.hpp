@@ -59,7 +59,6 @@ std::optional<std::span<const std::byte>> genl_attributes(std::span<const std::b
 std::optional<std::span<const std::byte>> find_attribute(std::span<const std::byte> attributes,
                                                          int type);
 /// The same for a number. Its length must be that of the number.
-std::optional<uint8_t> find_u8(std::span<const std::byte> attributes, int type);
 std::optional<uint32_t> find_u32(std::span<const std::byte> attributes, int type);
 
 }  // namespace vramswap::netlink

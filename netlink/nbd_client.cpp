@@ -4,6 +4,7 @@
 #include <linux/nbd-netlink.h>
 
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 namespace vramswap::netlink {
@@ -84,16 +85,6 @@ Result<void> NbdClient::disconnect(uint32_t index) {
   const auto reply = exchange(about("DISCONNECT", index), header, encode_disconnect(header, index));
   if (!reply) return reply.error();
   return {};
-}
-
-Result<std::vector<DeviceStatus>> NbdClient::status(std::optional<uint32_t> index) {
-  const auto header = next_header();
-  const auto error = about("STATUS", index);
-  const auto reply = exchange(error, header, encode_status(header, index));
-  if (!reply) return reply.error();
-  auto devices = decode_status_reply(*reply);
-  if (!devices) return failed(error, EBADMSG);
-  return std::move(*devices);
 }
 
 }  // namespace vramswap::netlink

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -15,12 +14,12 @@ namespace vramswap::netlink {
 /// Talks to the kernel's nbd driver. The kernel handles a generic netlink request inside the
 /// sendmsg() that brings it, in the caller's thread: socket fds are those of the calling process,
 /// and when sendmsg() returns, the answer waits in the receive queue. So nothing here waits for an
-/// answer; what may take time is the driver's own work. Needs CAP_SYS_ADMIN, except for status().
-/// Not for concurrent use.
+/// answer; what may take time is the driver's own work. Needs CAP_SYS_ADMIN. Not for
+/// concurrent use.
 ///
 /// Codes besides the driver's: ENOBUFS, ENODATA or EBADMSG mean that the answer was lost or
-/// unreadable, so the request may have taken effect: ask status(). ENOENT means that the module has
-/// been unloaded since open().
+/// unreadable, so the request may have taken effect: /sys/block/nbdN/pid is there while nbdN is
+/// connected. ENOENT means that the module has been unloaded since open().
 class NbdClient {
  public:
   /// ENOENT: the nbd module is not loaded (older modules lack the alias that would load them).
@@ -40,10 +39,6 @@ class NbdClient {
   /// kernel does not refuse. Success if it was not connected; EINVAL if it does not exist. The
   /// device stays busy until the last one who has it open closes it.
   [[nodiscard]] Result<void> disconnect(uint32_t index);
-
-  /// All devices, or the one asked for; empty if that does not exist.
-  [[nodiscard]] Result<std::vector<DeviceStatus>> status(
-      std::optional<uint32_t> index = std::nullopt);
 
  private:
   NbdClient(GenlSocket socket, uint16_t family) : socket_(std::move(socket)), family_(family) {}

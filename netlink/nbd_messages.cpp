@@ -35,12 +35,6 @@ void put_common(MessageWriter& writer, const std::optional<std::chrono::seconds>
   writer.end_nested(list);
 }
 
-std::optional<uint32_t> decode_index(std::span<const std::byte> payload, uint8_t command) {
-  const auto attributes = genl_attributes(payload, command);
-  if (!attributes) return std::nullopt;
-  return find_u32(*attributes, NBD_ATTR_INDEX);
-}
-
 }  // namespace
 
 EncodedRequest encode_connect(const RequestHeader& header, const ConnectRequest& request) {
@@ -72,40 +66,10 @@ EncodedRequest encode_disconnect(const RequestHeader& header, uint32_t index) {
   return writer.finish();
 }
 
-EncodedRequest encode_status(const RequestHeader& header, std::optional<uint32_t> index) {
-  MessageWriter writer(header, NBD_CMD_STATUS, NBD_GENL_VERSION, fixed_attribute_bytes);
-  if (index) writer.put_u32(NBD_ATTR_INDEX, *index);
-  return writer.finish();
-}
-
 std::optional<uint32_t> decode_connect_reply(std::span<const std::byte> payload) {
-  return decode_index(payload, NBD_CMD_CONNECT);
-}
-
-std::optional<uint32_t> decode_link_dead(std::span<const std::byte> payload) {
-  return decode_index(payload, NBD_CMD_LINK_DEAD);
-}
-
-std::optional<std::vector<DeviceStatus>> decode_status_reply(std::span<const std::byte> payload) {
-  const auto attributes = genl_attributes(payload, NBD_CMD_STATUS);
+  const auto attributes = genl_attributes(payload, NBD_CMD_CONNECT);
   if (!attributes) return std::nullopt;
-  const auto list = find_attribute(*attributes, NBD_ATTR_DEVICE_LIST);
-  if (!list) return std::nullopt;
-
-  std::vector<DeviceStatus> devices;
-  const nlattr* item;
-  int rest;
-  nla_for_each_attr(item, reinterpret_cast<const nlattr*>(list->data()),
-                    static_cast<int>(list->size()), rest) {
-    if (nla_type(item) != NBD_DEVICE_ITEM) continue;
-    const std::span fields(static_cast<const std::byte*>(nla_data(item)),
-                           static_cast<size_t>(nla_len(item)));
-    const auto index = find_u32(fields, NBD_DEVICE_INDEX);
-    const auto connected = find_u8(fields, NBD_DEVICE_CONNECTED);
-    if (!index || !connected) return std::nullopt;
-    devices.push_back({.index = *index, .connected = *connected != 0});
-  }
-  return devices;
+  return find_u32(*attributes, NBD_ATTR_INDEX);
 }
 
 }  // namespace vramswap::netlink

@@ -46,31 +46,14 @@ struct ReconfigureRequest {
   std::vector<int> sockets = {};
 };
 
-struct DeviceStatus {
-  uint32_t index = 0;
-  /// The device has a configuration: from CONNECT until it is both disconnected and closed by all.
-  /// A device that was never connected has one too while someone holds it open. Says nothing of
-  /// the sockets, which may all be dead.
-  bool connected = false;
-
-  bool operator==(const DeviceStatus&) const = default;
-};
-
 /// Whole requests. The only error is EMSGSIZE: a backend identifier or sockets beyond 64 KiB.
 using EncodedRequest = std::expected<std::vector<std::byte>, int>;
 [[nodiscard]] EncodedRequest encode_connect(const RequestHeader&, const ConnectRequest&);
 [[nodiscard]] EncodedRequest encode_reconfigure(const RequestHeader&, const ReconfigureRequest&);
 [[nodiscard]] EncodedRequest encode_disconnect(const RequestHeader&, uint32_t index);
-/// Without an index: all devices.
-[[nodiscard]] EncodedRequest encode_status(const RequestHeader&, std::optional<uint32_t> index);
 
-// Payloads of whole replies, generic netlink header first. std::nullopt: something else.
-
-/// The index of the device that was connected.
+/// The index of the device that was connected, from the payload of the whole reply, generic netlink
+/// header first. std::nullopt: something else.
 std::optional<uint32_t> decode_connect_reply(std::span<const std::byte> payload);
-/// One entry for each device; a device that does not exist has none.
-std::optional<std::vector<DeviceStatus>> decode_status_reply(std::span<const std::byte> payload);
-/// The index of the device that lost a socket.
-std::optional<uint32_t> decode_link_dead(std::span<const std::byte> payload);
 
 }  // namespace vramswap::netlink

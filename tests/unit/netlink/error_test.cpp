@@ -19,8 +19,8 @@ TEST(Error, PrefersTheKernelsWords) {
 }
 
 TEST(Error, CopesWithAnErrnoThatHasNoName) {
-  const Error error{"STATUS", "nbd", 4095, ""};
-  EXPECT_EQ(error.message(), "nbd: STATUS: errno 4095 (unknown)");
+  const Error error{"CONNECT", "nbd", 4095, ""};
+  EXPECT_EQ(error.message(), "nbd: CONNECT: errno 4095 (unknown)");
 }
 
 TEST(ErrnoFromLibnl, TakesEitherSign) {

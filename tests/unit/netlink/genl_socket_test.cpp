@@ -35,12 +35,6 @@ TEST_F(GenlSocketTest, ResolvesFamilies) {
   EXPECT_EQ(socket_->resolve_family("no-such-family").error(), ENOENT);
 }
 
-TEST_F(GenlSocketTest, JoinsGroups) {
-  EXPECT_TRUE(socket_->join_group("nlctrl", "notify"));
-  EXPECT_EQ(socket_->join_group("nlctrl", "no-such-group").error(), ENOENT);
-  EXPECT_EQ(socket_->join_group("no-such-family", "notify").error(), ENOENT);
-}
-
 TEST_F(GenlSocketTest, NeverBlocks) {
   // Resolving has used the socket and must have left nothing behind.
   ASSERT_TRUE(socket_->resolve_family("nlctrl"));

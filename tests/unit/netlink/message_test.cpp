@@ -194,7 +194,6 @@ TEST(FindAttribute, RefusesANumberOfAnotherLength) {
   const auto payload = only_message(recorded::connect_request).payload;
   const auto attributes = genl_attributes(payload, NBD_CMD_CONNECT);
   EXPECT_FALSE(find_u32(*attributes, NBD_ATTR_SIZE_BYTES));
-  EXPECT_FALSE(find_u8(*attributes, NBD_ATTR_SIZE_BYTES));
 }
 
 TEST(GenlAttributes, RefusesAnotherCommand) {

@@ -12,9 +12,7 @@
 namespace vramswap::netlink {
 namespace {
 
-using testing::ElementsAre;
 using testing::ElementsAreArray;
-using testing::IsEmpty;
 using namespace std::chrono_literals;
 
 auto is_exactly(std::span<const std::byte> bytes) {
@@ -90,15 +88,6 @@ TEST(EncodeDisconnect, MatchesWhatTheKernelAccepted) {
   EXPECT_THAT(*bytes, is_exactly(recorded::disconnect_request));
 }
 
-TEST(EncodeStatus, MatchesWhatTheKernelAccepted) {
-  const auto all = encode_status(header_of(recorded::status_request), std::nullopt);
-  ASSERT_TRUE(all);
-  EXPECT_THAT(*all, is_exactly(recorded::status_request));
-  const auto one = encode_status(header_of(recorded::status_one_request), 0);
-  ASSERT_TRUE(one);
-  EXPECT_THAT(*one, is_exactly(recorded::status_one_request));
-}
-
 TEST(DecodeConnectReply, ReadsTheIndex) {
   EXPECT_EQ(decode_connect_reply(payload_of(recorded::connect_reply)), 0u);
 }
@@ -107,42 +96,6 @@ TEST(DecodeConnectReply, RefusesOtherMessages) {
   EXPECT_FALSE(decode_connect_reply(payload_of(recorded::link_dead)));
   EXPECT_FALSE(decode_connect_reply(payload_of(recorded::status_reply)));
   EXPECT_FALSE(decode_connect_reply({}));
-}
-
-TEST(DecodeStatusReply, ListsEveryDevice) {
-  const auto devices = decode_status_reply(payload_of(recorded::status_reply));
-  ASSERT_TRUE(devices);
-  EXPECT_THAT(*devices, ElementsAre(DeviceStatus{0, true}, DeviceStatus{1, false},
-                                    DeviceStatus{2, false}, DeviceStatus{3, false}));
-}
-
-TEST(DecodeStatusReply, IsEmptyForADeviceThatDoesNotExist) {
-  const auto devices = decode_status_reply(payload_of(recorded::status_none_reply));
-  ASSERT_TRUE(devices);
-  EXPECT_THAT(*devices, IsEmpty());
-}
-
-TEST(DecodeStatusReply, RefusesOtherMessages) {
-  EXPECT_FALSE(decode_status_reply(payload_of(recorded::connect_reply)));
-  EXPECT_FALSE(decode_status_reply({}));
-}
-
-TEST(DecodeStatusReply, NeverReadsOutsideATruncatedPayload) {
-  const auto whole = payload_of(recorded::status_reply);
-  for (size_t size = 0; size < whole.size(); ++size) {
-    const std::vector part(whole.begin(), whole.begin() + size);  // for the address sanitizer
-    EXPECT_FALSE(decode_status_reply(part)) << size;
-  }
-}
-
-TEST(DecodeLinkDead, ReadsTheIndex) {
-  const Message message = only_message(recorded::link_dead);
-  EXPECT_EQ(message.type, recorded::family);
-  EXPECT_EQ(decode_link_dead(message.payload), 0u);
-}
-
-TEST(DecodeLinkDead, RefusesOtherMessages) {
-  EXPECT_FALSE(decode_link_dead(payload_of(recorded::connect_reply)));
 }
 
 }  // namespace
