@@ -8,7 +8,7 @@ namespace vramswap::swapctl {
 
 namespace po = boost::program_options;
 
-Result<po::variables_map> parse_arguments(const Arguments& words,
+Result<po::variables_map> parse_arguments(const Arguments& arguments,
                                           const po::options_description& options,
                                           std::string_view command, Arguments* others) {
   const auto wrong = [&](std::string_view what) {
@@ -18,12 +18,12 @@ Result<po::variables_map> parse_arguments(const Arguments& words,
     // A script that says --prio today must not mean --prio-something tomorrow.
     constexpr int kStyle =
         po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
-    const auto parsed = po::command_line_parser(words).options(options).style(kStyle).run();
+    const auto parsed = po::command_line_parser(arguments).options(options).style(kStyle).run();
     for (const auto& option : parsed.options) {
       if (option.position_key < 0) continue;
-      const std::string& word = option.value.at(0);
-      if (others == nullptr) return wrong(fmt::format("unexpected argument '{}'", word));
-      others->push_back(word);
+      const std::string& argument = option.value.at(0);
+      if (others == nullptr) return wrong(fmt::format("unexpected argument '{}'", argument));
+      others->push_back(argument);
     }
     po::variables_map values;
     po::store(parsed, values);

@@ -1,4 +1,4 @@
-// A command's words, parsed by the options it has.
+// Parses the arguments of a command by its options.
 #pragma once
 
 #include <boost/program_options/options_description.hpp>
@@ -17,7 +17,7 @@ using Arguments = std::vector<std::string>;
 // without it. Values are handed to their notifiers only by apply(). `command` is for the hint in
 // the error: "see vramswap up --help".
 Result<boost::program_options::variables_map> parse_arguments(
-    const Arguments& words, const boost::program_options::options_description& options,
+    const Arguments& arguments, const boost::program_options::options_description& options,
     std::string_view command, Arguments* others = nullptr);
 // Runs the notifiers of the values that are there; what one throws is returned.
 Result<void> apply(boost::program_options::variables_map& values);

@@ -38,13 +38,13 @@ Result<void> take_down(ControlClient& client, bool force, const Environment& env
 
 }  // namespace
 
-int down(const Arguments& words, const Environment& environment) {
+int down(const Arguments& arguments, const Environment& environment) {
   bool force = false;
   po::options_description options("Options");
   options.add_options()("force", po::bool_switch(&force),
                         "try it even if the pages do not seem to fit elsewhere");
-  const auto arguments = read_words(words, options, kHelp, environment);
-  if (!arguments) return arguments.error();
+  const auto values = read_options(arguments, options, kHelp, environment);
+  if (!values) return values.error();
   if (const auto root = require_root(environment, "down"); !root) {
     return report(environment, root.error(), kFailed);
   }

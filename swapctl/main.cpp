@@ -4,6 +4,7 @@
 #include <iostream>
 #include <span>
 
+#include "swapctl/bench/bench.hpp"
 #include "swapctl/daemon_start.hpp"
 #include "swapctl/run.hpp"
 
@@ -22,6 +23,8 @@ int main(int argc, char** argv) {
           [](const auto& socket) {
             return start_daemon(socket, {.purpose = vramswap::Purpose::scratch});
           }};
-  const std::span<const char* const> words(argv, static_cast<std::size_t>(argc));
-  return run(words.subspan(words.empty() ? 0 : 1), environment);
+  auto commands = swap_commands();
+  commands.push_back(bench_command());
+  const std::span<const char* const> arguments(argv, static_cast<std::size_t>(argc));
+  return run(arguments.subspan(arguments.empty() ? 0 : 1), commands, environment);
 }

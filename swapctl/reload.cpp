@@ -23,9 +23,10 @@ Exit codes:
 
 }  // namespace
 
-int reload(const Arguments& words, const Environment& environment) {
-  const auto arguments = read_words(words, po::options_description("Options"), kHelp, environment);
-  if (!arguments) return arguments.error();
+int reload(const Arguments& arguments, const Environment& environment) {
+  const auto values =
+      read_options(arguments, po::options_description("Options"), kHelp, environment);
+  if (!values) return values.error();
   if (const auto root = require_root(environment, "reload"); !root) {
     return report(environment, root.error(), kFailed);
   }

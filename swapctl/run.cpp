@@ -2,26 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ostream>
-#include <utility>
-
-#include "swapctl/commands.hpp"
 
 namespace vramswap::swapctl {
-namespace po = boost::program_options;
-
 namespace {
 
-constexpr std::string_view kHelp = R"(Turns the idle memory of NVIDIA GPUs into Linux swap.
+constexpr std::string_view kHelpBefore = R"(Turns the idle memory of NVIDIA GPUs into Linux swap.
 
 Usage:
-  vramswap up [options]      make swap of VRAM; starts vramswapd if it does not run
-  vramswap down [--force]    bring every swapped page back and free the VRAM
-  vramswap status [--json] [--watch [SECONDS]]
-                             show what is up, and what it has served
-  vramswap reload            after an upgrade: replace the programs, with the swap up
-  vramswap bench [options]   measure the swap of this machine
-  vramswap --help | --version
+)";
+constexpr std::string_view kHelpAfter = R"(  vramswap --help | --version
 
 "vramswap COMMAND --help" says more about each. Sizes: G means GiB.
 
@@ -32,78 +23,64 @@ Files:
   /etc/vramswap.conf, /etc/vramswap.conf.d/*.conf   settings of up, and of bench
   /run/vramswap/control                             socket of the running vramswapd
 )";
+// The column of the summaries; a usage that reaches it has a line to itself.
+constexpr std::size_t kSummaryColumn = 29;
 
-int dispatch(const Arguments& words, const Environment& environment) {
-  if (words.empty()) {
+std::string help_of(std::span<const Command> commands) {
+  std::string text(kHelpBefore);
+  for (const Command& command : commands) {
+    const auto line = fmt::format("  vramswap {} {}", command.name, command.usage);
+    const bool fits = line.size() < kSummaryColumn;
+    text += fits ? line : line + '\n';
+    text.append(fits ? kSummaryColumn - line.size() : kSummaryColumn, ' ');
+    text += fmt::format("{}\n", command.summary);
+  }
+  text += kHelpAfter;
+  return text;
+}
+
+// "up, down or status"
+std::string names_of(std::span<const Command> commands) {
+  std::string names;
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    if (i > 0) names += i + 1 == commands.size() ? " or " : ", ";
+    names += commands[i].name;
+  }
+  return names;
+}
+
+int dispatch(const Arguments& arguments, std::span<const Command> commands,
+             const Environment& environment) {
+  if (arguments.empty()) {
     return report(environment,
-                  {"say what to do: up, down, status, reload or bench (see vramswap --help)"},
+                  {fmt::format("say what to do: {} (see vramswap --help)", names_of(commands))},
                   kWrongUsage);
   }
-  const std::string& command = words.front();
-  const Arguments rest(words.begin() + 1, words.end());
-  if (command == "up") return up(rest, environment);
-  if (command == "down") return down(rest, environment);
-  if (command == "status") return status(rest, environment);
-  if (command == "reload") return reload(rest, environment);
-  if (command == "bench") return bench(rest, environment);
-  if (command == "--help" || command == "-h") {
-    environment.out << kHelp;
+  const std::string& name = arguments.front();
+  const auto command = std::ranges::find(commands, name, &Command::name);
+  if (command != commands.end()) {
+    return command->run(Arguments(arguments.begin() + 1, arguments.end()), environment);
+  }
+  if (name == "--help" || name == "-h") {
+    environment.out << help_of(commands);
     return kDone;
   }
-  if (command == "--version" || command == "-V") {
+  if (name == "--version" || name == "-V") {
     environment.out << "vramswap " VRAMSWAP_VERSION "\n";
     return kDone;
   }
   return report(
       environment,
-      {fmt::format("unknown {} '{}': write up, down, status, reload or bench (see vramswap --help)",
-                   command.starts_with('-') ? "option" : "command", command)},
+      {fmt::format("unknown {} '{}': write {} (see vramswap --help)",
+                   name.starts_with('-') ? "option" : "command", name, names_of(commands))},
       kWrongUsage);
 }
 
 }  // namespace
 
-std::expected<po::variables_map, ExitCode> read_words(const Arguments& words,
-                                                      po::options_description options,
-                                                      const Help& help,
-                                                      const Environment& environment,
-                                                      Arguments* others) {
-  options.add_options()("help,h", "show this text");
-  auto values = parse_arguments(words, options, help.name, others);
-  if (!values) return std::unexpected(report(environment, values.error(), kWrongUsage));
-  if (values->count("help") != 0) {
-    environment.out << help.before << options << help.after;
-    return std::unexpected(kDone);
-  }
-  if (const auto applied = apply(*values); !applied) {
-    return std::unexpected(report(environment, applied.error(), kWrongUsage));
-  }
-  return *std::move(values);
-}
-
-ExitCode report(const Environment& environment, const Error& error, ExitCode code) {
-  if (!error.message.empty()) environment.err << "vramswap: " << error.message << std::endl;
-  return code;
-}
-
-Result<void> require_root(const Environment& environment, std::string_view command) {
-  if (environment.is_root) return {};
-  return fail(fmt::format("{} needs root: run it with sudo", command));
-}
-
-Result<ControlClient> connect_to_swap(const Environment& environment) {
-  auto client = ControlClient::connect(environment.socket);
-  if (client || !no_daemon(client.error()) || !has_orphans(environment.socket)) return client;
-  if (!environment.is_root) {
-    return fail(
-        "vramswapd has died, and its swap is up: run 'sudo vramswap status', which starts it "
-        "again");
-  }
-  return environment.start_daemon(environment.socket);
-}
-
-int run(std::span<const char* const> words, const Environment& environment) {
-  const int code = dispatch(Arguments(words.begin(), words.end()), environment);
+int run(std::span<const char* const> arguments, std::span<const Command> commands,
+        const Environment& environment) {
+  const int code = dispatch(Arguments(arguments.begin(), arguments.end()), commands, environment);
   if (!environment.out.flush()) {
     return report(environment, {"standard output: cannot be written"}, kFailed);
   }

@@ -59,14 +59,14 @@ class SpawnActions {
 }  // namespace
 
 Result<pid_t> spawn(const std::vector<std::string>& command, const SpawnOptions& how) {
-  std::vector<char*> words;
-  for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
-  words.push_back(nullptr);
-  if (how.name) words[0] = const_cast<char*>(how.name);
+  std::vector<char*> arguments;
+  for (const auto& argument : command) arguments.push_back(const_cast<char*>(argument.c_str()));
+  arguments.push_back(nullptr);
+  if (how.name) arguments[0] = const_cast<char*>(how.name);
   const SpawnActions actions(how);
   pid_t child = 0;
   const int error = posix_spawnp(&child, command[0].c_str(), actions.files(), actions.attributes(),
-                                 words.data(), environ);
+                                 arguments.data(), environ);
   if (error != 0) return fail_errno(command.front(), "exec", error);
   return child;
 }

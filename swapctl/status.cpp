@@ -31,19 +31,19 @@ Exit codes:
 constexpr std::int64_t kMaxWatchSeconds = 86400;
 
 // The library takes an optional value only after a '='.
-Arguments join_watch_value(Arguments words) {
-  const auto watch = std::ranges::find(words, "--watch");
-  if (watch == words.end() || watch + 1 == words.end() || (watch + 1)->starts_with('-')) {
-    return words;
+Arguments join_watch_value(Arguments arguments) {
+  const auto watch = std::ranges::find(arguments, "--watch");
+  if (watch == arguments.end() || watch + 1 == arguments.end() || (watch + 1)->starts_with('-')) {
+    return arguments;
   }
   *watch += '=' + *(watch + 1);
-  words.erase(watch + 1);
-  return words;
+  arguments.erase(watch + 1);
+  return arguments;
 }
 
 }  // namespace
 
-int status(const Arguments& words, const Environment& environment) {
+int status(const Arguments& arguments, const Environment& environment) {
   bool json = false;
   std::optional<std::chrono::seconds> interval;
   const auto set_interval = [&](const std::string& text) {
@@ -56,8 +56,8 @@ int status(const Arguments& words, const Environment& environment) {
       po::value<std::string>()->value_name("SECONDS")->implicit_value("1")->notifier(set_interval),
       "look again and again, and show rates instead of what was served in all; with --json, one "
       "object a line. Ctrl-C ends it");
-  const auto arguments = read_words(join_watch_value(words), options, kHelp, environment);
-  if (!arguments) return arguments.error();
+  const auto values = read_options(join_watch_value(arguments), options, kHelp, environment);
+  if (!values) return values.error();
   if (interval) return watch_status(environment, *interval, json);
 
   const auto answer = ask_status(environment);

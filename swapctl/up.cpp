@@ -40,18 +40,18 @@ Result<ControlClient> connect_or_start(const Environment& environment) {
 
 }  // namespace
 
-int up(const Arguments& words, const Environment& environment) {
+int up(const Arguments& arguments, const Environment& environment) {
   control::UpRequest request;
   const auto settings = up_settings(request);
   po::options_description options("Options");
   options.add(settings).add_options()("config", po::value<std::string>()->value_name("FILE"),
                                       "read this file, not those in /etc");
-  auto arguments = read_words(words, options, kHelp, environment);
-  if (!arguments) return arguments.error();
+  auto values = read_options(arguments, options, kHelp, environment);
+  if (!values) return values.error();
   if (const auto root = require_root(environment, "up"); !root) {
     return report(environment, root.error(), kFailed);
   }
-  if (const auto read = apply_sources(*arguments, settings, environment.config); !read) {
+  if (const auto read = apply_sources(*values, settings, environment.config); !read) {
     return report(environment, read.error(), kWrongUsage);
   }
   if (const auto complete = check_complete(request); !complete) {

@@ -3,7 +3,7 @@
 
 #include <chrono>
 
-#include "swapctl/run.hpp"
+#include "swapctl/environment.hpp"
 
 namespace vramswap::swapctl {
 

@@ -8,7 +8,7 @@
 #include "daemon/base/error.hpp"
 #include "daemon/control/protocol.hpp"
 #include "swapctl/control_client.hpp"
-#include "swapctl/run.hpp"
+#include "swapctl/environment.hpp"
 
 namespace vramswap::swapctl {
 

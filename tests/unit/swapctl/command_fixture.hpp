@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "swapctl/bench/bench.hpp"
 #include "swapctl/run.hpp"
 #include "tests/support/temp_directory.hpp"
 #include "tests/unit/swapctl/fake_daemon.hpp"
@@ -15,10 +16,17 @@
 namespace vramswap::swapctl {
 
 struct CommandTest : testing::Test {
-  int run(const std::vector<const char*>& words) {
+  int run(const std::vector<const char*>& arguments) {
     out.str("");
     err.str("");
-    return swapctl::run(words, environment);
+    return swapctl::run(arguments, commands(), environment);
+  }
+
+  // As in main.cpp.
+  static std::vector<Command> commands() {
+    auto all = swap_commands();
+    all.push_back(bench_command());
+    return all;
   }
 
   static control::Status one_segment() {

@@ -118,6 +118,19 @@ TEST_F(UsageTest, HelpNeedsNeitherRootNorDaemon) {
   }
 }
 
+TEST_F(UsageTest, HelpListsEveryCommandInItsColumn) {
+  ASSERT_EQ(run({"--help"}), kDone);
+  EXPECT_THAT(out.str(), HasSubstr(R"(Usage:
+  vramswap up [options]      make swap of VRAM; starts vramswapd if it does not run
+  vramswap down [--force]    bring every swapped page back and free the VRAM
+  vramswap status [--json] [--watch [SECONDS]]
+                             show what is up, and what it has served
+  vramswap reload            after an upgrade: replace the programs, with the swap up
+  vramswap bench [options]   measure the swap of this machine
+  vramswap --help | --version
+)"));
+}
+
 TEST_F(UsageTest, HelpSaysWhatSizesMean) {
   ASSERT_EQ(run({"up", "--help"}), kDone);
   for (const char* text : {"G means GiB", "7G, 512M, 1.5GiB", "80%", "max", "1 GiB", "3 GiB"}) {
@@ -133,8 +146,8 @@ TEST_F(UsageTest, VersionIsOneLine) {
 TEST_F(UsageTest, OutputThatCannotBeWrittenIsAFailure) {
   std::ofstream full("/dev/full");
   const Environment to_full{.out = full, .err = err, .start_daemon = environment.start_daemon};
-  const char* const words[] = {"--help"};
-  EXPECT_EQ(swapctl::run(words, to_full), kFailed);
+  const char* const arguments[] = {"--help"};
+  EXPECT_EQ(swapctl::run(arguments, commands(), to_full), kFailed);
   EXPECT_EQ(err.str(), "vramswap: standard output: cannot be written\n");
 }
 

@@ -140,7 +140,7 @@ TEST_F(WatchTest, EndsWhereNobodyReadsIt) {
     connection.reply(status_at(1));
   });
   const char* const words[] = {"status", "--watch"};
-  EXPECT_EQ(swapctl::run(words, to_full), kFailed);
+  EXPECT_EQ(swapctl::run(words, commands(), to_full), kFailed);
   EXPECT_EQ(err.str(), "vramswap: standard output: cannot be written\n");
 }
 

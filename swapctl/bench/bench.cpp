@@ -1,3 +1,5 @@
+#include "swapctl/bench/bench.hpp"
+
 #include <fmt/format.h>
 #include <poll.h>
 
@@ -10,7 +12,6 @@
 #include "swapctl/bench/plot.hpp"
 #include "swapctl/bench/run_tests.hpp"
 #include "swapctl/bench/settings.hpp"
-#include "swapctl/commands.hpp"
 #include "swapctl/interruption.hpp"
 #include "swapctl/settings.hpp"
 #include "swapctl/terminal_line.hpp"
@@ -134,20 +135,18 @@ ExitCode report_rows(const std::vector<Measured>& rows, const BenchSettings& set
   return written ? code : report(environment, written.error(), kFailed);
 }
 
-}  // namespace
-
-int bench(const Arguments& words, const Environment& environment) {
+int bench(const Arguments& arguments, const Environment& environment) {
   control::UpRequest request;
   const auto up = up_settings(request);
   BenchSettings settings;
   auto options = bench_options(settings);
   options.add(scratch_options(up));
-  auto arguments = read_words(words, options, kHelp, environment, &settings.targets);
-  if (!arguments) return arguments.error();
+  auto values = read_options(arguments, options, kHelp, environment, &settings.targets);
+  if (!values) return values.error();
   if (const auto root = require_root(environment, "bench"); !root) {
     return report(environment, root.error(), kFailed);
   }
-  if (const auto read = apply_sources(*arguments, up, environment.config); !read) {
+  if (const auto read = apply_sources(*values, up, environment.config); !read) {
     return report(environment, read.error(), kWrongUsage);
   }
   auto targets = find_targets(environment.swaps_path, environment.block_directory);
@@ -165,6 +164,15 @@ int bench(const Arguments& words, const Environment& environment) {
   const auto rows = bench.measure(*targets, with_scratch);
   if (!rows) return report(environment, rows.error(), kFailed);
   return report_rows(*rows, settings, environment);
+}
+
+}  // namespace
+
+Command bench_command() {
+  return {.name = "bench",
+          .usage = "[options]",
+          .summary = "measure the swap of this machine",
+          .run = bench};
 }
 
 }  // namespace vramswap::swapctl
