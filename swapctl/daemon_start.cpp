@@ -10,6 +10,8 @@
 #include <sstream>
 #include <thread>
 
+#include "daemon/base/wait_status.hpp"
+#include "daemon/control/daemon_arguments.hpp"
 #include "swapctl/spawn.hpp"
 
 namespace vramswap::swapctl {
@@ -20,9 +22,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr const char* kUnit = "vramswap.service";
 constexpr const char* kProgram = "vramswapd";
-// The @ spares it when systemd kills what is left before its own last swapoff
-// (systemd.io/ROOT_STORAGE_DAEMONS).
-constexpr const char* kName = "@vramswapd";
 
 bool unit_is_installed(const DaemonStart& start) {
   std::error_code ignored;
@@ -114,9 +113,10 @@ Result<ControlClient> start_daemon(const fs::path& socket, const DaemonStart& st
   }
   const auto program = find_program(start.directories);
   if (!program) return program.error();
-  std::vector<std::string> command{program->string(), "--detached"};
-  if (start.purpose == Purpose::scratch) command.emplace_back("--scratch");
-  const auto child = spawn(command, {.own_session = true, .share_stderr = true, .name = kName});
+  std::vector<std::string> command{program->string(), kDetachedOption};
+  if (start.purpose == Purpose::scratch) command.emplace_back(kScratchOption);
+  const auto child =
+      spawn(command, {.own_session = true, .share_stderr = true, .name = kDaemonArgument0});
   if (!child) return child.error();
   return wait_for_answer(socket, start, *child);
 }

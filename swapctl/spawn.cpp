@@ -8,7 +8,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <new>
 
 namespace vramswap::swapctl {
@@ -87,13 +86,6 @@ Result<int> run_command(const std::vector<std::string>& command) {
     if (errno != EINTR) return fail_errno(command.front(), "waitpid", errno);
   }
   return status;
-}
-
-std::string describe_wait_status(int status) {
-  if (WIFEXITED(status)) return fmt::format("exit status {}", WEXITSTATUS(status));
-  const char* name = sigabbrev_np(WTERMSIG(status));
-  return name ? fmt::format("killed by SIG{}", name)
-              : fmt::format("killed by signal {}", WTERMSIG(status));
 }
 
 }  // namespace vramswap::swapctl

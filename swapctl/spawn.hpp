@@ -24,7 +24,5 @@ Result<pid_t> spawn(const std::vector<std::string>& command, const SpawnOptions&
 Result<std::optional<int>> ended_child(pid_t child);
 // Runs `command` to its end and returns its wait status.
 Result<int> run_command(const std::vector<std::string>& command);
-// "exit status 1", "killed by SIGSEGV"
-std::string describe_wait_status(int status);
 
 }  // namespace vramswap::swapctl

@@ -11,6 +11,7 @@
 
 #include "daemon/control/protocol.hpp"
 #include "daemon/control/scratch.hpp"
+#include "daemon/handover/nbd_export.hpp"
 #include "daemon/handover/pool_description.hpp"
 #include "daemon/supervisor/asio.hpp"
 #include "daemon/supervisor/child.hpp"
@@ -20,7 +21,6 @@
 #include "daemon/supervisor/segment_state.hpp"
 #include "daemon/supervisor/worker_process.hpp"
 #include "daemon/system/proc.hpp"
-#include "daemon/worker/io/transmission.hpp"
 #include "netlink/nbd_client.hpp"
 
 namespace vramswap {

@@ -6,7 +6,7 @@
 
 #include "daemon/base/error.hpp"
 #include "daemon/control/protocol.hpp"
-#include "daemon/worker/store/store.hpp"
+#include "daemon/handover/store_device_info.hpp"
 
 namespace vramswap {
 

@@ -16,6 +16,7 @@
 #include <limits>
 #include <thread>
 
+#include "daemon/control/daemon_arguments.hpp"
 #include "daemon/handover/messages.hpp"
 #include "daemon/supervisor/child.hpp"
 #include "daemon/supervisor/control_server.hpp"
@@ -25,7 +26,6 @@
 #include "daemon/supervisor/pool.hpp"
 #include "daemon/system/hardening.hpp"
 #include "daemon/system/log.hpp"
-#include "daemon/worker/process/worker.hpp"
 
 namespace vramswap {
 namespace {

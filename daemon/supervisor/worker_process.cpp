@@ -10,10 +10,10 @@
 
 #include <cerrno>
 
+#include "daemon/control/daemon_arguments.hpp"
 #include "daemon/handover/worker_socket.hpp"
 #include "daemon/supervisor/child.hpp"
 #include "daemon/system/log.hpp"
-#include "daemon/worker/process/worker.hpp"
 
 namespace vramswap {
 namespace {

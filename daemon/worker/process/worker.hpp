@@ -7,18 +7,16 @@
 #include <string>
 #include <vector>
 
-namespace vramswap {
+#include "daemon/control/daemon_arguments.hpp"
 
-// At shutdown, systemd kills all processes and then turns swap off. It spares a process whose
-// argument 0 begins with '@'.
-inline constexpr const char* kDaemonArgument0 = "@vramswapd";
+namespace vramswap {
 
 struct WorkerOptions {
   // The process is locked in memory, IO_FLUSHER and exempt from the OOM killer, and its I/O threads
   // run at SCHED_RR. Each of these is checked. Only unprivileged tests turn this off.
   bool hardened = true;
   // The arguments with which this program is started as a worker.
-  std::vector<std::string> arguments = {kDaemonArgument0, "--worker"};
+  std::vector<std::string> arguments = {kDaemonArgument0, kWorkerOption};
 };
 
 // Runs the worker and returns its exit status. It answers requests from `channel` until the

@@ -1,0 +1,11 @@
+// What waitpid(2) says of a child's end, in words.
+#pragma once
+
+#include <string>
+
+namespace vramswap {
+
+// "exit status 1", "killed by SIGSEGV". `status` is that of a child that has ended.
+std::string describe_wait_status(int status);
+
+}  // namespace vramswap
