@@ -1,0 +1,2 @@
+// Nothing: what is tested is that the libraries link.
+int main() {}
