@@ -6,6 +6,7 @@
 #include <array>
 
 #include "daemon/base/page_size.hpp"
+#include "daemon/control/status_json.hpp"
 
 namespace vramswap::swapctl {
 namespace {
@@ -121,15 +122,11 @@ std::string rates_text(const IoRates& rates) {
 }
 
 Json totals_json(const IoStats& stats) {
-  return {{"counted_for_us", to_microseconds(stats.counted_for)},
-          {"reads", json_of(stats.reads)},
-          {"writes", json_of(stats.writes)},
-          {"trims", stats.trims},
-          {"trimmed_pages", stats.trimmed_pages},
-          {"errors", stats.errors},
-          {"batches", stats.batches},
-          {"batched_requests", stats.batched_requests},
-          {"largest_batch", stats.largest_batch}};
+  Json json = {{"counted_for_us", to_microseconds(stats.counted_for)},
+               {"reads", json_of(stats.reads)},
+               {"writes", json_of(stats.writes)}};
+  control::add_counters(json, stats);
+  return json;
 }
 
 Json rates_json(const IoRates& rates) {

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <set>
 #include <vector>
 
 #include "daemon/base/json.hpp"
+#include "daemon/control/status_json.hpp"
 #include "swapctl/io_report.hpp"
 
 namespace vramswap::swapctl {
@@ -79,33 +81,22 @@ std::string format_row(const Row& row, const std::array<std::size_t, kColumns>& 
   return line + '\n';
 }
 
-Json text_or_null(const std::string& text) {
-  return text.empty() ? Json() : Json(text);
+// `json`, whose fields `names` are null where they were empty.
+Json with_nulls(Json json, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (json.at(name) == "") json[name] = nullptr;
+  }
+  return json;
 }
 
 Json to_json(const SegmentStatus& segment) {
-  return {{"device", text_or_null(segment.device)},
-          {"size_bytes", segment.size_bytes},
-          {"used_bytes", segment.used_bytes},
-          {"priority", segment.priority},
-          {"backend", to_string(segment.backend)},
-          {"store", segment.store},
-          {"gpu_uuid", text_or_null(segment.gpu_uuid)},
-          {"state", segment.state},
-          {"generation", segment.generation},
-          {"lost_pages", segment.lost_pages},
-          {"lost_at", segment.lost_at}};
+  return with_nulls(control::segment_json<Json>(segment), {"device", "gpu_uuid"});
 }
 
 Json to_json(const WorkerStatus& worker) {
-  return {{"store", worker.store},
-          {"gpu_uuid", text_or_null(worker.gpu_uuid)},
-          {"pid", worker.pid},
-          {"state", worker.state},
-          {"restarts", worker.restarts},
-          {"last_pause_ms", worker.last_pause_ms},
-          {"problem", text_or_null(worker.problem)},
-          {"io", worker.io ? totals_json(*worker.io) : Json()}};
+  Json json = with_nulls(control::worker_json<Json>(worker), {"gpu_uuid", "problem"});
+  json["io"] = worker.io ? totals_json(*worker.io) : Json();
+  return json;
 }
 
 const IoRates* rates_of(const Rates& rates, std::size_t worker) {
@@ -115,7 +106,7 @@ const IoRates* rates_of(const Rates& rates, std::size_t worker) {
 std::string io_text(const WorkerStatus& worker, const IoRates* rates) {
   if (rates != nullptr) return rates_text(*rates);
   if (worker.io) return totals_text(*worker.io);
-  return worker.pid == 0 ? "" : "  no stats: it does not answer at the moment\n";
+  return worker.pid == 0 ? "" : "  no statistics: the worker did not answer\n";
 }
 
 // A line a worker, and what `more` says of it by its number.

@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "daemon/base/json.hpp"
+#include "daemon/control/status_json.hpp"
 
 namespace vramswap::control {
 namespace {
@@ -46,13 +47,8 @@ Transfers transfers_from(const Json& json) {
 void to_json(Json& json, const IoStats& stats) {
   json = {{"counted_for_ns", stats.counted_for.count()},
           {"reads", json_of(stats.reads)},
-          {"writes", json_of(stats.writes)},
-          {"trims", stats.trims},
-          {"trimmed_pages", stats.trimmed_pages},
-          {"errors", stats.errors},
-          {"batches", stats.batches},
-          {"batched_requests", stats.batched_requests},
-          {"largest_batch", stats.largest_batch}};
+          {"writes", json_of(stats.writes)}};
+  add_counters(json, stats);
 }
 
 void from_json(const Json& json, IoStats& stats) {

@@ -7,6 +7,7 @@
 
 #include "daemon/base/json.hpp"
 #include "daemon/control/io_stats_json.hpp"
+#include "daemon/control/status_json.hpp"
 
 namespace vramswap::control {
 namespace {
@@ -20,25 +21,10 @@ Json message(std::string_view type) {
   return {{"protocol", kProtocolVersion}, {"type", type}};
 }
 
-Json to_json(const SegmentStatus& segment) {
-  return {{"device", segment.device},
-          {"size_bytes", segment.size_bytes},
-          {"used_bytes", segment.used_bytes},
-          {"priority", segment.priority},
-          {"backend", to_string(segment.backend)},
-          {"store", segment.store},
-          {"gpu_uuid", segment.gpu_uuid},
-          {"state", segment.state},
-          {"generation", segment.generation},
-          {"lost_pages", segment.lost_pages},
-          {"lost_at", segment.lost_at}};
-}
-
 Json to_json(const WorkerStatus& worker) {
-  return {{"store", worker.store},       {"gpu_uuid", worker.gpu_uuid},
-          {"pid", worker.pid},           {"state", worker.state},
-          {"restarts", worker.restarts}, {"last_pause_ms", worker.last_pause_ms},
-          {"problem", worker.problem},   {"io", worker.io ? Json(*worker.io) : Json()}};
+  Json json = worker_json<Json>(worker);
+  json["io"] = worker.io ? Json(*worker.io) : Json();
+  return json;
 }
 
 // A value that is well formed but not allowed. Thrown inside decoding only, as nlohmann's own
@@ -221,7 +207,7 @@ std::string encode(const Reply& reply) {
                                  json["supervisor_pid"] = status.supervisor_pid;
                                  json["segments"] = Json::array();
                                  for (const auto& segment : status.segments) {
-                                   json["segments"].push_back(to_json(segment));
+                                   json["segments"].push_back(segment_json<Json>(segment));
                                  }
                                  json["workers"] = Json::array();
                                  for (const auto& worker : status.workers) {

@@ -99,7 +99,7 @@ TEST(StatusText, HasTheStatsOfEachWorker) {
                                      "worker 77 of NVIDIA H200: serving\n" +
                                      totals_text({.errors = 3}) +
                                      "worker 77 of NVIDIA H200: serving\n"
-                                     "  no stats: it does not answer at the moment\n"
+                                     "  no statistics: the worker did not answer\n"
                                      "worker 0 of NVIDIA H200: dead\n");
   // Rates where there are some, also if the last one is silent now.
   const IoRates rates{.errors = 9};
