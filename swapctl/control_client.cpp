@@ -53,7 +53,7 @@ Result<void> ControlClient::send(const control::Request& request) {
   return {};
 }
 
-Result<control::Reply> ControlClient::next(const WaitOptions& waiting) {
+Result<control::Reply> ControlClient::next(const WaitOptions& options) {
   for (std::size_t searched = 0;;) {
     const auto end = received_.find('\n', searched);
     searched = received_.size();
@@ -68,7 +68,7 @@ Result<control::Reply> ControlClient::next(const WaitOptions& waiting) {
       received_.erase(0, end + 1);
       return control::decode_reply(line);
     }
-    if (const auto ready = wait(waiting); !ready) return ready.error();
+    if (const auto ready = wait(options); !ready) return ready.error();
     if (const auto received = receive(); !received) return received.error();
   }
 }
@@ -83,17 +83,17 @@ Result<void> ControlClient::finish(std::chrono::milliseconds limit) {
   }
 }
 
-Result<void> ControlClient::wait(const WaitOptions& waiting) const {
+Result<void> ControlClient::wait(const WaitOptions& options) const {
   std::array<pollfd, 2> fds = {{{.fd = socket_.get(), .events = POLLIN, .revents = 0},
-                                {.fd = waiting.interrupt_fd, .events = POLLIN, .revents = 0}}};
+                                {.fd = options.interrupt_fd, .events = POLLIN, .revents = 0}}};
   int ready = 0;
   do {
-    ready = poll(fds.data(), fds.size(), static_cast<int>(waiting.limit.count()));
+    ready = poll(fds.data(), fds.size(), static_cast<int>(options.limit.count()));
   } while (ready < 0 && errno == EINTR);
   if (ready < 0) return fail_errno("vramswapd", "poll", errno);
   if (ready == 0) {
     return fail(fmt::format("vramswapd has not answered for {:.1f} s: see its log",
-                            std::chrono::duration<double>(waiting.limit).count()));
+                            std::chrono::duration<double>(options.limit).count()));
   }
   // An answer that is there counts, even if the interruption came with it.
   if (fds[0].revents == 0) return std::unexpected(Error{"interrupted", EINTR});
@@ -126,15 +126,15 @@ bool has_orphans(const std::filesystem::path& socket) {
 }
 
 Result<control::Reply> exchange(ControlClient& client, const control::Request& request,
-                                const WaitOptions& waiting) {
+                                const WaitOptions& options) {
   if (auto sent = client.send(request); !sent) return sent.error();
   for (;;) {
-    auto reply = client.next(waiting);
+    auto reply = client.next(options);
     if (!reply) return reply;
     if (const auto* failure = std::get_if<control::Failure>(&*reply)) return fail(failure->message);
     const auto* progress = std::get_if<control::Progress>(&*reply);
     if (!progress) return reply;
-    if (waiting.on_progress) waiting.on_progress(*progress);
+    if (options.on_progress) options.on_progress(*progress);
   }
 }
 

@@ -16,9 +16,9 @@ namespace vramswap::swapctl {
 
 // How to wait for replies.
 struct WaitOptions {
-  // Waiting ends with an error of code EINTR once this is readable; -1: none.
+  // When it becomes readable, waiting ends with an error of code EINTR; -1: there is none.
   int interrupt_fd = -1;
-  // Longest silence; negative: for ever.
+  // The longest time without a reply; negative: no limit.
   std::chrono::milliseconds limit{-1};
   std::function<void(const control::Progress&)> on_progress = {};
 };
@@ -29,34 +29,35 @@ class ControlClient {
 
   Result<void> send(const control::Request& request);
   // The next reply, of any kind. ECONNRESET: the daemon has ended.
-  Result<control::Reply> next(const WaitOptions& waiting = {});
-  // Says good-bye and waits until the daemon has closed its end, too.
+  Result<control::Reply> next(const WaitOptions& options = {});
+  // Ends the connection and waits until the daemon has closed its end, too.
   Result<void> finish(std::chrono::milliseconds limit);
 
  private:
   explicit ControlClient(UniqueFd socket) : socket_(std::move(socket)) {}
-  Result<void> wait(const WaitOptions& waiting) const;
+  Result<void> wait(const WaitOptions& options) const;
   Result<void> receive();
 
   UniqueFd socket_;
   std::string received_;  // not yet a whole line
 };
 
-// Whether connect() failed because no daemon runs: no socket, or one whose daemon is gone.
+// Whether connect() failed because no daemon runs: the socket does not exist, or its daemon is
+// gone.
 bool no_daemon(const Error& error);
 
-// Whether a daemon that ran here has left its workers, and so its swap: the next one takes it over.
+// Whether a daemon died and left its workers, and so its swap. The next daemon takes it over.
 bool has_orphans(const std::filesystem::path& socket);
 
-// Sends `request` and waits for what ends the exchange; a Failure is returned as the error.
+// Sends `request` and waits for the last reply. Returns a Failure as an error.
 Result<control::Reply> exchange(ControlClient& client, const control::Request& request,
-                                const WaitOptions& waiting);
+                                const WaitOptions& options);
 
-// The same where the answer must be a `Final`.
+// The same; the last reply must be a `Final`.
 template <class Final>
 Result<Final> ask(ControlClient& client, const control::Request& request,
-                  const WaitOptions& waiting = {}) {
-  auto reply = exchange(client, request, waiting);
+                  const WaitOptions& options = {}) {
+  auto reply = exchange(client, request, options);
   if (!reply) return reply.error();
   if (auto* final = std::get_if<Final>(&*reply)) return std::move(*final);
   return fail("vramswapd gave an answer that does not belong to the request");

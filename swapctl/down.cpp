@@ -27,11 +27,11 @@ Result<void> take_down(ControlClient& client, bool force, const Environment& env
   const auto interruption = Interruption::create();
   if (!interruption) return interruption.error();
   ProgressBar bar(environment.err);
-  const WaitOptions waiting{.interrupt_fd = interruption->fd(),
+  const WaitOptions options{.interrupt_fd = interruption->fd(),
                             .on_progress = [&](const auto& progress) {
                               if (environment.err_is_terminal) bar.show(progress);
                             }};
-  const auto done = ask<control::Done>(client, control::DownRequest{.force = force}, waiting);
+  const auto done = ask<control::Done>(client, control::DownRequest{.force = force}, options);
   if (!done) return done.error();
   return {};
 }

@@ -16,12 +16,12 @@ namespace {
 // The owner of what posix_spawn takes. Its calls fail for want of memory only.
 class SpawnActions {
  public:
-  explicit SpawnActions(const SpawnOptions& how) {
+  explicit SpawnActions(const SpawnOptions& options) {
     require(posix_spawn_file_actions_init(&files_));
     require(posix_spawnattr_init(&attributes_));
     redirect(STDIN_FILENO, O_RDONLY);
     redirect(STDOUT_FILENO, O_WRONLY);
-    if (!how.share_stderr) redirect(STDERR_FILENO, O_WRONLY);
+    if (!options.share_stderr) redirect(STDERR_FILENO, O_WRONLY);
     // A daemon must not keep the locks and pipes of the script that called us, nor its directory.
     require(posix_spawn_file_actions_addclosefrom_np(&files_, STDERR_FILENO + 1));
     require(posix_spawn_file_actions_addchdir_np(&files_, "/"));
@@ -29,7 +29,7 @@ class SpawnActions {
     sigset_t none;
     sigemptyset(&none);
     require(posix_spawnattr_setsigmask(&attributes_, &none));
-    const int session = how.own_session ? POSIX_SPAWN_SETSID : 0;
+    const int session = options.own_session ? POSIX_SPAWN_SETSID : 0;
     const auto flags = static_cast<short>(POSIX_SPAWN_SETSIGMASK | session);
     require(posix_spawnattr_setflags(&attributes_, flags));
   }
@@ -57,12 +57,12 @@ class SpawnActions {
 
 }  // namespace
 
-Result<pid_t> spawn(const std::vector<std::string>& command, const SpawnOptions& how) {
+Result<pid_t> spawn(const std::vector<std::string>& command, const SpawnOptions& options) {
   std::vector<char*> arguments;
   for (const auto& argument : command) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
-  if (how.name) arguments[0] = const_cast<char*>(how.name);
-  const SpawnActions actions(how);
+  if (options.name) arguments[0] = const_cast<char*>(options.name);
+  const SpawnActions actions(options);
   pid_t child = 0;
   const int error = posix_spawnp(&child, command[0].c_str(), actions.files(), actions.attributes(),
                                  arguments.data(), environ);

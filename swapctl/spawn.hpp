@@ -1,4 +1,5 @@
-// Child processes that share nothing with us but standard error, and that at most.
+// Starts child processes. They share no descriptors with this process, except standard error on
+// request.
 #pragma once
 
 #include <sys/types.h>
@@ -12,15 +13,15 @@
 namespace vramswap::swapctl {
 
 struct SpawnOptions {
-  bool own_session = false;    // out of the reach of our terminal's signals
-  bool share_stderr = false;   // else /dev/null, as standard input and output always
-  const char* name = nullptr;  // its argv[0], else the first word of the command
+  bool own_session = false;    // not reached by the signals of this terminal
+  bool share_stderr = false;   // false: it is /dev/null, as standard input and output always are
+  const char* name = nullptr;  // argument 0 of the child; nullptr: the first word of the command
 };
 
-// Runs `command`, whose first word is looked for in PATH unless it has a slash. An error if it
-// cannot be executed.
-Result<pid_t> spawn(const std::vector<std::string>& command, const SpawnOptions& how = {});
-// The child's wait status if it has ended; it is reaped then.
+// Starts `command` and returns its process id. Searches PATH for the first word unless it has a
+// slash. An error if it cannot be executed.
+Result<pid_t> spawn(const std::vector<std::string>& command, const SpawnOptions& options = {});
+// Reaps the child and returns its wait status if it has ended; no value if it runs.
 Result<std::optional<int>> ended_child(pid_t child);
 // Runs `command` to its end and returns its wait status.
 Result<int> run_command(const std::vector<std::string>& command);

@@ -19,9 +19,9 @@ Result<std::optional<control::Status>> ask_once(const Environment& environment, 
     if (no_daemon(client.error())) return std::nullopt;
     return client.error();
   }
-  const WaitOptions waiting{
+  const WaitOptions options{
       .interrupt_fd = interrupt_fd, .limit = environment.status_limit, .on_progress = {}};
-  auto answer = ask<control::Status>(*client, control::StatusRequest{}, waiting);
+  auto answer = ask<control::Status>(*client, control::StatusRequest{}, options);
   if (!answer) return answer.error();
   return *std::move(answer);
 }
