@@ -1,3 +1,4 @@
+// The errors of this library.
 #pragma once
 
 #include <expected>
@@ -9,17 +10,17 @@ namespace vramswap::netlink {
 /// What failed, on what, and why.
 struct Error {
   std::string operation;  ///< "CONNECT"
-  std::string object;     ///< "nbd3", or "nbd" where no single device is meant
+  std::string object;     ///< "nbd3", or "nbd" if the request is not about a single device
   int code = 0;           ///< positive errno
-  std::string extack;     ///< the kernel's own words; empty when it gave none
+  std::string extack;     ///< the kernel's text; empty: the kernel sent none
 
-  /// One line: "nbd3: CONNECT: EBUSY (Device or resource busy)". Inside the parentheses stands the
-  /// extack text where there is one. The nbd driver gives none for its own checks: it explains its
-  /// EINVALs in the kernel log only, so extack text means that generic netlink refused the message.
+  /// One line: "nbd3: CONNECT: EBUSY (Device or resource busy)". The parentheses contain the extack
+  /// text if there is one. The nbd driver sends none for its own checks and explains its EINVALs in
+  /// the kernel log only, so extack text means that generic netlink refused the message.
   std::string message() const;
 };
 
-/// A value, or the error that stands in its place. The compiler warns of one that nobody looks at.
+/// A value or an error. The compiler warns if the caller ignores it.
 template <class T>
 class [[nodiscard]] Result : public std::expected<T, Error> {
   using Base = std::expected<T, Error>;
@@ -30,8 +31,8 @@ class [[nodiscard]] Result : public std::expected<T, Error> {
   Result(Error error) : Base(std::unexpect, std::move(error)) {}
 };
 
-/// The errno behind a libnl code (either sign). libnl folds several errnos into one code, so this
-/// picks the one that fits netlink sockets: a family that does not resolve is ENOENT.
+/// The errno for a libnl code of either sign. libnl has one code for several errnos; this returns
+/// the one that fits netlink sockets, e.g. ENOENT for a family that does not resolve.
 int errno_from_libnl(int libnl_code);
 
 }  // namespace vramswap::netlink

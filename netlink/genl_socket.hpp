@@ -1,3 +1,4 @@
+// A generic netlink socket.
 #pragma once
 
 #include <cstddef>
@@ -11,21 +12,21 @@ struct nl_sock;
 
 namespace vramswap::netlink {
 
-/// A generic netlink socket: close-on-exec, extended ACKs on, never blocking in receive().
-/// Failures are positive errnos; the owner knows the operation and makes them an Error.
+/// A socket that is close-on-exec, asks for extended ACKs, and never blocks in receive(). Failures
+/// are positive errnos; the caller, which knows the operation, makes an Error of them.
 class GenlSocket {
  public:
   [[nodiscard]] static std::expected<GenlSocket, int> open();
 
-  /// ENOENT: no module has registered the family.
+  /// ENOENT: no kernel module has registered the family.
   [[nodiscard]] std::expected<uint16_t, int> resolve_family(const char* family);
 
   [[nodiscard]] std::expected<void, int> send(std::span<const std::byte> message);
-  /// The next whole datagram from the kernel. EAGAIN: none waits. ENOBUFS: some were dropped.
+  /// The next whole datagram from the kernel. EAGAIN: none waits. ENOBUFS: the kernel dropped some.
   [[nodiscard]] std::expected<std::vector<std::byte>, int> receive();
 
   int fd() const;
-  /// The kernel addresses its answers to this port and repeats the sequence of the request.
+  /// The kernel sends its answers to this port, with the sequence number of the request.
   uint32_t port() const;
   uint32_t next_sequence();
 

@@ -1,3 +1,4 @@
+// Netlink framing: datagrams, messages and attributes.
 #pragma once
 
 #include <cstddef>
@@ -9,11 +10,11 @@
 
 namespace vramswap::netlink {
 
-// Netlink framing as pure functions. Buffers must be 4-byte aligned, as everything in netlink is;
-// what was received into an allocated buffer always is. std::nullopt means: not what the kernel
-// sends, a length points outside the buffer or a value is missing.
+// All functions are pure. Buffers must be 4-byte aligned, as netlink messages are; allocated
+// buffers always are. std::nullopt means that the kernel does not send such a message: a length
+// points outside the buffer, or a value is missing.
 
-/// Addresses a request; the kernel repeats sequence and port in its answers.
+/// The address of a request. The kernel repeats sequence and port in its answers.
 struct RequestHeader {
   uint16_t family = 0;
   uint32_t port = 0;
@@ -31,7 +32,7 @@ struct Message {
 
 std::optional<std::vector<Message>> split_datagram(std::span<const std::byte> datagram);
 
-/// The kernel's ack on a request: 0 (ACK) or a positive errno (NACK) and what it says about it.
+/// The kernel's ACK (code 0) or NACK (code is a positive errno) of a request, with its extack text.
 struct Ack {
   int code = 0;
   std::string extack;
@@ -40,25 +41,26 @@ struct Ack {
 /// Decodes a message of type NLMSG_ERROR.
 std::optional<Ack> decode_ack(const Message& message);
 
-/// What the kernel has answered to one request so far.
+/// The part of the kernel's answer to one request that has been received.
 struct Answer {
-  std::vector<std::byte> reply;  ///< payload of the reply; empty where the command has none
-  std::optional<Ack> ack;        ///< comes last
+  std::vector<std::byte> reply;  ///< payload of the reply; empty if the command has none
+  std::optional<Ack> ack;        ///< the last message of an answer
 };
 
-/// Adds what a datagram holds for `request` to `answer`. Answers to other requests are left-overs
-/// of exchanges that were given up, and skipped. False: the datagram is malformed.
+/// Adds the messages of the datagram that answer `request` to `answer`. Skips answers to other
+/// requests, which are left over from exchanges that the caller gave up. False: the datagram is
+/// malformed.
 [[nodiscard]] bool collect_answer(std::span<const std::byte> datagram, const RequestHeader& request,
                                   Answer& answer);
 
-/// The attributes in the payload of a generic netlink message, if it carries `command`.
+/// The attributes in the payload of a generic netlink message. std::nullopt: it is not a `command`.
 std::optional<std::span<const std::byte>> genl_attributes(std::span<const std::byte> payload,
                                                           uint8_t command);
 
-/// The payload of the first attribute of a type.
+/// The payload of the first attribute of the type.
 std::optional<std::span<const std::byte>> find_attribute(std::span<const std::byte> attributes,
                                                          int type);
-/// The same for a number. Its length must be that of the number.
+/// The same for a number. std::nullopt also if the attribute has another length.
 std::optional<uint32_t> find_u32(std::span<const std::byte> attributes, int type);
 
 }  // namespace vramswap::netlink

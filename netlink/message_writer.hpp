@@ -1,3 +1,4 @@
+// Builds requests.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,8 @@ struct nlattr;
 
 namespace vramswap::netlink {
 
-/// Builds one request that asks for an ACK. A failure sticks and finish() reports it, so the calls
-/// between need no checks.
+/// Builds one request that asks for an ACK. After a failure the other calls do nothing and finish()
+/// reports it, so the caller checks only that.
 class MessageWriter {
  public:
   MessageWriter(const RequestHeader& header, uint8_t command, uint8_t version,
@@ -25,12 +26,12 @@ class MessageWriter {
   void put_u64(int type, uint64_t value);
   void put_string(int type, const std::string& value);
 
-  /// `nested = begin_nested(type); ...; end_nested(nested);` An empty nest leaves no trace.
+  /// `nested = begin_nested(type); ...; end_nested(nested);` An empty nest is left out.
   nlattr* begin_nested(int type);
   void end_nested(nlattr* nested);
 
-  /// The message as it goes over the wire. EMSGSIZE: more than `attribute_bytes`, or a nest of more
-  /// than 64 KiB, the most an attribute's length field can say.
+  /// The message as it is sent. EMSGSIZE: it has more than `attribute_bytes`, or a nest of more
+  /// than 64 KiB, the largest value of an attribute's length field.
   [[nodiscard]] std::expected<std::vector<std::byte>, int> finish();
 
  private:

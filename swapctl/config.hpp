@@ -1,4 +1,5 @@
-// Config files: "key = value" lines with the names of the settings, # starts a comment.
+// Config files: lines "key = value", where the keys are the names of the settings; # starts a
+// comment.
 #pragma once
 
 #include <boost/program_options/options_description.hpp>
@@ -10,21 +11,21 @@
 namespace vramswap::swapctl {
 
 struct ConfigPaths {
-  // Either may be missing.
+  // Both may be missing.
   std::filesystem::path file = "/etc/vramswap.conf";
   std::filesystem::path directory = "/etc/vramswap.conf.d";
 };
 
-// Applies the file, then *.conf of the directory in name order, so that the later wins. Errors
-// read "FILE:LINE: what is wrong".
+// Applies the file, then *.conf of the directory in the order of their names, so the last one wins.
+// An error is "FILE:LINE: what is wrong".
 Result<void> apply_config(const ConfigPaths& paths,
                           const boost::program_options::options_description& settings);
-// One file, which must exist.
+// Applies one file, which must exist.
 Result<void> apply_config_file(const std::filesystem::path& path,
                                const boost::program_options::options_description& settings);
 
-// Those files, or the one that --config names, and over them the command line. It has been applied
-// before, for its errors to come first.
+// Applies the files of `paths`, or the one that --config names, then `arguments`, which win. The
+// caller has applied `arguments` before, so their errors come first.
 Result<void> apply_sources(boost::program_options::variables_map& arguments,
                            const boost::program_options::options_description& settings,
                            const ConfigPaths& paths);

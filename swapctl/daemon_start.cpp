@@ -30,9 +30,9 @@ bool unit_is_installed(const DaemonStart& start) {
   return status && *status == 0;
 }
 
-// The swap limit of init.scope does not reach what init had allocated before it made that group,
-// and a page of init's that is lost ends the machine. Executed anew, init has everything in its
-// group.
+// The swap limit of init.scope does not cover memory that init allocated before it made that group,
+// and if one of init's pages is lost, the machine dies. After it has executed itself again, all its
+// memory is in the group.
 void get_init_out_of_swap(const DaemonStart& start) {
   (void)run_command({start.systemctl, "daemon-reexec"});  // if it fails, starting the unit tells
 }

@@ -1,4 +1,4 @@
-// Starting vramswapd where none runs: through systemd if it is installed there, else detached.
+// Starts vramswapd: through systemd if its unit is installed, else as a detached process.
 #pragma once
 
 #include <chrono>
@@ -12,22 +12,22 @@
 
 namespace vramswap::swapctl {
 
-// Beside our own program, where it is installed, in PATH.
+// Where to look for vramswapd: the folder of this program, where it is installed, PATH.
 std::vector<std::filesystem::path> daemon_directories();
 
 struct DaemonStart {
-  // For a scratch segment it is always a process of its own: systemd's is the one that serves swap.
+  // The daemon of a scratch segment is never started through systemd, whose unit serves swap.
   Purpose purpose = Purpose::swap;
-  std::filesystem::path systemd_directory = "/run/systemd/system";  // there if systemd runs
+  std::filesystem::path systemd_directory = "/run/systemd/system";  // exists if systemd runs
   std::string systemctl = "systemctl";
   std::vector<std::filesystem::path> directories = daemon_directories();
-  // A daemon listens before it touches a GPU; one that takes longer than this hangs.
+  // A daemon listens before it uses a GPU; one that does not listen within this time hangs.
   std::chrono::milliseconds limit = std::chrono::seconds(15);
   std::chrono::milliseconds poll_interval{20};
 };
 
-// Returns a connection to the daemon once it answers at `socket`. An error without a message: the
-// daemon said itself, on standard error, why it cannot run.
+// Waits until the daemon answers at `socket` and returns a connection to it. An error without a
+// message: the daemon has printed the reason to standard error.
 Result<ControlClient> start_daemon(const std::filesystem::path& socket,
                                    const DaemonStart& start = {});
 

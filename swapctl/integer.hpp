@@ -9,7 +9,7 @@
 
 namespace vramswap::swapctl {
 
-// For an option's notifier, which an error leaves the library's way.
+// For the notifier of an option: throws the exception of Boost.Program_options.
 template <class Integer>
 Integer parse_integer(const char* name, std::string_view text, Integer low, Integer high) {
   Integer value{};

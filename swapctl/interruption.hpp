@@ -9,8 +9,8 @@
 
 namespace vramswap::swapctl {
 
-// Holds the two signals back from the calling thread for as long as it lives; those that came
-// meanwhile are forgotten. For a program of one thread.
+// Blocks the two signals in the calling thread as long as the object lives, and discards those that
+// arrived meanwhile. For programs with one thread.
 class Interruption {
  public:
   static Result<Interruption> create();

@@ -1,4 +1,4 @@
-// The stats of a worker, for people and for programs.
+// The statistics of a worker as text and as JSON.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace vramswap::swapctl {
 
-// A few indented lines: reads and writes under a heading, then batches, trims and errors.
+// Indented lines: reads and writes under a heading, then batches, trims and errors.
 std::string totals_text(const control::IoStats& stats);
 std::string rates_text(const IoRates& rates);
 

@@ -1,4 +1,4 @@
-// How far a swapoff has come, on one line of a terminal.
+// The progress of a swapoff, on one line of a terminal.
 #pragma once
 
 #include <chrono>
@@ -11,7 +11,7 @@
 namespace vramswap::swapctl {
 
 // "swapoff /dev/nbd0  [########------------]  512M of 1.2G  42%  310M/s", within 80 columns.
-// Without the rate when it is 0.
+// Leaves a rate of 0 out.
 std::string progress_line(const control::Progress& progress, std::uint64_t bytes_per_second);
 
 class ProgressBar {
@@ -27,7 +27,7 @@ class ProgressBar {
   std::uint64_t rate(const control::Progress& progress, Clock::time_point now) const;
 
   TerminalLine line_;
-  // The first report of the device, from which the rate counts.
+  // The first report of the device; the rate is measured from it.
   control::Progress start_;
   Clock::time_point start_time_;
 };

@@ -9,12 +9,12 @@
 
 namespace vramswap::swapctl {
 
-// Each setting checks its value and writes it to `request` when it is notified, so sources are
-// applied from the weakest to the strongest. `request` must outlive what is returned.
+// When a setting is notified, it checks its value and writes it to `request`. So apply the source
+// that wins last. `request` must outlive the returned object.
 boost::program_options::options_description up_settings(control::UpRequest& request);
-// "size, priority, ...": for errors about a name that is none of them.
+// "size, priority, ...": for the error about an unknown name.
 std::string names_of(const boost::program_options::options_description& settings);
-// What can be judged only when every source has been applied: there is a size.
+// Checks that there is a size. Call it after all sources have been applied.
 Result<void> check_complete(const control::UpRequest& request);
 
 }  // namespace vramswap::swapctl

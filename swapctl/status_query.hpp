@@ -1,4 +1,4 @@
-// What `status` asks the daemon.
+// Asks the daemon for its status.
 #pragma once
 
 #include <optional>
@@ -7,8 +7,8 @@
 
 namespace vramswap::swapctl {
 
-// No value: no daemon runs. Where one has died with its swap up, it is started again, by root.
-// EINTR: `interrupt_fd` became readable while it was waited for the answer; -1: none.
+// No value: no daemon runs. If a daemon died with its swap up and the user is root, starts it
+// again. EINTR: `interrupt_fd` became readable before the answer came; -1: there is none.
 Result<std::optional<control::Status>> ask_status(const Environment& environment,
                                                   int interrupt_fd = -1);
 

@@ -1,4 +1,4 @@
-// One line of a terminal that is written over and over again.
+// A line of a terminal that each text overwrites.
 #pragma once
 
 #include <iosfwd>

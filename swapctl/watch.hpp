@@ -1,4 +1,4 @@
-// `vramswap status --watch`: the status again and again, with what the workers do meanwhile.
+// `vramswap status --watch`: shows the status repeatedly, with the rates of the workers.
 #pragma once
 
 #include <chrono>
@@ -7,9 +7,9 @@
 
 namespace vramswap::swapctl {
 
-// Until SIGINT or SIGTERM comes, which is no failure, or nothing is up, or status would fail.
-// On a terminal each look replaces the one before; elsewhere they follow each other, an empty line
-// between two. As JSON, each is one line.
+// Ends at SIGINT or SIGTERM, which is not a failure, when nothing is up, or when status fails. On a
+// terminal each status replaces the previous one; elsewhere an empty line separates them. As JSON,
+// each is one line.
 ExitCode watch_status(const Environment& environment, std::chrono::milliseconds interval,
                       bool json);
 

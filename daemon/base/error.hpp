@@ -12,13 +12,13 @@ namespace vramswap {
 struct Error {
   // One line, complete for a person: "nbd3: RECONFIGURE: EINVAL (backend mismatch)".
   std::string message;
-  // The errno behind it; 0 where there is none.
+  // The errno that caused it; 0: none did.
   int code = 0;
 };
 
-// A value, or the error that stands in its place. The compiler warns of one that nobody looks at.
-// It converts from an Error, so `return other.error();` passes a failure on, and from the errors of
-// the libraries that have a type of their own (netlink's code is an errno, CUDA's is not).
+// A value or an error. The compiler warns if the caller ignores it. An Error converts to it, so
+// `return other.error();` passes a failure on. So do the error types of netlink, whose code is an
+// errno, and of cuda, whose code is not.
 template <class T>
 class [[nodiscard]] Result : public std::expected<T, Error> {
   using Base = std::expected<T, Error>;
@@ -40,7 +40,7 @@ class [[nodiscard]] Result : public std::expected<T, Error> {
 // "OBJECT: OPERATION: EINVAL (Invalid argument)". `code` is a positive errno.
 Error errno_error(std::string_view object, std::string_view operation, int code);
 
-// A failed Result in one word, for `return fail("...")`.
+// Makes a failed Result: `return fail("...");`.
 std::unexpected<Error> fail(std::string message);
 std::unexpected<Error> fail_errno(std::string_view object, std::string_view operation, int code);
 

@@ -1,5 +1,5 @@
-// nlohmann::json with its parser and its writer compiled once: they take longer than all that uses
-// them.
+// nlohmann::json, with its parser and writer compiled only here: they take longer to compile than
+// the code that uses them.
 #pragma once
 
 #include <nlohmann/json.hpp>

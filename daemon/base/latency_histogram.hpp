@@ -1,4 +1,4 @@
-// Latencies in buckets of equal relative width, so that hours of load need no memory.
+// A histogram of latencies in buckets of equal relative width: hours of load take no more memory.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@ class LatencyHistogram {
  private:
   static constexpr unsigned kStepBits = 4;  // 16 buckets from a power of two to the next
   static constexpr std::uint64_t kSteps = 1 << kStepBits;
-  static constexpr unsigned kMaxBits = 40;  // 18 minutes; all that is longer shares the last bucket
+  static constexpr unsigned kMaxBits = 40;  // 18 minutes; longer latencies share the last bucket
 
  public:
   static constexpr std::size_t kBuckets = (kMaxBits - kStepBits + 1) * kSteps;
@@ -43,7 +43,8 @@ class LatencyHistogram {
     max_ = std::max(max_, other.max_);
   }
 
-  // What was recorded since this histogram was `earlier`. Its max is at most 1/16 too high.
+  // The latencies recorded after `earlier`, an old copy of this histogram. Their max is at most
+  // 1/16 too high.
   LatencyHistogram since(const LatencyHistogram& earlier) const {
     LatencyHistogram later;
     for (std::size_t i = 0; i < buckets_.size(); ++i) {
@@ -55,7 +56,7 @@ class LatencyHistogram {
     return later;
   }
 
-  // The latency that `share` (0..1) of all stay below, at most 1/16 too high; 0 without any.
+  // The latency below which `share` (0..1) of all are, at most 1/16 too high; 0 if there are none.
   std::chrono::nanoseconds percentile(double share) const {
     const auto wanted = static_cast<std::uint64_t>(share * static_cast<double>(count_));
     std::uint64_t seen = 0;
@@ -82,7 +83,7 @@ class LatencyHistogram {
     return ((bucket % kSteps + kSteps + 1) << shift) - 1;
   }
 
-  std::vector<std::uint64_t> buckets_;  // kBuckets; or none, as long as nothing was recorded
+  std::vector<std::uint64_t> buckets_;  // kBuckets, or none before the first latency
   std::uint64_t count_ = 0;
   std::uint64_t max_ = 0;
 };

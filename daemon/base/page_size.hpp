@@ -5,7 +5,7 @@
 
 namespace vramswap {
 
-// The block size of every device, and the unit of the page maps and of the statistics. In bytes.
+// In bytes. The block size of every device, and the unit of page maps and statistics.
 inline constexpr std::uint32_t kPageBytes = 4096;
 
 }  // namespace vramswap

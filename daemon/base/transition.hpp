@@ -1,4 +1,4 @@
-// A state machine as a table of rows: this event leads from here to there.
+// A state machine as a table: each row has a state, an event and the state that follows.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@ struct Transition {
   State to;
 };
 
-// Nothing where the table has no row for it.
+// The state that follows `state` on `event`; no value if the table has no such row.
 template <std::ranges::range Table, class State, class Event>
 std::optional<State> next_in(const Table& table, State state, Event event) {
   const auto row = std::ranges::find_if(

@@ -22,12 +22,11 @@ class UniqueFd {
 
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
-  // Another descriptor of the same open file, close-on-exec; empty, with errno, where there is none
-  // to be had.
+  // Another descriptor of the same open file, close-on-exec. Empty, with errno set, on failure.
   UniqueFd duplicate() const { return UniqueFd(fcntl(fd_, F_DUPFD_CLOEXEC, 0)); }
   int release() { return std::exchange(fd_, -1); }
   void reset() {
-    // Not retried on EINTR: Linux has closed the descriptor by then.
+    // Do not retry on EINTR: Linux has closed the descriptor already.
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }
 

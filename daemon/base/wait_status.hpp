@@ -1,4 +1,4 @@
-// What waitpid(2) says of a child's end, in words.
+// The wait status of waitpid(2) as text.
 #pragma once
 
 #include <string>

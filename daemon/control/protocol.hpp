@@ -1,8 +1,8 @@
 // The control protocol between vramswap and vramswapd: JSON, one message a line, over the
 // SOCK_STREAM socket below. A client sends one request and reads replies: any number of Progress,
-// then exactly one of Status, Done or Failure. Anyone may ask for status; only root may change
-// (checked by SO_PEERCRED). Closing the connection cancels a `down` in progress: what it had
-// swapped off is swapped on again.
+// then exactly one of Status, Done or Failure. Any user may ask for status; only root may send
+// other requests (the daemon checks SO_PEERCRED). If the client closes the connection during a
+// `down`, the daemon cancels it and swaps on again what it had swapped off.
 #pragma once
 
 #include <chrono>
@@ -19,13 +19,14 @@
 
 namespace vramswap::control {
 
-// Raised when a message changes its meaning; both sides refuse another version by name.
+// Raise it when a message changes its meaning. Both sides refuse another version and name it.
 inline constexpr int kProtocolVersion = 2;
 inline constexpr std::string_view kRuntimeDirectory = "/run/vramswap";
 inline constexpr std::string_view kSocketPath = "/run/vramswap/control";
-// Beside it, a socket a worker: what there is when the daemon has died and its swap is up.
+// The workers' sockets begin so, in the same directory. If they are there and no daemon answers,
+// the daemon died with its swap up.
 inline constexpr std::string_view kWorkerSocketPrefix = "worker-";
-// Longest line either side accepts, in bytes.
+// The longest line that either side accepts, in bytes.
 inline constexpr std::size_t kMaxLineBytes = 1 << 20;
 
 enum class Backend { vram, ram };
@@ -38,28 +39,28 @@ inline constexpr unsigned kMaxConnections = 64;
 
 struct UpRequest {
   Size size;  // of the whole pool
-  // Of the first segments; the next ones get priority - 1, ... but not below 0.
+  // Of the first segment on each GPU. Each further one there gets one less, but not below 0.
   int priority = 100;
   Backend backend = Backend::vram;
   // Selectors: index, UUID or PCI address. Empty: the first GPU. Only for Backend::vram.
   std::vector<std::string> gpus;
   std::uint64_t segment_size_bytes = 1ULL << 30;
-  // Sockets, and I/O threads, a device; 0: chosen from the number of cores.
+  // Sockets and I/O threads of each device; 0: the daemon chooses by the number of cores.
   unsigned connections = 0;
-  // How long the kernel queues I/O while no worker serves, before it fails it. Whole seconds.
+  // How long the kernel queues I/O while no worker serves. Then the I/O fails. Whole seconds.
   std::chrono::seconds reconnect_timeout{600};
-  // Without a request, until the worker gives its GPU context up; 0: never. Nothing: 60 for
-  // Backend::vram, never for Backend::ram, which has no power to save.
+  // The worker gives its GPU context up after this long without a request; 0: never. No value: 60 s
+  // for Backend::vram, never for Backend::ram, which has no power to save.
   std::optional<std::chrono::seconds> doze_after = {};
-  // A copy that takes longer is taken for a GPU that hangs.
+  // If a copy takes longer, the worker regards the GPU as hung.
   std::chrono::seconds hang_timeout{10};
 };
 inline constexpr std::chrono::seconds kDefaultDozeAfter{60};
 struct DownRequest {
-  bool force = false;  // even if the used pages do not seem to fit elsewhere
+  bool force = false;  // try even if the used pages do not seem to fit elsewhere
 };
 struct StatusRequest {};
-// Replace daemon and workers by the programs that are installed now, with the swap up.
+// Replace daemon and workers by the programs that are installed now, while the swap is up.
 struct ReloadRequest {};
 using Request = std::variant<UpRequest, DownRequest, StatusRequest, ReloadRequest>;
 
@@ -72,25 +73,25 @@ struct SegmentStatus {
   std::string device;  // "/dev/nbd0"; empty before it is connected
   std::uint64_t size_bytes = 0;
   std::uint64_t used_bytes = 0;
-  int priority = 0;  // as /proc/swaps has it
+  int priority = 0;  // as in /proc/swaps
   Backend backend = Backend::vram;
   std::string store;             // the GPU's name, or "ram"
   std::string gpu_uuid;          // empty for ram
   std::string state;             // a name of SegmentState: "active", "swapping-off", ...
   unsigned generation = 0;       // how often its content was lost with the VRAM
-  std::uint64_t lost_pages = 0;  // in all
-  std::int64_t lost_at = 0;      // when last, seconds since the epoch; 0: never
+  std::uint64_t lost_pages = 0;  // the total
+  std::int64_t lost_at = 0;      // time of the last loss, seconds since the epoch; 0: never
 };
 struct WorkerStatus {
   std::string store;     // as in SegmentStatus
-  std::string gpu_uuid;  // likewise
-  int pid = 0;           // 0: there is none
+  std::string gpu_uuid;  // as in SegmentStatus
+  int pid = 0;           // 0: there is no process
   std::string state;     // a name of WorkerState, or "dead"
   unsigned restarts = 0;
-  std::int64_t last_pause_ms = 0;  // from the last one's death until its successor served
-  std::string problem;             // why it could not be replaced when that was tried last
-  // Nothing: there is no worker, it does not answer at once, or the daemon is of a version that
-  // does not tell.
+  std::int64_t last_pause_ms = 0;  // from the last death of a worker until its successor served
+  std::string problem;  // why the last attempt to replace the worker failed; empty: it did not
+  // No value: there is no worker, the worker did not answer in time, or the daemon's version does
+  // not send statistics.
   std::optional<IoStats> io = {};
 };
 struct Status {
@@ -105,11 +106,11 @@ struct Failure {
 };
 using Reply = std::variant<Progress, Status, Done, Failure>;
 
-// Lines without the newline at their end.
+// Return a line without its newline.
 std::string encode(const Request& request);
 std::string encode(const Reply& reply);
-// What does not parse, lacks a field, or is out of range is an error that names the field; another
-// protocol version is an error that names both.
+// Malformed text, a missing field or a value out of range is an error that names the field. Another
+// protocol version is an error that names both versions.
 Result<Request> decode_request(std::string_view line);
 Result<Reply> decode_reply(std::string_view line);
 

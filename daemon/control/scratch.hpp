@@ -1,6 +1,6 @@
-// What tells the daemon of a scratch segment from one that serves swap. The two may run at the same
-// time: each has its own directory with its own lock, and takes only devices of its own for what an
-// earlier one has left.
+// The difference between the daemon of a scratch segment and the daemon that serves swap. Both may
+// run at the same time: each has its own directory with its own lock, and cleans up only devices
+// with its own prefix.
 #pragma once
 
 #include <string_view>
@@ -9,8 +9,8 @@ namespace vramswap {
 
 enum class Purpose {
   swap,
-  // A segment and a device without a swap area on it, for measuring. They are there for as long as
-  // the client that asked for them.
+  // A segment and a device without a swap area on it, for measurements. They last as long as the
+  // client's connection.
   scratch,
 };
 
@@ -21,7 +21,7 @@ inline constexpr std::string_view kScratchSocketPath = "/run/vramswap-scratch/co
 
 }  // namespace control
 
-// What the backend identifiers of our devices begin with. Neither begins with the other.
+// The backend identifiers of our devices begin with these. Neither prefix begins with the other.
 inline constexpr std::string_view kSwapDevicePrefix = "vramswap-";
 inline constexpr std::string_view kScratchDevicePrefix = "vramscratch-";
 

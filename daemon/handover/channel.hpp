@@ -1,4 +1,5 @@
-// Packets between supervisor and worker: a text and file descriptors, over a SOCK_SEQPACKET pair.
+// Packets between supervisor and worker over a SOCK_SEQPACKET pair. A packet is a text and file
+// descriptors.
 #pragma once
 
 #include <optional>
@@ -21,15 +22,15 @@ struct Packet {
 inline constexpr std::size_t kMaxPacketBytes = 64 << 10;
 inline constexpr std::size_t kMaxPacketFds = 128;  // the kernel's SCM_MAX_FD is 253
 
-// Both ends, CLOEXEC.
+// Returns both ends, close-on-exec.
 Result<std::pair<UniqueFd, UniqueFd>> make_channel();
 
 // EMSGSIZE: the text is empty or too long, or there are too many descriptors.
 Result<void> send_packet(int channel, std::string_view text, std::span<const int> fds = {});
 
-// Waits unless the channel is non-blocking: then EAGAIN. Nothing at the end of the channel.
-// EMSGSIZE: the packet was longer than that, or this process may open no more descriptors; the
-// packet is gone, the channel goes on.
+// Waits for a packet; EAGAIN if the channel is non-blocking and has none. Returns nothing once the
+// other end is closed. EMSGSIZE: the packet exceeded the limits above, or this process may not open
+// more descriptors; the packet is lost, and the channel can still be used.
 Result<std::optional<Packet>> receive_packet(int channel);
 
 }  // namespace vramswap

@@ -1,5 +1,5 @@
-// What supervisor and worker say to each other. The supervisor asks, the worker answers each
-// request with one message, in order; ConnectionEnded and StateChanged come unasked.
+// The messages between supervisor and worker. The worker answers each request of the supervisor
+// with one message, in order. It sends ConnectionEnded and StateChanged without a request.
 #pragma once
 
 #include <chrono>
@@ -17,8 +17,8 @@
 
 namespace vramswap::messages {
 
-// Raised when a message, or what a worker hands to the program that replaces it, changes its
-// meaning; either side refuses another version.
+// Raise it when a message changes its meaning, or when the data does that a worker hands to the
+// program that replaces it. Either side refuses another version.
 inline constexpr int kVersion = 4;
 
 // The first request. Answer: Started.
@@ -26,25 +26,27 @@ struct Start {
   control::Backend backend = control::Backend::vram;
   std::string gpu;          // selector; empty: the first GPU
   unsigned io_threads = 1;  // connections a device
-  // Where it listens for a supervisor that follows a dead one; empty: nowhere.
+  // Path of the socket on which the worker listens for the next supervisor after this one has died;
+  // empty: the worker does not listen.
   std::string rendezvous = {};
-  std::chrono::seconds doze_after{0};  // without a request; 0: never
-  // A copy that takes longer hangs for good, and the worker ends itself.
+  // The worker dozes after this long without a request; 0: never.
+  std::chrono::seconds doze_after{0};
+  // If a copy takes longer, the worker regards the GPU as hung and ends itself.
   std::chrono::seconds hang_timeout{10};
 };
-// A new, zeroed store. fds: page map. Answer: Done, with the store's fd.
+// Make a new, zeroed store. fds: page map. Answer: Done, with the store's fd.
 struct Create {
   std::uint32_t segment = 0;
   std::uint64_t size_bytes = 0;
 };
-// A store that exists already. fds: page map, store. Answer: Done. Failed with ESTALE: there is
-// nothing behind the descriptor any more.
+// Import an existing store. fds: page map, store. Answer: Done. Failed with ESTALE: the memory
+// behind the descriptor is gone.
 struct Import {
   std::uint32_t segment = 0;
   std::uint64_t size_bytes = 0;
 };
-// One of a segment's sockets. Never two of a segment have the same id, one after another neither: a
-// report of a connection's end may come when its successor is there already.
+// One of a segment's sockets. A segment never reuses an id: the report that a connection ended may
+// arrive after its replacement was added.
 struct ConnectionName {
   std::uint32_t id = 0;
   unsigned thread = 0;  // the I/O thread that serves it
@@ -54,26 +56,27 @@ struct Connect {
   std::uint32_t segment = 0;
   std::vector<ConnectionName> connections;
 };
-// Close what is left of its connections, scrub the store and release it. Answer: Done.
+// Close the remaining connections of the segment, scrub its store and release it. Answer: Done.
 struct Remove {
   std::uint32_t segment = 0;
 };
-// Keep this text for the supervisor that follows a dead one. Answer: Done.
+// Keep this text for the next supervisor, in case this one dies. Answer: Done.
 struct Describe {
   std::string text;
 };
-// From a supervisor that came by the rendezvous. Answer: Adopted.
+// Sent by a supervisor that connected to the worker's socket. Answer: Adopted.
 struct Adopt {};
-// Answer: Done, with the segment's page map and store.
+// Give the supervisor descriptors of the segment. Answer: Done, with its page map and store.
 struct HandOver {
   std::uint32_t segment = 0;
 };
-// Become `program`, over the same memory and the same sockets. Answer: Done, from the new program.
+// Execute `program` in this process and go on with the same memory and sockets. Answer: Done, from
+// the new program.
 struct Replace {
   std::string program;
 };
-// Answer: Stats, which nothing else is answered with: the supervisor may ask while it waits for
-// another answer, and give up waiting.
+// Answer: Stats. No other request has this answer, so the supervisor may send it while it waits for
+// another answer, and may stop waiting for it.
 struct ReportStats {};
 using Request = std::variant<Start, Create, Import, Connect, Remove, Describe, Adopt, HandOver,
                              Replace, ReportStats>;
@@ -82,10 +85,11 @@ struct Started {
   StoreDeviceInfo device;
 };
 struct Done {};
-// The request had no effect, except that Remove has released the store, unscrubbed.
+// The request had no effect, with one exception: a failed Remove has released the store without
+// scrubbing it.
 struct Failed {
   std::string message;
-  int code = 0;  // the errno behind it; 0 where there is none
+  int code = 0;  // the errno that caused it; 0: none did
 };
 struct ConnectionEnded {
   std::uint32_t segment = 0;
@@ -100,7 +104,7 @@ struct Adopted {
     std::uint32_t id = 0;
     std::vector<ConnectionName> connections;  // those that are open
   };
-  std::string description;  // what Describe gave last; empty: nothing yet
+  std::string description;  // the text of the last Describe; empty: there was none yet
   WorkerState state = WorkerState::fresh;
   std::vector<Segment> segments;
 };

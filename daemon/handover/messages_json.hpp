@@ -1,5 +1,5 @@
-// How messages and their parts are written as JSON, for what is made of them: the messages
-// themselves, and the descriptions that outlive a process.
+// How parts of messages are written as JSON. The messages use it, and so do the descriptions that
+// outlive a process.
 #pragma once
 
 #include <chrono>
@@ -21,13 +21,13 @@ struct adl_serializer<std::chrono::seconds> {
 
 namespace vramswap {
 
-// Found by argument-dependent lookup.
+// nlohmann finds it by argument-dependent lookup.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StoreDeviceInfo, name, uuid, free_bytes, total_bytes,
                                    granularity_bytes, drives_display)
 
 namespace messages {
 
-// Enumerations travel as their numbers: both ends are this program.
+// Enumerations are written as numbers: both ends run this program.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Start, backend, gpu, io_threads, rendezvous, doze_after,
                                    hang_timeout)
 

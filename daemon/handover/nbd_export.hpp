@@ -1,4 +1,4 @@
-// What a segment's NBD export offers: the supervisor tells the kernel, and the worker keeps to it.
+// What a segment's NBD export offers. The supervisor passes it to the kernel; the worker serves it.
 // Source: the NBD protocol document (doc/proto.md), and drivers/block/nbd.c.
 #pragma once
 

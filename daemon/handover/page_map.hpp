@@ -1,5 +1,5 @@
-// What each 4 KiB page of a segment holds: one byte a page in host memory that supervisor and
-// worker share, so that it outlives either.
+// The state of each 4 KiB page of a segment, one byte a page. It is in host memory that supervisor
+// and worker share, so it survives the death of either.
 #pragma once
 
 #include <atomic>
@@ -14,17 +14,17 @@
 namespace vramswap {
 
 enum class PageState : std::uint8_t {
-  empty = 0,  // never written, or trimmed: reads as zeros whatever the store holds
+  empty = 0,  // never written, or trimmed: reads as zeros, whatever bytes are in the store
   valid = 1,  // acknowledged bytes are in the store
-  lost = 2,   // had bytes once, gone with the store: reads fail until it is written again
+  lost = 2,   // its bytes were lost with the store: reads fail until it is written again
 };
 
 class PageMap {
  public:
-  // `page_count` empty pages. Both sides map it with `map`.
+  // Creates the map of `page_count` empty pages. Both processes map it with map().
   static Result<UniqueFd> create(std::uint64_t page_count,
                                  HostMemory memory = HostMemory::swappable);
-  // Fails with EINVAL where the size does not match.
+  // EINVAL: the size does not match.
   static Result<PageMap> map(int fd, std::uint64_t page_count);
 
   PageMap(PageMap&& other) noexcept;
@@ -34,7 +34,7 @@ class PageMap {
   std::uint64_t page_count() const { return pages_.size(); }
 
   // Pages [first, first + count) must lie in the map. The release store pairs with the acquire
-  // load: who sees `valid` also sees what the writer did to the store before.
+  // load: a thread that sees `valid` also sees what the writer did to the store before.
   PageState at(std::uint64_t page) const {
     return static_cast<PageState>(pages_[page].load(std::memory_order_acquire));
   }
@@ -43,9 +43,10 @@ class PageMap {
       page.store(static_cast<std::uint8_t>(state), std::memory_order_release);
     }
   }
-  // The content of the store is gone: what was valid is lost. How many pages that were.
+  // Marks all valid pages as lost, because the content of the store is gone. Returns their number.
   std::uint64_t lose_valid();
-  // Pages from `first`, at most `limit`, that are in the same state as `first`. At least 1.
+  // The number of pages in a row, from `first` on and at most `limit`, that are in the same state
+  // as `first`. At least 1.
   std::uint64_t run_length(std::uint64_t first, std::uint64_t limit) const;
   bool any(std::uint64_t first, std::uint64_t count, PageState state) const;
   std::uint64_t count(PageState state) const;

@@ -1,5 +1,5 @@
-// What a supervisor must know to take over a pool: kept by the workers and by systemd's store of
-// descriptors, for the supervisor that follows.
+// What a supervisor must know to take over a pool. The workers keep it for the next supervisor, and
+// so does systemd's store of descriptors.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ struct PoolDescription {
     std::uint64_t lost_pages = 0;  // in all
     std::int64_t lost_at = 0;      // when last, seconds since the epoch; 0: never
   };
-  std::uint64_t sequence = 0;  // of two, the higher one is the later
+  std::uint64_t sequence = 0;  // the later of two descriptions has the higher number
   std::uint32_t pool_id = 0;
   control::UpRequest request;
   unsigned connections = 1;
@@ -38,7 +38,7 @@ struct PoolDescription {
 };
 
 std::string encode(const PoolDescription& description);
-// Another version (messages::kVersion) is an error that says so.
+// A description of another version (messages::kVersion) is an error that names it.
 Result<PoolDescription> decode_pool_description(std::string_view text);
 
 }  // namespace vramswap

@@ -1,4 +1,4 @@
-// What a worker tells the supervisor about its store device: one GPU, or host memory.
+// What a worker reports to the supervisor about its store device: one GPU, or host memory.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ struct StoreDeviceInfo {
   std::string uuid;  // "GPU-..."; empty for ram
   std::uint64_t free_bytes = 0;
   std::uint64_t total_bytes = 0;
-  std::uint64_t granularity_bytes = 0;  // every store's size is a multiple of this
+  std::uint64_t granularity_bytes = 0;  // the size of a store is a multiple of this
   bool drives_display = false;
 };
 

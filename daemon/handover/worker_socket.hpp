@@ -1,5 +1,5 @@
-// How a supervisor finds the workers of one that has died: each listens on a socket in the runtime
-// directory, and accepts a new channel when it has lost the old one.
+// How a supervisor finds the workers that a dead supervisor left. Each worker listens on a socket
+// in the runtime directory; when it has lost its channel, it accepts a new one there.
 #pragma once
 
 #include <sys/types.h>
@@ -13,19 +13,19 @@
 namespace vramswap::worker_socket {
 
 std::string path(const std::string& runtime_directory, std::size_t device);
-// Those that a worker listens on, and those that a dead one left.
+// The sockets in the directory: workers listen on some, dead workers left the others.
 std::vector<std::string> find(const std::string& runtime_directory);
 
-// In the worker. Takes the place of a socket that is there. Only the same user may connect.
+// For the worker. Replaces an existing socket. Only the same user may connect.
 Result<UniqueFd> listen(const std::string& path);
-// Of a listener with a connection waiting; empty, with errno, where there is none.
+// Accepts a waiting connection. Empty, with errno set, if none waits.
 UniqueFd accept(int listener);
 
 struct Meeting {
-  UniqueFd channel;  // as of make_channel(); the worker takes it up once its old one is gone
-  pid_t worker;      // who listened
+  UniqueFd channel;  // like those of make_channel(); the worker uses it once its old one is closed
+  pid_t worker;      // the process that listens
 };
-// In the supervisor. ECONNREFUSED or ENOENT: nobody listens there.
+// For the supervisor. ECONNREFUSED or ENOENT: no process listens there.
 Result<Meeting> connect(const std::string& path);
 
 }  // namespace vramswap::worker_socket

@@ -1,4 +1,4 @@
-// The life of a worker as a table: which event leads from which state to which.
+// The states of a worker, the events that change them, and which event leads to which state.
 #pragma once
 
 #include <optional>
@@ -9,25 +9,25 @@ namespace vramswap {
 enum class WorkerState {
   fresh,    // has no store device yet
   serving,  // answers the kernel
-  // Holds memory and sockets by their descriptors only: no context on the GPU, no I/O threads.
+  // Holds only the descriptors of memory and sockets; has no GPU context and no I/O threads.
   dozing,
-  waking,  // takes its store device again, over the memory and the sockets that it holds
+  waking,  // opens its store device again, imports the memory and serves the sockets that it holds
 };
 inline constexpr int kWorkerStateCount = 4;
 
 enum class WorkerEvent {
   started,    // has a store device and I/O threads
-  went_idle,  // no request for the time set: it replaced its own process by one that dozes
-  replaced,   // it replaced its own process by another program's, which serves at once
-  called,     // while dozing: the kernel, or the supervisor, has something for it
-  woken,      // its stores are imported and its sockets served
+  went_idle,  // no request came for `doze_after`: it executed itself again, and now dozes
+  replaced,   // it executed another program, which serves at once
+  called,     // while it dozed, the kernel or the supervisor sent it something
+  woken,      // it has imported its stores and serves its sockets
 };
 inline constexpr int kWorkerEventCount = 5;
 
-// As status shows it.
+// The name that status shows.
 std::string_view to_string(WorkerState state);
 
-// Nothing where the event cannot happen in that state. Every state may end in death.
+// No value: the event cannot happen in that state. A worker may die in every state.
 std::optional<WorkerState> next_state(WorkerState state, WorkerEvent event);
 
 }  // namespace vramswap

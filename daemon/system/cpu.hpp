@@ -5,8 +5,8 @@
 
 namespace vramswap {
 
-// Cores that can run at the same time without sharing one: hyper-threads count once. At least 1,
-// also where sysfs does not tell.
+// The number of physical cores: the hyper-threads of one core count once. At least 1, even if sysfs
+// does not have it.
 unsigned count_physical_cores(const std::string& cpu_directory = "/sys/devices/system/cpu");
 
 }  // namespace vramswap

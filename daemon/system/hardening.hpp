@@ -1,35 +1,36 @@
-// What keeps a process that serves swap alive and moving while memory is exhausted. Each call
-// makes the change, then checks in /proc that it took effect: an error means that this process
-// must not serve swap, and says which limit to raise.
+// Keeps a process that serves swap alive and able to run while memory is exhausted. Each call makes
+// a change, then checks in /proc that it took effect. An error means that this process must not
+// serve swap; it says which limit to raise.
 #pragma once
 
 #include "daemon/base/error.hpp"
 
 namespace vramswap {
 
-// Locks all memory, present and future (mlockall(2)): a server whose own pages are in the swap it
-// serves waits for itself.
+// Locks all present and future memory (mlockall(2)): a server whose own pages are in the swap that
+// it serves would wait for itself.
 Result<void> lock_memory();
 
-// PR_SET_IO_FLUSHER, for this thread and all it starts from now on: their allocations never wait
-// for I/O to their own device.
+// Sets PR_SET_IO_FLUSHER for this thread and for all threads that it starts afterwards: their
+// allocations never wait for I/O to the device that they serve.
 Result<void> mark_io_flusher();
 
-// oom_score_adj -1000: the OOM killer passes it over.
+// Sets oom_score_adj to -1000: the OOM killer never chooses this process.
 Result<void> exempt_from_oom_killer();
 
-// SCHED_RR 1 for the calling thread: the kernel lets a realtime task allocate below the min
-// watermark, without which a server livelocks in direct reclaim.
+// Sets SCHED_RR 1 for the calling thread. The kernel lets a realtime task allocate below the min
+// watermark; without that, a server livelocks in direct reclaim.
 Result<void> make_realtime();
 
-// Of every thread of the process, CUDA's own too: IO_FLUSHER is in force.
+// Checks that IO_FLUSHER is in force for every thread of the process, CUDA's threads included.
 Result<void> verify_every_thread_is_io_flusher();
 
-// The three for a whole process, before it starts a thread.
+// Makes the three changes for a whole process: memory, IO_FLUSHER, OOM killer. Call it before the
+// process starts a thread.
 Result<void> harden_process();
 
-// Undoes what a child should not inherit: swapoff(2) under IO_FLUSHER could not reclaim, and
-// mkswap(8) needs no exemption from the OOM killer. For use between fork and exec.
+// Undoes the changes that a child should not inherit: under IO_FLUSHER swapoff(2) could not
+// reclaim, and mkswap(8) needs no exemption from the OOM killer. Call it between fork and exec.
 void soften_child();
 
 }  // namespace vramswap

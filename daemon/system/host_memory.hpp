@@ -1,4 +1,4 @@
-// Host memory as a file descriptor, to be mapped by several processes and to outlive each of them.
+// Host memory as a file descriptor: several processes can map it, and it outlives each of them.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,15 @@
 namespace vramswap {
 
 enum class HostMemory {
-  // The kernel may swap it out while no process has it locked: for tests, which need no privilege.
+  // The kernel may swap it out while no process has locked it. For tests: needs no privilege.
   swappable,
-  // It never does. What recovery reads must not lie on the very device that waits for it, and a
-  // lock goes with the process that holds it. Needs CAP_SYS_ADMIN.
+  // The kernel never swaps it out. A lock does not suffice: it ends with the process that holds it,
+  // and then the data that recovery reads could be on the device that waits for recovery. Needs
+  // CAP_SYS_ADMIN.
   unswappable,
 };
 
-// `bytes` of zeros, that cannot be resized where it is swappable. `name` is for /proc/PID/fd.
+// Returns `bytes` bytes of zeros. Swappable memory cannot be resized. /proc/PID/fd shows `name`.
 Result<UniqueFd> create_host_memory(const char* name, std::uint64_t bytes, HostMemory kind);
 
 }  // namespace vramswap

@@ -1,19 +1,20 @@
-// One line a message, to stderr: the journal under systemd, the kernel's log when detached.
+// The log: one line a message, to stderr. That is the journal under systemd, and the kernel's log
+// after detach_log().
 #pragma once
 
 #include <string_view>
 
 namespace vramswap {
 
-// Never blocks on a log that is itself short of memory: a message that cannot be written at once
-// is dropped.
+// Never blocks, since the reader of the log may itself be short of memory: a message that cannot be
+// written at once is dropped.
 void log_info(std::string_view message);
 void log_error(std::string_view message);
 
-// Once, at start: stderr becomes non-blocking where it is a pipe or socket of our own.
+// Call it once, at start. Makes stderr non-blocking if it is a socket, as it is under systemd.
 void prepare_log();
-// stdin and stdout from /dev/null, stderr to /dev/kmsg: it needs no process to take the messages
-// and allocates nothing.
+// Redirects stdin and stdout to /dev/null and stderr to /dev/kmsg, which allocates nothing and
+// needs no process that reads the messages.
 void detach_log();
 
 }  // namespace vramswap

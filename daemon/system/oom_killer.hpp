@@ -7,9 +7,9 @@
 
 namespace vramswap {
 
-// Has the kernel kill the process that its OOM killer would choose (sysrq f). While nobody serves a
-// swap device, the kernel does not come to that by itself: whoever is out of memory waits for the
-// device, and who restarts the server allocates with GFP_NOIO, which never calls the OOM killer.
+// Makes the kernel kill the process that its OOM killer would choose (sysrq f). The kernel does not
+// do this itself while a swap device has no server: tasks short of memory are blocked on the
+// device, and the supervisor allocates with GFP_NOIO, which never invokes the OOM killer.
 Result<void> call_oom_killer(const std::string& trigger_path = "/proc/sysrq-trigger");
 
 }  // namespace vramswap

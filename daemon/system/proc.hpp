@@ -1,4 +1,4 @@
-// Readers of /proc. Each takes its path, so that tests run on a fake tree.
+// Readers of /proc. The path is an argument, so tests can run on a fake tree.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,13 @@
 
 namespace vramswap {
 
-// The whole of a small file, or an error that names it.
+// Reads a whole small file. An error names the file.
 Result<std::string> read_file(const std::string& path);
 
 struct MemoryInfo {
   std::uint64_t total_bytes = 0;
-  std::uint64_t available_bytes = 0;  // the kernel's estimate of what can be had without swapping
+  // The kernel's estimate of the memory that it can allocate without swapping.
+  std::uint64_t available_bytes = 0;
 };
 // proc_meminfo(5).
 Result<MemoryInfo> read_memory_info(const std::string& path = "/proc/meminfo");
@@ -31,17 +32,17 @@ struct SwapArea {
 // proc_swaps(5). Spaces in paths are unescaped (\040).
 Result<std::vector<SwapArea>> read_swap_areas(const std::string& path = "/proc/swaps");
 
-// What the safety checks need of /proc/PID/task/TID/stat (proc_pid_stat(5)).
+// The fields of /proc/PID/task/TID/stat that the safety checks need (proc_pid_stat(5)).
 struct ThreadStat {
   std::uint64_t flags = 0;    // field 9, PF_* of include/linux/sched.h
   int realtime_priority = 0;  // field 40
   int scheduling_policy = 0;  // field 41, SCHED_* of sched(7)
 };
 Result<ThreadStat> parse_thread_stat(std::string_view line);
-// Of every thread, in no order. `task_directory` is e.g. /proc/self/task.
+// Reads the stat of every thread, in no particular order. `task_directory` is e.g. /proc/self/task.
 Result<std::vector<ThreadStat>> read_thread_stats(const std::string& task_directory);
 
-// "VmLck:   123 kB" of /proc/PID/status, in bytes; likewise VmRSS.
+// VmLck ("VmLck:   123 kB") and VmRSS of /proc/PID/status, in bytes.
 Result<std::uint64_t> read_locked_bytes(const std::string& path = "/proc/self/status");
 Result<std::uint64_t> read_resident_bytes(const std::string& path);
 

@@ -8,14 +8,14 @@ namespace vramswap::swapctl {
 
 class Axis {
  public:
-  // For bars of these lengths, of which there is at least one and all are above zero. Logarithmic
-  // where the longest would leave the shortest no width.
+  // For bars of these lengths; there must be at least one, and all must be above zero. The axis is
+  // logarithmic if the shortest bar would have no width beside the longest.
   static Axis for_values(std::span<const double> values);
 
   bool is_logarithmic() const { return is_logarithmic_; }
-  // From 0, the start of the axis, to 1, its end.
+  // 0 is the start of the axis, 1 its end.
   double position(double value) const;
-  // Where lines are drawn, ascending, the start and the end among them.
+  // The values at which lines are drawn, ascending, with the start and the end.
   const std::vector<double>& ticks() const { return ticks_; }
 
  private:

@@ -1,4 +1,4 @@
-// A device or file past the page cache (O_DIRECT).
+// A device or file that is read and written without the page cache (O_DIRECT).
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@
 
 namespace vramswap::swapctl {
 
-// Memory for direct I/O: page-aligned, and filled with what no store can compress.
+// Memory for direct I/O: page-aligned, filled with random bytes, which no store can compress.
 class PageBuffer {
  public:
   explicit PageBuffer(std::size_t bytes);
@@ -32,17 +32,18 @@ class PageBuffer {
 
 class DirectFile {
  public:
-  // What may carry swap is opened for reading only. `size_bytes` is how much of it is used at all,
-  // rounded down to pages.
+  // For a device or file that may carry swap. Uses only the first `size_bytes` of it, rounded down
+  // to pages.
   static Result<DirectFile> open_for_reading(const std::string& path, std::uint64_t size_bytes);
 
-  // For writing, too. An error unless the device is connected by the daemon of a scratch segment
-  // and is no swap area; nor can it become one while it is open.
+  // Opens for writing, too. An error unless the daemon of a scratch segment has connected the
+  // device and it is not a swap area. It cannot become one while it is open.
   static Result<DirectFile> open_scratch(const std::string& path, std::uint64_t size_bytes,
                                          const std::string& swaps_path,
                                          const std::string& block_directory);
 
-  // `offset` and the size of `bytes` are multiples of the page. All of it, or an error.
+  // `offset` and the size of `bytes` must be multiples of the page size. Transfers all bytes or
+  // returns an error.
   Result<void> read(std::span<std::byte> bytes, std::uint64_t offset) const;
   Result<void> write(std::span<const std::byte> bytes, std::uint64_t offset) const;
 

@@ -11,10 +11,10 @@
 
 namespace vramswap::swapctl {
 
-// As dd bs=1M has it.
+// The block size of dd bs=1M.
 inline constexpr std::uint64_t kSequentialBytes = 1 << 20;
-// Requests in flight of the random test, each by a thread of its own that waits in pread(2) or
-// pwrite(2): the plainest thing that keeps so many at the device.
+// Requests in flight in the random test. Each has its own thread that waits in pread(2) or
+// pwrite(2), which is the simplest way to keep so many at the device.
 inline constexpr unsigned kRandomDepth = 32;
 
 enum class Direction { read, write };
@@ -25,11 +25,11 @@ struct TestPlan {
   std::chrono::milliseconds pause = std::chrono::seconds(1);  // between two single reads
 };
 
-// The way of a running test to the outside.
+// A running test calls these.
 struct Observer {
-  // Waits so long, perhaps not at all; an error of code EINTR: the test is to end.
+  // Waits for this time, which may be 0. An error of code EINTR: the test must end.
   std::function<Result<void>(std::chrono::milliseconds)> wait;
-  // `share` of the test is done, 0 to 1.
+  // Reports that `share` of the test is done, 0 to 1.
   std::function<void(std::string_view test, double share)> progress;
 };
 
@@ -40,17 +40,17 @@ struct Latency {
   double max = 0;
   friend bool operator==(const Latency&, const Latency&) = default;
 };
-// Of at least one.
+// `times` must not be empty.
 Latency summarize(std::span<const std::chrono::nanoseconds> times);
 
-// Bytes a second, one request after another from the start, and over again until the time is over.
-// Writing covers the whole file at least once.
+// Returns bytes a second. Transfers one block after another from the start of the file, and starts
+// again at its end, until the time is over. Writing covers the whole file at least once.
 Result<double> measure_sequential(const DirectFile& file, Direction direction, const TestPlan& plan,
                                   const Observer& observer);
-// Requests of a page a second, kRandomDepth at a time.
+// Returns requests of a page a second, with kRandomDepth in flight.
 Result<double> measure_random(const DirectFile& file, Direction direction, const TestPlan& plan,
                               const Observer& observer);
-// Single pages with pauses in between: what one page fault waits on an idle device.
+// Reads single pages with pauses in between: the latency of a page fault on an idle device.
 Result<Latency> measure_single_reads(const DirectFile& file, const TestPlan& plan,
                                      const Observer& observer);
 

@@ -1,4 +1,4 @@
-// What was measured, as a picture.
+// The results as a picture.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace vramswap::swapctl {
 
-// An SVG document that needs nothing beside it: a chart of horizontal bars for each test, with a
-// group of bars for each target.
+// A self-contained SVG document: a chart of horizontal bars for each test, with a group of bars for
+// each target.
 std::string bench_plot(const std::vector<Measured>& rows);
 
 }  // namespace vramswap::swapctl

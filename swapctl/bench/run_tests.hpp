@@ -1,4 +1,4 @@
-// The order of the tests on each target, and what becomes of their failures.
+// Runs the tests on a target.
 #pragma once
 
 #include <string>
@@ -12,16 +12,17 @@ namespace vramswap::swapctl {
 struct TestRun {
   const TestPlan& plan;
   const Environment& environment;
-  // Told whose tests begin.
+  // Called with the name of the target before its tests begin.
   std::function<void(const std::string& name)> on_target;
   Observer observer;
 };
 
-// Each returns an error only of code EINTR, from the observer; any other is the row's problem.
+// Both return an error only if the observer ends the test (EINTR). Other errors go to
+// Measured::problem.
 
-// Reads it, and never opens it for more than that.
+// Reads the target; opens it for reading only.
 Result<Measured> test_target(const Target& target, const TestRun& run);
-// Writes and reads it.
+// Writes and reads the segment.
 Result<Measured> test_scratch(const control::SegmentStatus& segment, const TestRun& run);
 
 }  // namespace vramswap::swapctl

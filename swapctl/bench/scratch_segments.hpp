@@ -1,5 +1,5 @@
-// A segment on each GPU that carries no swap, of a daemon of its own: the pool that may be up has
-// no part in it.
+// A segment on each GPU that carries no swap. A second daemon serves it; the pool that may be up is
+// not used.
 #pragma once
 
 #include <utility>
@@ -12,17 +12,18 @@
 
 namespace vramswap::swapctl {
 
-// They are there while the connection is: if this process dies, the daemon clears and frees them
-// and ends. If the daemon dies, its workers serve on until remove() or the next create().
+// The segments last as long as the connection to their daemon. If this process dies, the daemon
+// clears and frees them and ends. If the daemon dies, its workers go on serving until remove() or
+// the next create().
 class ScratchSegments {
  public:
-  // `request` says what an `up` would make. An error of code EINTR: `interrupt_fd` was readable.
+  // `request` is like that of `up`. EINTR: `interrupt_fd` became readable.
   static Result<ScratchSegments> create(const control::UpRequest& request, int interrupt_fd,
                                         const Environment& environment);
 
   const std::vector<control::SegmentStatus>& list() const { return list_; }
 
-  // Returns when nothing is left of them. No descriptor of a device may be open.
+  // Returns when the daemon has freed the segments. The caller must have closed their devices.
   Result<void> remove(const Environment& environment);
 
  private:

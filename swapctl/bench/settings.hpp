@@ -19,13 +19,13 @@ struct BenchSettings {
   std::vector<std::string> targets;  // empty: all
 };
 
-// `settings` must outlive what is returned.
+// `settings` must outlive the returned object.
 boost::program_options::options_description bench_options(BenchSettings& settings);
-// Those of `up` that say where a segment is and how it is served.
+// The options of `up` that say where a segment is and how it is served.
 boost::program_options::options_description scratch_options(
     const boost::program_options::options_description& up);
 
-// What a scratch segment on each GPU of `up` asks of the daemon.
+// The request that makes the daemon create a scratch segment on each GPU of `up`.
 control::UpRequest scratch_request(control::UpRequest up, std::uint64_t size_bytes);
 
 }  // namespace vramswap::swapctl

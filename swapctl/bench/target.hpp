@@ -1,4 +1,4 @@
-// What there is to measure: the swap areas that are active, and the scratch segment.
+// The targets of a measurement: active swap areas, and the scratch segment.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,13 @@
 
 namespace vramswap::swapctl {
 
-// As the scratch segment is called on the command line and in reports.
+// The name of the scratch segment on the command line and in reports.
 inline constexpr const char* kScratchName = "scratch";
 
 struct Target {
   std::string name;  // the path, or "scratch"
-  // "partition", which is any block device, "file", "zram", "nbd", or "vramswap"; of scratch its
-  // store: the GPU's name, or "ram".
+  // "partition", which is any other block device, "file", "zram", "nbd", or "vramswap". For the
+  // scratch segment its store: the GPU's name, or "ram".
   std::string kind;
   std::uint64_t size_bytes = 0;
   std::uint64_t used_bytes = 0;
@@ -25,9 +25,9 @@ struct Target {
 Result<std::vector<Target>> find_targets(const std::string& swaps_path,
                                          const std::string& block_directory);
 
-// Those of `names`, each once, in their order among `targets`. A name may be another path of the
-// same device, as /dev/mapper has them; "scratch" is passed over. An error if one is no active
-// swap.
+// The targets that `names` name, each once, in the order of `targets`. A name may be another path
+// of the same device, e.g. in /dev/mapper. Ignores "scratch". An error: a name is not an active
+// swap area.
 Result<std::vector<Target>> choose_targets(const std::vector<Target>& targets,
                                            const std::vector<std::string>& names);
 
