@@ -59,8 +59,9 @@ std::uint64_t parse_segment_size(const std::string& text) {
   const auto bytes = control::parse_byte_size(text);
   if (!bytes) throw po::error("segment-size: " + bytes.error().message);
   if (*bytes % kVramGranularity != 0) {
-    throw po::error(fmt::format("segment-size '{}': must be a multiple of {}, in which VRAM comes",
-                                text, control::format_bytes(kVramGranularity)));
+    throw po::error(
+        fmt::format("segment-size '{}': must be a multiple of {}, the granularity of VRAM", text,
+                    control::format_bytes(kVramGranularity)));
   }
   return *bytes;
 }
@@ -82,7 +83,7 @@ po::options_description up_settings(UpRequest& request) {
   const auto add = [&](const char* name, po::value_semantic* value, const std::string& help) {
     settings.add_options()(name, value, help.c_str());
   };
-  // Given at most once a source.
+  // May be given at most once in each source.
   const auto one = [](const char* argument, auto write) {
     return po::value<std::string>()->value_name(argument)->notifier(write);
   };
@@ -109,8 +110,9 @@ po::options_description up_settings(UpRequest& request) {
                   control::format_bytes(defaults.segment_size_bytes)));
   add("connections",
       one("N", [&request](Text text) { request.connections = parse_connections(text); }),
-      fmt::format("I/O threads and sockets a device, 0..{}; 0: by the number of cores (default {})",
-                  control::kMaxConnections, defaults.connections));
+      fmt::format(
+          "I/O threads and sockets of each device, 0..{}; 0: by the number of cores (default {})",
+          control::kMaxConnections, defaults.connections));
   add("reconnect-timeout",
       one("SECONDS",
           [&request](Text text) {
@@ -125,8 +127,8 @@ po::options_description up_settings(UpRequest& request) {
             request.doze_after = parse_seconds("doze-after", text, 0, kMaxSeconds);
           }),
       fmt::format(
-          "give the GPU context up, and so let the card's clocks down, after this long without "
-          "swap I/O; the next page then waits until there is one again. 0..{}; 0: never "
+          "give up the GPU context after this long without swap I/O, so that the card's clocks go "
+          "down; the next page then waits for a new context. 0..{}; 0: never "
           "(default {}; the ram backend: never)",
           kMaxSeconds, control::kDefaultDozeAfter.count()));
   add("hang-timeout",
@@ -134,9 +136,10 @@ po::options_description up_settings(UpRequest& request) {
           [&request](Text text) {
             request.hang_timeout = parse_seconds("hang-timeout", text, 1, kMaxHangSeconds);
           }),
-      fmt::format("a copy to or from the GPU that takes longer is taken for a hang, and the worker "
-                  "replaced, 1..{} (default {})",
-                  kMaxHangSeconds, defaults.hang_timeout.count()));
+      fmt::format(
+          "if a copy to or from the GPU takes longer, the GPU counts as hung and the worker is "
+          "replaced, 1..{} (default {})",
+          kMaxHangSeconds, defaults.hang_timeout.count()));
   return settings;
 }
 

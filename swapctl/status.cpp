@@ -19,8 +19,9 @@ constexpr Help kHelp = {.name = "status",
                         .before = R"(Usage: vramswap status [--json] [--watch [SECONDS]]
 
 Shows a line for each swap area: device, size, bytes used, priority, where its pages are kept, and
-state; then the totals. G means GiB. Then each worker, with what it has served since it began:
-requests and pages, and how long a request was with it (half of them at most P50, 99 % at most P99).
+state; then the totals. G means GiB. Then each worker, with what it has served since its start:
+requests and pages, and the time from receiving a request to its reply (half of the requests took at
+most P50, 99 % at most P99).
 
 )",
                         .after = R"(
@@ -54,8 +55,8 @@ int status(const Arguments& arguments, const Environment& environment) {
   options.add_options()("json", po::bool_switch(&json), "for programs: one object, sizes in bytes")(
       "watch",
       po::value<std::string>()->value_name("SECONDS")->implicit_value("1")->notifier(set_interval),
-      "look again and again, and show rates instead of what was served in all; with --json, one "
-      "object a line. Ctrl-C ends it");
+      "repeat it, and show rates instead of totals; with --json, one object a line. Ctrl-C ends "
+      "it");
   const auto values = read_options(join_watch_value(arguments), options, kHelp, environment);
   if (!values) return values.error();
   if (interval) return watch_status(environment, *interval, json);

@@ -23,7 +23,7 @@ Sizes, where G means GiB, as swapon and zramctl print it:
   max                all of its free memory but 1 GiB, or 3 GiB if it drives a display
 Percent and max are for --size only.
 
-Config files, read in this order, the later over the earlier, the command line over all:
+Config files, read in this order. A later one overrides an earlier one, the command line all:
   /etc/vramswap.conf
   /etc/vramswap.conf.d/*.conf
 A line is KEY = VALUE with the names above, and # starts a comment: size = 7G

@@ -24,18 +24,18 @@ namespace po = boost::program_options;
 constexpr Help kHelp = {.name = "bench",
                         .before = R"(Usage: vramswap bench [options] [scratch | DEVICE]...
 
-Measures the swap of this machine: every active swap area, which is only read, and a scratch segment
-made for it that carries no swap, which is written and read, and gone afterwards. With names, those
-only. Needs root. The tests, past the page cache (O_DIRECT):
+Measures the swap of this machine. Reads every active swap area; writes and reads a scratch segment,
+which carries no swap and is removed afterwards. With names, measures only those. Needs root. The
+tests do not use the page cache (O_DIRECT):
   sequential     blocks of 1 MiB, one after the other, as dd does
   random         4 KiB each, 32 at a time
   single reads   4 KiB, one a second, as ioping does: the shortest, the average, the longest
 
 )",
                         .after = R"(
-A page that was never written is read at the speed of a table look-up, by zram and vramswap at
-least: see how much of an area is used before you compare it. Programs that swap meanwhile are
-slowed down, and slow the tests down.
+zram and vramswap read a page that was never written at the speed of a table look-up: before you
+compare areas, see how much of them is used. Programs that swap during the tests become slower, and
+make the tests slower.
 
 Exit codes:
   0 done, 1 failed or interrupted, 2 wrong usage or config file

@@ -13,19 +13,19 @@ namespace {
 
 namespace po = boost::program_options;
 
-// In which VRAM comes.
+// CUDA allocates VRAM in pieces of this size.
 constexpr std::uint64_t kGranularity = 2ULL << 20;
 constexpr unsigned kMaxSeconds = 3600;
 constexpr unsigned kMaxReads = 3600;
-// A worker that cannot be replaced fails the test, which need not wait for it as swap does.
+// If a worker cannot be replaced, the test fails after this time. Swap waits longer.
 constexpr std::chrono::seconds kReconnectTimeout{30};
 
 std::uint64_t parse_size(const std::string& text) {
   const auto bytes = control::parse_byte_size(text);
   if (!bytes) throw po::error(bytes.error().message);
   if (*bytes % kGranularity != 0) {
-    throw po::error(fmt::format("size '{}': must be a multiple of {}, in which VRAM comes", text,
-                                control::format_bytes(kGranularity)));
+    throw po::error(fmt::format("size '{}': must be a multiple of {}, the granularity of VRAM",
+                                text, control::format_bytes(kGranularity)));
   }
   return *bytes;
 }
