@@ -1,36 +1,64 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <cerrno>
 #include <iostream>
 
+#include "daemon/control/daemon_arguments.hpp"
+#include "daemon/control/protocol.hpp"
+#include "daemon/control/scratch.hpp"
+#include "daemon/supervisor/machine/real_machine.hpp"
 #include "daemon/supervisor/supervisor.hpp"
+#include "daemon/system/cpu.hpp"
 #include "daemon/system/log.hpp"
 #include "daemon/worker/process/worker.hpp"
 
 namespace {
 
 namespace po = boost::program_options;
+using namespace vramswap;
 
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
 constexpr int kExitRefused = 2;  // not worth another try: the unit does not restart it then
 // Where the supervisor puts a worker's end of their channel.
 constexpr int kChannel = 3;
+// More I/O threads take memory, locked for good, and bring nothing: it is one GPU behind one bus.
+constexpr unsigned kMaxDefaultConnections = 8;
+
+PoolOptions pool_options(bool is_scratch, const KernelPaths& paths) {
+  PoolOptions pool;
+  pool.default_connections =
+      std::min(count_physical_cores(paths.cpu_directory), kMaxDefaultConnections);
+  pool.runtime_directory = control::kRuntimeDirectory;
+  pool.device_prefix = kSwapDevicePrefix;
+  if (!is_scratch) return pool;
+  pool.runtime_directory = control::kScratchRuntimeDirectory;
+  pool.device_prefix = kScratchDevicePrefix;
+  pool.makes_swap_area = false;
+  pool.keeps_reserve = false;
+  // An earlier scratch segment that is being removed is gone in a moment.
+  pool.waits_for_operation = true;
+  pool.up_already = "another vramswap bench runs";
+  return pool;
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
   po::options_description options(
       "vramswapd serves swap on VRAM. It is started by vramswap or systemd");
-  options.add_options()("detached", "log to the kernel's log once it is ready")  //
-      ("scratch",
+  options.add_options()(option_name(kDetachedOption),
+                        "log to the kernel's log once it is ready")  //
+      (option_name(kScratchOption),
        "make a device without swap, for as long as its client stays; for vramswap bench")  //
-      ("worker", "serve a supervisor on descriptor 3; for its own use")                    //
-      ("image", po::value<int>(), "go on as this worker; for its own use")                 //
-      ("inherit", po::value<std::string>(), "go on as this daemon; for its own use")       //
-      ("takes-over-from", po::value<int>(),
+      (option_name(kWorkerOption), "serve a supervisor on descriptor 3; for its own use")  //
+      ("handover-fd", po::value<int>(), "go on as this worker; for its own use")           //
+      (option_name(kInheritOption), po::value<std::string>(),
+       "go on as this daemon; for its own use")  //
+      (option_name(kTakesOverFromOption), po::value<int>(),
        "succeed if it can take over swap that is up from a "
        "vramswapd with this version of the handover")  //
       ("version", "print the version")                 //
@@ -54,34 +82,36 @@ int main(int argc, char** argv) {
     std::cout << "vramswapd " VRAMSWAP_VERSION "\n";
     return 0;
   }
-  if (given.contains("takes-over-from")) {
-    const int version = given["takes-over-from"].as<int>();
-    if (version == vramswap::handover_version()) return 0;
+  if (given.contains(option_name(kTakesOverFromOption))) {
+    const int version = given[option_name(kTakesOverFromOption)].as<int>();
+    if (version == handover_version()) return 0;
     std::cerr << fmt::format("vramswapd " VRAMSWAP_VERSION
                              ": cannot take over from the one that runs (handover {}, not "
                              "{}): take the swap down, then up again\n",
-                             version, vramswap::handover_version());
+                             version, handover_version());
     return kExitFailed;
   }
-  vramswap::prepare_log();
-  if (given.contains("worker")) {
-    return given.contains("image") ? vramswap::run_worker(-1, given["image"].as<int>())
-                                   : vramswap::run_worker(kChannel);
+  prepare_log();
+  if (given.contains(option_name(kWorkerOption))) {
+    return given.contains("handover-fd") ? run_worker(-1, given["handover-fd"].as<int>())
+                                         : run_worker(kChannel);
   }
   if (geteuid() != 0) {
     std::cerr << "vramswapd: needs root\n";
     return kExitFailed;
   }
-  vramswap::SupervisorOptions supervisor;
-  supervisor.detached = given.contains("detached");
-  if (given.contains("scratch")) {
-    supervisor.purpose = vramswap::Purpose::scratch;
-    supervisor.runtime_directory = vramswap::control::kScratchRuntimeDirectory;
-  }
-  if (given.contains("inherit")) supervisor.inherited = given["inherit"].as<std::string>();
-  const auto result = vramswap::run_supervisor(std::move(supervisor));
+  const KernelPaths paths;
+  RealMachine real(paths);
+  Machine machine = real.interfaces();
+  SupervisorOptions supervisor;
+  supervisor.detached = given.contains(option_name(kDetachedOption));
+  supervisor.ends_with_client = given.contains(option_name(kScratchOption));
+  supervisor.pool = pool_options(supervisor.ends_with_client, paths);
+  if (given.contains(option_name(kInheritOption)))
+    supervisor.inherited = given[option_name(kInheritOption)].as<std::string>();
+  const auto result = run_supervisor(machine, std::move(supervisor));
   if (result) return 0;
-  vramswap::log_error(result.error().message);
+  log_error(result.error().message);
   const int code = result.error().code;
   return code == EPROTO || code == EOWNERDEAD ? kExitRefused : kExitFailed;
 }

@@ -168,6 +168,11 @@ Result<Backend> parse_backend(std::string_view text) {
   return fail(fmt::format("backend '{}': must be vram or ram", text));
 }
 
+std::chrono::seconds doze_after(const UpRequest& request) {
+  const bool saves_power = request.backend == Backend::vram;
+  return request.doze_after.value_or(saves_power ? kDefaultDozeAfter : std::chrono::seconds(0));
+}
+
 std::string encode(const Request& request) {
   return std::visit(Overloaded{[](const UpRequest& up) {
                                  Json json = message("up");

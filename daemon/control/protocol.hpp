@@ -56,6 +56,8 @@ struct UpRequest {
   std::chrono::seconds hang_timeout{10};
 };
 inline constexpr std::chrono::seconds kDefaultDozeAfter{60};
+// What the request says, or the default of its backend.
+std::chrono::seconds doze_after(const UpRequest& request);
 struct DownRequest {
   bool force = false;  // try even if the used pages do not seem to fit elsewhere
 };

@@ -25,8 +25,4 @@ inline constexpr std::string_view kScratchSocketPath = "/run/vramswap-scratch/co
 inline constexpr std::string_view kSwapDevicePrefix = "vramswap-";
 inline constexpr std::string_view kScratchDevicePrefix = "vramscratch-";
 
-constexpr std::string_view device_prefix(Purpose purpose) {
-  return purpose == Purpose::scratch ? kScratchDevicePrefix : kSwapDevicePrefix;
-}
-
 }  // namespace vramswap

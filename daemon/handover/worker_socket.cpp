@@ -60,7 +60,7 @@ UniqueFd accept(int listener) {
   return UniqueFd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
 }
 
-Result<Meeting> connect(const std::string& path) {
+Result<WorkerConnection> connect(const std::string& path) {
   sockaddr_un address;
   auto socket = make_socket(path, address);
   if (!socket) return socket.error();
@@ -73,7 +73,7 @@ Result<Meeting> connect(const std::string& path) {
   if (getsockopt(socket->get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
     return fail_errno(path, "SO_PEERCRED", errno);
   }
-  return Meeting{*std::move(socket), peer.pid};
+  return WorkerConnection{*std::move(socket), peer.pid};
 }
 
 }  // namespace vramswap::worker_socket

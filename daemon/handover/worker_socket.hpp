@@ -21,11 +21,11 @@ Result<UniqueFd> listen(const std::string& path);
 // Accepts a waiting connection. Empty, with errno set, if none waits.
 UniqueFd accept(int listener);
 
-struct Meeting {
+struct WorkerConnection {
   UniqueFd channel;  // like those of make_channel(); the worker uses it once its old one is closed
   pid_t worker;      // the process that listens
 };
 // For the supervisor. ECONNREFUSED or ENOENT: no process listens there.
-Result<Meeting> connect(const std::string& path);
+Result<WorkerConnection> connect(const std::string& path);
 
 }  // namespace vramswap::worker_socket

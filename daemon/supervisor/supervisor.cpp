@@ -18,12 +18,11 @@
 
 #include "daemon/control/daemon_arguments.hpp"
 #include "daemon/handover/messages.hpp"
-#include "daemon/supervisor/child.hpp"
 #include "daemon/supervisor/control_server.hpp"
-#include "daemon/supervisor/inherited_fds.hpp"
-#include "daemon/supervisor/leftovers.hpp"
-#include "daemon/supervisor/notify.hpp"
-#include "daemon/supervisor/pool.hpp"
+#include "daemon/supervisor/machine/child.hpp"
+#include "daemon/supervisor/machine/inherited_fds.hpp"
+#include "daemon/supervisor/pool/adopt.hpp"
+#include "daemon/supervisor/pool/pool.hpp"
 #include "daemon/system/hardening.hpp"
 #include "daemon/system/log.hpp"
 
@@ -37,7 +36,7 @@ constexpr std::chrono::milliseconds kLockPoll{50};
 constexpr std::chrono::seconds kIdleTimeout{30};
 // What a supervisor passes on beside its pool's memory.
 const std::string kLockName = "lock";
-const std::string kClientName = "client";  // who asked for the reload
+const std::string kClientName = "client";  // that asked for the reload
 // Between two attempts to take the swap down: programs end and give memory back.
 constexpr std::chrono::seconds kStopInterval{1};
 // What a swapoff that gets on is given beyond systemd's limit; one that hangs gets nothing.
@@ -70,12 +69,12 @@ void raise_descriptor_limit() {
 
 class Supervisor {
  public:
-  explicit Supervisor(SupervisorOptions options)
+  Supervisor(Machine& machine, SupervisorOptions options)
       : options_(std::move(options)),
+        machine_(machine),
+        io_(machine.io),
         signals_(io_, SIGTERM, SIGINT),
-        idle_(io_),
-        stop_pause_(io_),
-        pool_(io_, options_.runtime_directory, options_.purpose) {}
+        pool_(machine, options_.pool) {}
 
   Result<void> run();
 
@@ -92,7 +91,6 @@ class Supervisor {
   awaitable<void> finish_reload(Session session);
   Error become_program(Session session);
   awaitable<Result<control::Reply>> status() const;
-  bool is_scratch() const { return options_.purpose == Purpose::scratch; }
 
   awaitable<void> handle_signals();
   awaitable<void> stop();
@@ -104,14 +102,14 @@ class Supervisor {
   const std::string program_ = std::filesystem::read_symlink("/proc/self/exe");
   UniqueFd lock_;
   Result<void> started_;
-  asio::io_context io_{1};
+  Machine& machine_;
+  asio::io_context& io_;
   asio::signal_set signals_;
-  asio::steady_timer idle_;
-  asio::steady_timer stop_pause_;
   Pool pool_;
   std::unique_ptr<ControlServer> server_;
-  Session scratch_client_;  // who keeps the scratch segment there; is told that it has gone by the
-                            // end of the connection
+  // The client that the pool is there for. The end of this connection tells it that the pool is
+  // gone.
+  Session owner_;
 };
 
 Result<void> Supervisor::run() {
@@ -119,15 +117,15 @@ Result<void> Supervisor::run() {
   std::signal(SIGHUP, SIG_IGN);
   umask(022);  // anyone may ask for status
   raise_descriptor_limit();
-  NamedFds inherited = take_fd_store();
+  NamedFds inherited = machine_.service_manager.receive_fdstore();
   if (!options_.inherited.empty()) {
-    auto passed_on = take_passed_on(options_.inherited);
+    auto passed_on = parse_passed_on(options_.inherited);
     if (!passed_on) return passed_on.error();
     inherited = *std::move(passed_on);
   }
   lock_ = std::move(inherited[kLockName]);
   if (!lock_) {
-    auto lock = lock_runtime_directory(options_.runtime_directory);
+    auto lock = lock_runtime_directory(options_.pool.runtime_directory);
     if (!lock) return lock.error();
     lock_ = *std::move(lock);
   }
@@ -137,7 +135,7 @@ Result<void> Supervisor::run() {
     io_.run();
   }
   // Before the connections end: who waits for that may start the next one at once.
-  if (is_scratch()) rmdir(options_.runtime_directory.c_str());
+  if (options_.ends_with_client) rmdir(options_.pool.runtime_directory.c_str());
   return started_;
 }
 
@@ -151,19 +149,19 @@ awaitable<void> Supervisor::start(NamedFds inherited) {
   asio::co_spawn(io_, handle_signals(), asio::detached);
   asio::co_spawn(io_, end_if_never_used(), asio::detached);
   if (options_.detached) detach_log();
-  notify_ready();
+  machine_.service_manager.notify_ready();
   if (client < 0) co_return;
   asio::local::stream_protocol::socket socket(io_, asio::local::stream_protocol(), client);
   co_await finish_reload(std::make_shared<ControlSession>(std::move(socket), true));
 }
 
 awaitable<Result<void>> Supervisor::take_over(NamedFds inherited) {
-  // Before anybody can ask: who does is to hear of all there is.
+  // Before anybody can ask: a client that does hears of all there is.
   if (auto adopted = co_await pool_.adopt(std::move(inherited)); !adopted) co_return adopted;
-  if (auto clean = disconnect_leftovers(options_.purpose, pool_.identifier_prefix()); !clean) {
-    co_return clean;
-  }
-  auto server = ControlServer::listen(io_, options_.runtime_directory + "/control",
+  auto clean = co_await disconnect_leftovers(machine_, options_.pool.device_prefix,
+                                             pool_.identifier_prefix());
+  if (!clean) co_return clean;
+  auto server = ControlServer::listen(io_, options_.pool.runtime_directory + "/control",
                                       [this](control::Request request, Session session) {
                                         return handle(std::move(request), std::move(session));
                                       });
@@ -204,10 +202,10 @@ awaitable<Result<control::Reply>> Supervisor::answer(const control::UpRequest& u
     log_error(fmt::format("up: {}", result.error().message));
     co_return result.error();
   }
-  notify_status("swap is up");
-  if (is_scratch()) {
+  machine_.service_manager.notify_status("swap is up");
+  if (options_.ends_with_client) {
     // Also if the client has gone by now.
-    scratch_client_ = session;
+    owner_ = session;
     session->watch([this] { asio::co_spawn(io_, stop(), asio::detached); });
   }
   co_return co_await status();
@@ -236,7 +234,7 @@ awaitable<Result<control::Reply>> Supervisor::answer(const control::StatusReques
 awaitable<Result<control::Reply>> Supervisor::answer(const control::ReloadRequest&,
                                                      Session session) {
   if (pool_.is_busy()) co_return fail("an up or down is in progress: reload when it is over");
-  std::vector<std::string> question{program_, "--takes-over-from",
+  std::vector<std::string> question{program_, kTakesOverFromOption,
                                     fmt::format("{}", handover_version())};
   if (auto asked = co_await run_program(io_, std::move(question)); !asked) {
     log_error(fmt::format("reload: refused: {}", asked.error().message));
@@ -250,16 +248,16 @@ awaitable<Result<control::Reply>> Supervisor::answer(const control::ReloadReques
 // Workers and kernel take it for the death of one supervisor and the start of the next. Should a
 // worker die at this moment, too, the memory is still held here.
 Error Supervisor::become_program(Session session) {
-  NamedFds fds = pool_.memory();
+  NamedFds fds = pool_.handover_fds();
   fds[kLockName] = lock_.duplicate();
   fds[kClientName] = session->duplicate();
   // Asio opens its sockets without the flag.
   close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
-  std::vector<std::string> words{kDaemonArgument0, "--inherit", pass_on(fds)};
-  if (options_.detached) words.emplace_back("--detached");
-  if (is_scratch()) words.emplace_back("--scratch");
+  std::vector<std::string> arguments{kDaemonArgument0, kInheritOption, pass_on(fds)};
+  if (options_.detached) arguments.emplace_back(kDetachedOption);
+  if (options_.ends_with_client) arguments.emplace_back(kScratchOption);
   std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
+  for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   execv(program_.c_str(), argv.data());
   return errno_error(program_, "execv", errno);
@@ -300,13 +298,13 @@ awaitable<void> Supervisor::handle_signals() {
 
 // Tries until the pages fit: at a shutdown they do when enough programs have ended.
 awaitable<void> Supervisor::stop() {
-  notify_stopping();
+  machine_.service_manager.notify_stopping();
   auto least_left = std::numeric_limits<std::uint64_t>::max();
   // An attempt that fails puts back what it had done: only one that gets further than all before it
   // is given more time, so that there is an end to it.
   const auto extend_if_further = [&](const control::Progress& progress) {
     const std::uint64_t left = progress.total_bytes - progress.done_bytes;
-    if (left < least_left) notify_extend_timeout(kStopExtension);
+    if (left < least_left) machine_.service_manager.extend_timeout(kStopExtension);
     least_left = std::min(least_left, left);
   };
   bool is_logged = false;
@@ -314,20 +312,16 @@ awaitable<void> Supervisor::stop() {
     const auto result = co_await pool_.down(false, extend_if_further);
     if (result) break;
     const std::string waiting = fmt::format("cannot stop yet: {}", result.error().message);
-    notify_status(waiting);
+    machine_.service_manager.notify_status(waiting);
     if (!is_logged) log_error(waiting);
     is_logged = true;
-    ErrorCode ignored;
-    stop_pause_.expires_after(kStopInterval);
-    co_await stop_pause_.async_wait(into(ignored));
+    co_await machine_.clock.sleep(kStopInterval);
   }
   end_if_nothing_is_up();
 }
 
 awaitable<void> Supervisor::end_if_never_used() {
-  ErrorCode ignored;
-  idle_.expires_after(kIdleTimeout);
-  co_await idle_.async_wait(into(ignored));
+  co_await machine_.clock.sleep(kIdleTimeout);
   end_if_nothing_is_up();
 }
 
@@ -343,8 +337,8 @@ int handover_version() {
   return messages::kVersion;
 }
 
-Result<void> run_supervisor(SupervisorOptions options) {
-  return Supervisor(std::move(options)).run();
+Result<void> run_supervisor(Machine& machine, SupervisorOptions options) {
+  return Supervisor(machine, std::move(options)).run();
 }
 
 }  // namespace vramswap

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "daemon/base/error.hpp"
-#include "daemon/control/protocol.hpp"
-#include "daemon/control/scratch.hpp"
+#include "daemon/supervisor/machine/machine.hpp"
+#include "daemon/supervisor/pool/pool_options.hpp"
 
 namespace vramswap {
 
@@ -16,8 +16,9 @@ int handover_version();
 struct SupervisorOptions {
   // Log to the kernel's log from the moment it is ready; errors before that go to stderr.
   bool detached = false;
-  Purpose purpose = Purpose::swap;
-  std::string runtime_directory = std::string(control::kRuntimeDirectory);
+  // The pool goes with the client that asked for it, and the runtime directory with the daemon.
+  bool ends_with_client = false;
+  PoolOptions pool;
   // What a supervisor that has become this program by exec passed on; empty: there was none.
   std::string inherited;
 };
@@ -25,6 +26,6 @@ struct SupervisorOptions {
 // The whole life of the daemon. It first takes over the swap of one that has died, or that it was
 // itself before exec. An error means that it could not start, and left everything as it was. EPROTO
 // (what is up is of another version) and EOWNERDEAD (it is lost) would come again at once.
-Result<void> run_supervisor(SupervisorOptions options);
+Result<void> run_supervisor(Machine& machine, SupervisorOptions options);
 
 }  // namespace vramswap

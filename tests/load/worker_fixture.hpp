@@ -15,8 +15,6 @@
 
 namespace vramswap::load {
 
-using swapctl::TempDirectory;
-
 inline constexpr std::uint64_t kSegmentBytes = 32 << 20;
 inline constexpr unsigned kThreads = 2;
 

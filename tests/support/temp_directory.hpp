@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace vramswap::swapctl {
+namespace vramswap {
 
 class TempDirectory {
  public:
@@ -45,4 +45,4 @@ class TempDirectory {
   std::filesystem::path path_;
 };
 
-}  // namespace vramswap::swapctl
+}  // namespace vramswap

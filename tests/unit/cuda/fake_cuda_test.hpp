@@ -70,7 +70,7 @@ class FakeCudaTest : public testing::Test {
   std::filesystem::path device_file() const { return directory_ / "device0"; }
 
  private:
-  swapctl::TempDirectory directory_;
+  TempDirectory directory_;
 };
 
 }  // namespace vramswap::test

@@ -37,11 +37,11 @@ class Rendezvous : public testing::Test {
 
 TEST_F(Rendezvous, TheTwoMeetOnAChannel) {
   const auto listener = listen(socket_).value();
-  auto meeting = connect(socket_);
-  ASSERT_TRUE(meeting) << meeting.error().message;
-  EXPECT_EQ(meeting->worker, getpid());
+  auto connection = connect(socket_);
+  ASSERT_TRUE(connection) << connection.error().message;
+  EXPECT_EQ(connection->worker, getpid());
   // Sent before it is taken up.
-  ASSERT_TRUE(send_packet(meeting->channel.get(), "who is there?"));
+  ASSERT_TRUE(send_packet(connection->channel.get(), "who is there?"));
   const UniqueFd accepted = accept(listener.get());
   ASSERT_TRUE(accepted);
   EXPECT_EQ(receive_packet(accepted.get()).value().value().text, "who is there?");
@@ -49,16 +49,16 @@ TEST_F(Rendezvous, TheTwoMeetOnAChannel) {
   const int fds[] = {STDERR_FILENO};
   ASSERT_TRUE(send_packet(accepted.get(), "one", fds));
   ASSERT_TRUE(send_packet(accepted.get(), "two"));
-  EXPECT_EQ(receive_packet(meeting->channel.get()).value().value().fds.size(), 1U);
-  EXPECT_EQ(receive_packet(meeting->channel.get()).value().value().text, "two");
+  EXPECT_EQ(receive_packet(connection->channel.get()).value().value().fds.size(), 1U);
+  EXPECT_EQ(receive_packet(connection->channel.get()).value().value().text, "two");
 }
 
 TEST_F(Rendezvous, NoChildInheritsAnyEnd) {
   const auto listener = listen(socket_).value();
-  const auto meeting = connect(socket_);
-  ASSERT_TRUE(meeting);
+  const auto connection = connect(socket_);
+  ASSERT_TRUE(connection);
   const UniqueFd accepted = accept(listener.get());
-  for (const int fd : {listener.get(), meeting->channel.get(), accepted.get()}) {
+  for (const int fd : {listener.get(), connection->channel.get(), accepted.get()}) {
     EXPECT_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
   }
 }
@@ -86,9 +86,9 @@ TEST_F(Rendezvous, NobodyThereIsToldFromNothingThere) {
   EXPECT_EQ(connect(socket_).error().code, ENOENT);
   auto listener = listen(socket_).value();
   // One that waits to be accepted hears of the end, too.
-  const auto meeting = connect(socket_).value();
+  const auto connection = connect(socket_).value();
   listener.reset();
-  const auto end = receive_packet(meeting.channel.get());
+  const auto end = receive_packet(connection.channel.get());
   EXPECT_TRUE(!end || !*end);
   EXPECT_EQ(connect(socket_).error().code, ECONNREFUSED);
   EXPECT_THAT(connect(socket_).error().message, HasSubstr(socket_ + ": connect: ECONNREFUSED"));
@@ -102,15 +102,15 @@ TEST_F(Rendezvous, ThePeerIsWhoListens) {
     pause();
     _exit(0);
   }
-  Result<Meeting> meeting = connect(socket_);
-  for (int i = 0; i < 1000 && !meeting; ++i) {
+  Result<WorkerConnection> connection = connect(socket_);
+  for (int i = 0; i < 1000 && !connection; ++i) {
     usleep(5000);
-    meeting = connect(socket_);
+    connection = connect(socket_);
   }
   kill(worker, SIGKILL);
   waitpid(worker, nullptr, 0);
-  ASSERT_TRUE(meeting) << meeting.error().message;
-  EXPECT_EQ(meeting->worker, worker);
+  ASSERT_TRUE(connection) << connection.error().message;
+  EXPECT_EQ(connection->worker, worker);
 }
 
 TEST_F(Rendezvous, WhereNobodyWaitsNothingIsAccepted) {

@@ -1,10 +1,12 @@
-#include "daemon/supervisor/child.hpp"
+#include "daemon/supervisor/machine/child.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "daemon/base/wait_status.hpp"
 
 namespace vramswap {
 namespace {
@@ -36,7 +38,7 @@ TEST(Child, CanBeKilled) {
   ASSERT_TRUE(child);
   child->kill();
   const int status = run(io, child->wait());
-  EXPECT_EQ(describe_wait_status(status), "killed by signal 9 (Killed)");
+  EXPECT_EQ(describe_wait_status(status), "killed by SIGKILL");
 }
 
 TEST(Child, DestructionLeavesNoProcess) {

@@ -1,4 +1,4 @@
-#include "daemon/supervisor/inherited_fds.hpp"
+#include "daemon/supervisor/machine/inherited_fds.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -33,7 +33,7 @@ TEST(InheritedFds, ComeBackByTheirNames) {
   EXPECT_FALSE(is_close_on_exec(pool));
   EXPECT_FALSE(is_close_on_exec(store));
   for (auto& [name, fd] : fds) (void)fd.release();
-  const auto back = take_passed_on(text);
+  const auto back = parse_passed_on(text);
   ASSERT_TRUE(back) << back.error().message;
   ASSERT_EQ(back->size(), 2U);
   EXPECT_EQ(back->at("pool").get(), pool);
@@ -66,7 +66,7 @@ TEST(InheritedFds, WhatIsNotThereIsNamed) {
     if (const auto at = words.find("=2"); at != std::string::npos) {
       words.replace(at + 1, 1, fmt::format("{}", fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)));
     }
-    const auto taken = take_passed_on(words);
+    const auto taken = parse_passed_on(words);
     ASSERT_FALSE(taken) << words;
     EXPECT_THAT(taken.error().message, HasSubstr("not a descriptor that was passed on")) << words;
   }
@@ -75,7 +75,7 @@ TEST(InheritedFds, WhatIsNotThereIsNamed) {
 TEST(InheritedFds, ADescriptorThatIsClosedIsNamed) {
   const int closed = some_fd().get();
   ASSERT_EQ(fcntl(closed, F_GETFD), -1);
-  const auto taken = take_passed_on(fmt::format("store-3={}", closed));
+  const auto taken = parse_passed_on(fmt::format("store-3={}", closed));
   ASSERT_FALSE(taken);
   EXPECT_EQ(taken.error().message,
             fmt::format("'store-3={}': not a descriptor that was passed on", closed));

@@ -1,4 +1,4 @@
-#include "daemon/supervisor/memory_reserve.hpp"
+#include "daemon/supervisor/pool/memory_reserve.hpp"
 
 #include <gtest/gtest.h>
 

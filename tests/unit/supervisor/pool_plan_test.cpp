@@ -1,4 +1,4 @@
-#include "daemon/supervisor/pool_plan.hpp"
+#include "daemon/supervisor/pool/pool_plan.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

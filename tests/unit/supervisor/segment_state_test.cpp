@@ -1,4 +1,4 @@
-#include "daemon/supervisor/segment_state.hpp"
+#include "daemon/supervisor/pool/segment_state.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "daemon/supervisor/swap_off_fit.hpp"
+#include "daemon/supervisor/pool/swap_off_fit.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,51 +1,43 @@
-// A worker that is asked for its stats, and answers or does not.
-#include "daemon/supervisor/worker_process.hpp"
+// A worker that is asked for its statistics, and answers or does not; over a real channel.
+#include "daemon/supervisor/pool/worker_process.hpp"
 
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <stdlib.h>
-
-#include <filesystem>
 
 #include "daemon/handover/worker_socket.hpp"
+#include "daemon/supervisor/machine/process_launcher.hpp"
+#include "tests/fake_machine/fake_machine.hpp"
+#include "tests/support/temp_directory.hpp"
 
 namespace vramswap {
 namespace {
 
 using std::chrono::milliseconds;
-using Clock = std::chrono::steady_clock;
 
-// This process plays the worker, too: it is met by its rendezvous.
+// This process plays the worker, too: it listens on the worker's socket.
 class WorkerProcessTest : public testing::Test {
  protected:
-  WorkerProcessTest() {
-    std::string name = testing::TempDir() + "vramswap-test-XXXXXX";
-    EXPECT_NE(mkdtemp(name.data()), nullptr);
-    directory_ = name;
-    const std::string path = worker_socket::path(directory_, 0);
+  WorkerProcessTest() : launcher_(machine_.io, "/proc") {
+    const std::string path = worker_socket::path(directory_.path(), 0);
     auto listener = worker_socket::listen(path);
     EXPECT_TRUE(listener) << listener.error().message;
-    const WorkerProcess::Handlers handlers{
-        .on_connection_ended = [](auto) {}, .on_state_changed = [](auto) {}, .on_exit = [] {}};
-    auto worker = WorkerProcess::meet(io_, path, handlers);
-    EXPECT_TRUE(worker) << worker.error().message;
-    worker_ = *std::move(worker);
+    auto link = launcher_.reattach(path);
+    EXPECT_TRUE(link) << link.error().message;
+    worker_ = WorkerProcess::watch(machine_.interfaces, *std::move(link));
     channel_ = worker_socket::accept(listener->get());
   }
-  ~WorkerProcessTest() override { std::filesystem::remove_all(directory_); }
 
   // Runs the supervisor's side until `work` is over.
-  template <class T>
-  void run(awaitable<T> work) {
+  void run(awaitable<void> work) {
     bool is_over = false;
     asio::co_spawn(
-        io_,
+        machine_.io,
         [&]() -> awaitable<void> {
           co_await std::move(work);
           is_over = true;
         },
         asio::detached);
-    while (!is_over) io_.run_one();
+    machine_.run_until([&] { return is_over; });
   }
 
   awaitable<void> ask() {
@@ -53,7 +45,7 @@ class WorkerProcessTest : public testing::Test {
     co_await worker_->await_stats();
   }
 
-  std::size_t questions() const {
+  std::size_t requests() const {
     std::size_t count = 0;
     for (pollfd wait{channel_.get(), POLLIN, 0}; poll(&wait, 1, 0) > 0; ++count) {
       const auto packet = receive_packet(channel_.get()).value();
@@ -66,9 +58,11 @@ class WorkerProcessTest : public testing::Test {
   void answer(const messages::Message& message) {
     EXPECT_TRUE(send_packet(channel_.get(), messages::encode(message)));
   }
+  Clock::TimePoint now() const { return machine_.clock.now(); }
 
-  asio::io_context io_;
-  std::string directory_;
+  TempDirectory directory_;
+  fake::FakeMachine machine_;
+  ProcessLauncher launcher_;
   std::shared_ptr<WorkerProcess> worker_;
   UniqueFd channel_;  // the worker's end
 };
@@ -80,37 +74,36 @@ messages::Stats stats_with(std::uint64_t errors) {
 TEST_F(WorkerProcessTest, AnAnswerIsThereAtOnce) {
   EXPECT_EQ(worker_->stats(), std::nullopt);
   answer(stats_with(7));
-  const auto before = Clock::now();
+  const auto before = now();
   run(ask());
-  EXPECT_LT(Clock::now() - before, WorkerProcess::kStatsLimit);
-  EXPECT_EQ(questions(), 1U);
+  EXPECT_EQ(now(), before);
+  EXPECT_EQ(requests(), 1U);
   ASSERT_TRUE(worker_->stats());
   EXPECT_EQ(worker_->stats()->errors, 7U);
 }
 
 TEST_F(WorkerProcessTest, OneThatStandsStillIsWaitedForOnceAndAskedOnce) {
-  auto before = Clock::now();
+  const auto before = now();
   run(ask());
-  EXPECT_GE(Clock::now() - before, WorkerProcess::kStatsLimit);
-  EXPECT_LT(Clock::now() - before, 10 * WorkerProcess::kStatsLimit);
+  EXPECT_EQ(now() - before, WorkerProcess::kStatsLimit);
   EXPECT_EQ(worker_->stats(), std::nullopt);
-  before = Clock::now();
   for (int i = 0; i < 1000; ++i) run(ask());
-  EXPECT_LT(Clock::now() - before, 10 * WorkerProcess::kStatsLimit);
-  EXPECT_EQ(questions(), 1U);
+  EXPECT_EQ(now() - before, WorkerProcess::kStatsLimit);
+  EXPECT_EQ(requests(), 1U);
   EXPECT_TRUE(worker_->is_running());
 
   // It goes on: the late answer is taken, and it is asked again.
   answer(stats_with(1));
-  while (!worker_->stats()) io_.run_one();
+  machine_.settle();
+  ASSERT_TRUE(worker_->stats());
   EXPECT_EQ(worker_->stats()->errors, 1U);
   answer(stats_with(2));
   run(ask());
-  EXPECT_EQ(questions(), 1U);
+  EXPECT_EQ(requests(), 1U);
   EXPECT_EQ(worker_->stats()->errors, 2U);
 }
 
-// Its answers to calls are not mixed up with the stats, whichever come first.
+// Its answers to calls are not mixed up with the statistics, whichever come first.
 TEST_F(WorkerProcessTest, StatsComeBesideACall) {
   worker_->request_stats();
   answer(stats_with(3));
@@ -128,12 +121,43 @@ TEST_F(WorkerProcessTest, OldStatsAreNotReported) {
   answer(stats_with(4));
   run(ask());
   EXPECT_TRUE(worker_->stats());
-  asio::steady_timer timer(io_, WorkerProcess::kStatsAge + milliseconds(10));
-  run([](asio::steady_timer& wait) -> awaitable<void> {
-    ErrorCode ignored;
-    co_await wait.async_wait(into(ignored));
-  }(timer));
+  machine_.pass(WorkerProcess::kStatsAge + milliseconds(10));
   EXPECT_EQ(worker_->stats(), std::nullopt);
+}
+
+// The fake worker has no process, so that it may be killed.
+TEST(SilentWorkerTest, OneThatDoesNotAnswerACallIsKilled) {
+  fake::FakeMachine machine;
+  const auto link = machine.launcher.spawn().value();
+  auto& silent = machine.launcher.latest();
+  silent.answers = false;
+  const auto worker = WorkerProcess::watch(machine.interfaces, link);
+  const messages::Describe describe{"text"};
+  const auto answer = machine.run(worker->call(describe, {}, std::chrono::seconds(20)));
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().message, "worker 1000: no answer within 20 s");
+  machine.settle();
+  EXPECT_FALSE(silent.is_alive);
+  EXPECT_FALSE(worker->is_running());
+}
+
+TEST(SilentWorkerTest, CallsAreMadeOneAfterAnother) {
+  fake::FakeMachine machine;
+  const auto worker = WorkerProcess::watch(machine.interfaces, machine.launcher.spawn().value());
+  unsigned answers = 0;
+  for (int i = 0; i < 3; ++i) {
+    asio::co_spawn(
+        machine.io,
+        [&]() -> awaitable<void> {
+          const messages::Describe describe{"text"};
+          const auto done = co_await worker->call(describe, {}, std::chrono::seconds(20));
+          EXPECT_TRUE(done) << done.error().message;
+          ++answers;
+        },
+        asio::detached);
+  }
+  machine.settle();
+  EXPECT_EQ(answers, 3U);
 }
 
 }  // namespace

@@ -1,0 +1,108 @@
+#include "daemon/supervisor/machine/kernel_nbd_driver.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <charconv>
+#include <filesystem>
+
+#include "daemon/supervisor/machine/child.hpp"
+#include "daemon/system/block_queue.hpp"
+#include "daemon/system/log.hpp"
+
+namespace vramswap {
+namespace {
+
+// Room for all replies that a worker can have lent to a connection, so that sending them does not
+// wait.
+constexpr int kSendBufferBytes = 8 << 20;
+
+}  // namespace
+
+std::vector<int> raw(const std::vector<UniqueFd>& fds) {
+  std::vector<int> numbers;
+  for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
+  return numbers;
+}
+
+awaitable<Result<void>> KernelNbdDriver::open() {
+  if (client_) co_return Result<void>{};
+  auto client = netlink::NbdClient::open();
+  if (!client && client.error().code == ENOENT) {
+    // The kernel could load it by the family's name, but the module of Linux 6.1 lacks the alias.
+    std::vector<std::string> arguments{"modprobe", "nbd"};
+    const auto loaded = co_await run_program(io_, std::move(arguments));
+    if (!loaded) {
+      co_return fail(fmt::format(
+          "the kernel's nbd module cannot be loaded ({}); install the kernel's extra modules",
+          loaded.error().message));
+    }
+    client = netlink::NbdClient::open();
+  }
+  if (!client) co_return client.error();
+  client_ = *std::move(client);
+  co_return Result<void>{};
+}
+
+Result<SocketPairs> KernelNbdDriver::make_socket_pairs(unsigned count) {
+  SocketPairs pairs;
+  for (unsigned i = 0; i < count; ++i) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+      return fail_errno("nbd socket", "socketpair", errno);
+    }
+    pairs.kernel_ends.emplace_back(ends[0]);
+    pairs.worker_ends.emplace_back(ends[1]);
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    if (setsockopt(ends[1], SOL_SOCKET, SO_SNDBUFFORCE, &kSendBufferBytes,
+                   sizeof kSendBufferBytes) != 0) {
+      return fail_errno("nbd socket", "SO_SNDBUFFORCE", errno);
+    }
+  }
+  return pairs;
+}
+
+Result<std::uint32_t> KernelNbdDriver::connect(const netlink::ConnectRequest& request) {
+  const auto index = client_->connect(request);
+  if (!index) return index.error();
+  return *index;
+}
+
+Result<void> KernelNbdDriver::reconfigure(const netlink::ReconfigureRequest& request) {
+  if (const auto done = client_->reconfigure(request); !done) return done.error();
+  return {};
+}
+
+Result<void> KernelNbdDriver::disconnect(std::uint32_t index) {
+  if (const auto gone = client_->disconnect(index); !gone) return gone.error();
+  // The device is disconnected all the same.
+  if (auto restored = restore_request_timeout(device_name(index), block_directory_); !restored) {
+    log_error(restored.error().message);
+  }
+  return {};
+}
+
+Result<void> KernelNbdDriver::set_queue(std::uint32_t index, std::uint64_t max_request_bytes,
+                                        std::chrono::milliseconds request_timeout) {
+  return set_queue_for_swap(device_name(index), max_request_bytes, request_timeout,
+                            block_directory_);
+}
+
+std::vector<NbdDevice> KernelNbdDriver::find_devices(std::string_view prefix) const {
+  std::vector<NbdDevice> devices;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(block_directory_, error)) {
+    const std::string name = entry.path().filename();
+    if (!name.starts_with("nbd")) continue;
+    NbdDevice device{};
+    const char* end = name.data() + name.size();
+    if (std::from_chars(name.data() + 3, end, device.index).ptr != end) continue;
+    device.identifier = read_backend_identifier(name, block_directory_);
+    if (device.identifier.starts_with(prefix)) devices.push_back(std::move(device));
+  }
+  return devices;
+}
+
+}  // namespace vramswap

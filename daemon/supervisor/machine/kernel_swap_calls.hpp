@@ -1,0 +1,31 @@
+// The running kernel's swap. swapon(2), swapoff(2) and reads are made in a child: swapoff(2) makes
+// its caller the OOM killer's first choice, and all of them wait for the device.
+#pragma once
+
+#include "daemon/supervisor/machine/clock.hpp"
+#include "daemon/supervisor/machine/kernel_paths.hpp"
+#include "daemon/supervisor/machine/swap_calls.hpp"
+
+namespace vramswap {
+
+class KernelSwapCalls : public SwapCalls {
+ public:
+  KernelSwapCalls(asio::io_context& io, Clock& clock, KernelPaths paths)
+      : io_(io), clock_(clock), paths_(std::move(paths)) {}
+
+  Result<std::vector<SwapArea>> areas() const override;
+  Result<MemoryInfo> memory() const override;
+  awaitable<Result<void>> make_area(std::string device) override;
+  awaitable<Result<void>> on(std::string device, int priority) override;
+  Result<std::unique_ptr<SwapOff>> off(std::string device) override;
+  awaitable<Result<void>> read_page(std::string device, std::uint64_t offset,
+                                    std::chrono::seconds limit) override;
+  Result<void> call_oom_killer() override;
+
+ private:
+  asio::io_context& io_;
+  Clock& clock_;
+  const KernelPaths paths_;
+};
+
+}  // namespace vramswap

@@ -1,0 +1,140 @@
+#include "daemon/supervisor/machine/process_launcher.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "daemon/control/daemon_arguments.hpp"
+#include "daemon/handover/worker_socket.hpp"
+#include "daemon/supervisor/machine/child.hpp"
+#include "daemon/system/proc.hpp"
+
+namespace vramswap {
+namespace {
+
+// The channel's number in the worker; what is above is closed by exec.
+constexpr int kWorkerChannel = 3;
+
+[[noreturn]] void exec_worker(int channel) {
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  // It may have to start on a machine without free memory: a realtime task allocates below the min
+  // watermark. Its threads begin as ordinary ones; those for I/O ask for the same, and check.
+  const sched_param priority{.sched_priority = 1};
+  sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &priority);
+  if (channel == kWorkerChannel) {
+    fcntl(channel, F_SETFD, 0);
+  } else {
+    dup2(channel, kWorkerChannel);
+  }
+  // Asio's sockets are not close-on-exec: a worker that had the control socket would keep it open
+  // after the supervisor's death, and clients would wait for an answer.
+  close_range(kWorkerChannel + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+  execl("/proc/self/exe", kDaemonArgument0, kWorkerOption, nullptr);
+  _exit(127);
+}
+
+class ProcessLink : public WorkerLink {
+ public:
+  ProcessLink(asio::io_context& io, pid_t pid, UniqueFd channel, UniqueFd pidfd,
+              const std::string& processes)
+      : pid_(pid),
+        channel_(std::make_unique<WatchedFd>(io, std::move(channel))),
+        pidfd_(io, std::move(pidfd)),
+        status_path_(fmt::format("{}/{}/status", processes, pid)) {
+    fcntl(channel_->get(), F_SETFL, O_NONBLOCK);
+  }
+
+  pid_t pid() const override { return pid_; }
+
+  Result<void> send(std::string_view text, std::span<const int> fds) override {
+    return send_packet(channel_->get(), text, fds);
+  }
+
+  awaitable<Result<std::optional<Packet>>> receive() override {
+    while (channel_) {
+      if (co_await channel_->readable()) break;
+      auto packet = receive_now();
+      if (packet || packet.error().code != EAGAIN) co_return packet;
+    }
+    co_return std::optional<Packet>();
+  }
+
+  Result<std::optional<Packet>> receive_now() override {
+    if (!channel_) return std::optional<Packet>();
+    return receive_packet(channel_->get());
+  }
+
+  void close() override {
+    if (!channel_) return;
+    channel_->cancel();
+    channel_.reset();
+  }
+  bool is_open() const override { return channel_ != nullptr; }
+
+  awaitable<std::optional<int>> wait_for_exit() override {
+    co_await pidfd_.readable();
+    // It is a child of ours if we started it, or this program did before it was replaced by exec.
+    int status = 0;
+    if (waitpid(pid_, &status, WNOHANG) == pid_) co_return status;
+    co_return std::nullopt;
+  }
+
+  void kill() override { ::kill(pid_, SIGKILL); }
+
+  Result<std::uint64_t> resident_bytes() const override {
+    return read_resident_bytes(status_path_);
+  }
+
+ private:
+  const pid_t pid_;
+  std::unique_ptr<WatchedFd> channel_;
+  WatchedFd pidfd_;
+  const std::string status_path_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<WorkerLink>> ProcessLauncher::spawn() {
+  auto channel = make_channel();
+  if (!channel) return channel.error();
+  auto& [ours, theirs] = *channel;
+  const pid_t pid = fork();
+  if (pid < 0) return fail_errno("worker", "fork", errno);
+  if (pid == 0) exec_worker(theirs.get());
+  auto pidfd = open_pidfd(pid);
+  if (!pidfd) {
+    ::kill(pid, SIGKILL);
+    reap(pid);
+    return pidfd.error();
+  }
+  return std::make_shared<ProcessLink>(io_, pid, std::move(ours), *std::move(pidfd), processes_);
+}
+
+std::vector<std::string> ProcessLauncher::find_sockets(const std::string& runtime_directory) const {
+  return worker_socket::find(runtime_directory);
+}
+
+Result<std::shared_ptr<WorkerLink>> ProcessLauncher::reattach(const std::string& socket) {
+  auto connection = worker_socket::connect(socket);
+  if (!connection) return connection.error();
+  // It listened a moment ago. If another process had the number by now, the channel would be at its
+  // end.
+  auto pidfd = open_pidfd(connection->worker);
+  if (!pidfd) return pidfd.error();
+  return std::make_shared<ProcessLink>(io_, connection->worker, std::move(connection->channel),
+                                       *std::move(pidfd), processes_);
+}
+
+void ProcessLauncher::remove_socket(const std::string& socket) {
+  unlink(socket.c_str());
+}
+
+}  // namespace vramswap

@@ -1,0 +1,32 @@
+// The service manager, where the daemon runs under one; elsewhere its calls do nothing.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "daemon/supervisor/machine/inherited_fds.hpp"
+
+namespace vramswap {
+
+class ServiceManager {
+ public:
+  virtual ~ServiceManager() = default;
+
+  virtual void notify_ready() = 0;
+  virtual void notify_stopping() = 0;
+  // A line that `systemctl status` shows.
+  virtual void notify_status(std::string_view status) = 0;
+  // Asks for this much more time to stop, from now.
+  virtual void extend_timeout(std::chrono::microseconds timeout) = 0;
+
+  // It keeps a copy until the descriptor is removed or the unit has stopped for good. The message
+  // is sent when this returns, and taken in after wait_for_fdstore().
+  virtual void push_to_fdstore(const std::string& name, int fd) = 0;
+  virtual void remove_from_fdstore(const std::string& name) = 0;
+  virtual void wait_for_fdstore() = 0;
+  // The descriptors that it kept for this process. To be called once.
+  virtual NamedFds receive_fdstore() = 0;
+};
+
+}  // namespace vramswap

@@ -1,0 +1,46 @@
+// What the kernel does with swap and memory for the supervisor.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/supervisor/asio.hpp"
+#include "daemon/system/proc.hpp"
+
+namespace vramswap {
+
+// A swapoff(2) under way.
+class SwapOff {
+ public:
+  virtual ~SwapOff() = default;
+  // Once. Success: the device is no swap area any more, and its pages are in memory or lost, for
+  // the kernel gives up those that it cannot read. An error: it is a swap area as before.
+  virtual awaitable<Result<void>> wait() = 0;
+  // The kernel ends it at the next page; wait() then fails, unless it was done before.
+  virtual void kill() = 0;
+};
+
+class SwapCalls {
+ public:
+  virtual ~SwapCalls() = default;
+
+  virtual Result<std::vector<SwapArea>> areas() const = 0;
+  virtual Result<MemoryInfo> memory() const = 0;
+
+  // mkswap(8), label "vramswap".
+  virtual awaitable<Result<void>> make_area(std::string device) = 0;
+  // swapon(2). `priority` is -1 (the kernel chooses) or 0..32767.
+  virtual awaitable<Result<void>> on(std::string device, int priority) = 0;
+  virtual Result<std::unique_ptr<SwapOff>> off(std::string device) = 0;
+  // Reads the page at `offset` (in bytes) from the device itself. ETIMEDOUT: not within `limit`.
+  virtual awaitable<Result<void>> read_page(std::string device, std::uint64_t offset,
+                                            std::chrono::seconds limit) = 0;
+
+  // Has the kernel kill the process that its OOM killer would choose.
+  virtual Result<void> call_oom_killer() = 0;
+};
+
+}  // namespace vramswap

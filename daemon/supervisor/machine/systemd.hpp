@@ -1,0 +1,21 @@
+// systemd, by libsystemd. A build without it does nothing here, and installs no unit that needs it.
+#pragma once
+
+#include "daemon/supervisor/machine/service_manager.hpp"
+
+namespace vramswap {
+
+class Systemd : public ServiceManager {
+ public:
+  void notify_ready() override;
+  void notify_stopping() override;
+  void notify_status(std::string_view status) override;
+  void extend_timeout(std::chrono::microseconds timeout) override;
+  // With FDPOLL=0, for a GPU's descriptor cannot be polled.
+  void push_to_fdstore(const std::string& name, int fd) override;
+  void remove_from_fdstore(const std::string& name) override;
+  void wait_for_fdstore() override;
+  NamedFds receive_fdstore() override;
+};
+
+}  // namespace vramswap

@@ -1,0 +1,197 @@
+#include "daemon/supervisor/pool/adopt.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+
+#include "daemon/system/log.hpp"
+#include "daemon/system/proc.hpp"
+
+namespace vramswap {
+namespace {
+
+// A worker answers at once, unless it is busy with an allocation or a scrub.
+constexpr std::chrono::seconds kAdoptTimeout{60};
+
+// A worker that an earlier supervisor left.
+struct ReattachedWorker {
+  std::size_t slot;  // the index of its slot
+  std::shared_ptr<WorkerProcess> worker;
+  messages::Adopted state;
+};
+
+// As worker_socket::path has it, or a number that no slot has.
+std::size_t slot_index(const std::string& path) {
+  std::size_t index = SIZE_MAX;
+  std::from_chars(path.data() + path.rfind('-') + 1, path.data() + path.size(), index);
+  return index;
+}
+
+awaitable<Result<std::vector<ReattachedWorker>>> reattach_workers(
+    Machine& machine, const std::string& runtime_directory) {
+  std::vector<ReattachedWorker> workers;
+  for (const std::string& socket : machine.launcher.find_sockets(runtime_directory)) {
+    auto link = machine.launcher.reattach(socket);
+    if (!link) {
+      if (link.error().code != ECONNREFUSED) co_return link.error();
+      machine.launcher.remove_socket(socket);
+      continue;
+    }
+    auto worker = WorkerProcess::watch(machine, *std::move(link));
+    const messages::Adopt adopt;
+    auto answer = co_await worker->call(adopt, {}, kAdoptTimeout);
+    // It was ending, with nothing left that anybody needs, or it dies at this very moment.
+    if (!answer && !worker->is_running()) continue;
+    if (!answer) {
+      co_return Error{fmt::format("worker {} cannot be taken over, and serves on: {}",
+                                  worker->pid(), answer.error().message),
+                      answer.error().code};
+    }
+    auto* adopted = std::get_if<messages::Adopted>(&answer->message);
+    if (adopted == nullptr) co_return fail("worker: an unexpected answer to its adoption");
+    workers.push_back({slot_index(socket), std::move(worker), std::move(*adopted)});
+  }
+  co_return workers;
+}
+
+// The latest description that there is, if any.
+Result<std::optional<PoolDescription>> read_description(
+    ServiceManager& manager, const NamedFds& inherited,
+    const std::vector<ReattachedWorker>& workers) {
+  std::optional<PoolDescription> latest;
+  const auto consider = [&](std::string_view text) -> Result<void> {
+    auto description = decode_pool_description(text);
+    if (!description) return description.error();
+    if (!latest || latest->sequence < description->sequence) latest = *std::move(description);
+    return {};
+  };
+  for (const auto& [name, fd] : inherited) {
+    if (!name.starts_with(kDescriptionName)) continue;
+    const auto text = read_file(fmt::format("/proc/self/fd/{}", fd.get()));
+    if (!text) return text.error();
+    if (auto result = consider(*text); !result) return result.error();
+  }
+  for (const ReattachedWorker& worker : workers) {
+    if (worker.state.description.empty()) continue;
+    if (auto result = consider(worker.state.description); !result) return result.error();
+  }
+  // The latest one goes when the next one is published.
+  for (const auto& [name, fd] : inherited) {
+    const bool is_latest = latest && name == description_name(latest->sequence);
+    if (name.starts_with(kDescriptionName) && !is_latest) manager.remove_from_fdstore(name);
+  }
+  return latest;
+}
+
+// Workers that nobody has described: their supervisor died before the kernel knew of them.
+awaitable<Result<void>> stop_unclaimed_workers(const std::vector<ReattachedWorker>& workers) {
+  for (const ReattachedWorker& unclaimed : workers) {
+    for (const auto& segment : unclaimed.state.segments) {
+      if (!segment.connections.empty()) {
+        co_return fail(fmt::format("worker {} serves a device, but does not know of which pool",
+                                   unclaimed.worker->pid()));
+      }
+      const messages::Remove remove{segment.id};
+      const auto answer = co_await unclaimed.worker->call(remove, {}, kAdoptTimeout);
+      if (!answer) log_error(answer.error().message);
+    }
+    co_await unclaimed.worker->dismiss();
+  }
+  co_return Result<void>{};
+}
+
+// The slots with their workers, and the segments as the workers know them.
+Result<PoolParts> build_parts(Machine& machine, const PoolOptions& options,
+                              RecoveryReserve& reserve, StatePublisher& publisher,
+                              const PoolDescription& description,
+                              const std::vector<ReattachedWorker>& workers) {
+  PoolParts parts{.request = description.request,
+                  .pool_id = description.pool_id,
+                  .settings = SegmentSettings::of(options, description.request, description.pool_id,
+                                                  description.connections),
+                  .slots = {},
+                  .segments = {}};
+  for (const auto& known : description.devices) {
+    auto& slot = *parts.slots.emplace_back(
+        std::make_unique<WorkerSlot>(machine, reserve, publisher, parts.slots.size(), known));
+    const auto worker = std::ranges::find(workers, slot.index(), &ReattachedWorker::slot);
+    if (worker != workers.end()) slot.adopt(worker->worker);
+  }
+  for (const auto& known : description.segments) {
+    auto& slot = *parts.slots[known.device];
+    auto& segment = *parts.segments.emplace_back(
+        std::make_unique<Segment>(machine, parts.settings, slot, publisher, known));
+    for (const ReattachedWorker& worker : workers) {
+      if (worker.slot != slot.index()) continue;
+      const auto held =
+          std::ranges::find(worker.state.segments, known.id, &messages::Adopted::Segment::id);
+      if (held == worker.state.segments.end()) continue;
+      if (auto result = segment.adopt_from_worker(*held); !result) return result.error();
+    }
+  }
+  return parts;
+}
+
+// What the kernel has of each segment. Those of which nothing is left go.
+Result<void> find_devices(Machine& machine, const PoolOptions& options, PoolParts& parts) {
+  const auto areas = machine.swap.areas();
+  if (!areas) return areas.error();
+  const auto devices = machine.nbd.find_devices(options.device_prefix);
+  for (const auto& segment : parts.segments) {
+    if (auto found = segment->adopt_device(devices, *areas); !found) return found;
+  }
+  std::erase_if(parts.segments,
+                [](const auto& segment) { return segment->state() == SegmentState::planned; });
+  return {};
+}
+
+}  // namespace
+
+awaitable<Result<PoolParts>> adopt(Machine& machine, const PoolOptions& options,
+                                   RecoveryReserve& reserve, StatePublisher& publisher,
+                                   NamedFds inherited) {
+  const auto workers = co_await reattach_workers(machine, options.runtime_directory);
+  if (!workers) co_return workers.error();
+  const auto description = read_description(machine.service_manager, inherited, *workers);
+  if (!description) co_return description.error();
+  if (!*description) {
+    auto stopped = co_await stop_unclaimed_workers(*workers);
+    if (!stopped) co_return stopped.error();
+    co_return PoolParts{};
+  }
+  if (auto opened = co_await machine.nbd.open(); !opened) co_return opened.error();
+  publisher.continue_from((*description)->sequence);
+  auto parts = build_parts(machine, options, reserve, publisher, **description, *workers);
+  if (!parts) co_return parts.error();
+  for (const auto& segment : parts->segments) {
+    auto adopted = co_await segment->adopt_memory(inherited);
+    if (!adopted) co_return adopted.error();
+  }
+  if (auto found = find_devices(machine, options, *parts); !found) co_return found.error();
+  co_return parts;
+}
+
+awaitable<Result<void>> disconnect_leftovers(Machine& machine, std::string device_prefix,
+                                             std::string adopted) {
+  for (const NbdDevice& device : machine.nbd.find_devices(device_prefix)) {
+    if (!adopted.empty() && device.identifier.starts_with(adopted)) continue;
+    const auto areas = machine.swap.areas();
+    if (!areas) co_return areas.error();
+    const std::string path = device_path(device.index);
+    if (std::ranges::find(*areas, path, &SwapArea::path) != areas->end()) {
+      co_return Error{
+          fmt::format("{} is swap of a vramswapd that has died together with its worker, and its "
+                      "pages are lost: swapoff {} by hand",
+                      path, path),
+          EOWNERDEAD};
+    }
+    if (auto opened = co_await machine.nbd.open(); !opened) co_return opened;
+    if (auto gone = machine.nbd.disconnect(device.index); !gone) co_return gone;
+    log_info(fmt::format("{}: left by a vramswapd that has died; disconnected", path));
+  }
+  co_return Result<void>{};
+}
+
+}  // namespace vramswap

@@ -1,0 +1,309 @@
+#include "daemon/supervisor/pool/pool.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <random>
+#include <ranges>
+
+#include "daemon/handover/worker_socket.hpp"
+#include "daemon/supervisor/pool/adopt.hpp"
+#include "daemon/supervisor/pool/pool_plan.hpp"
+#include "daemon/supervisor/pool/swap_off_fit.hpp"
+#include "daemon/system/log.hpp"
+
+namespace vramswap {
+namespace {
+
+constexpr std::chrono::milliseconds kProgressInterval{250};
+
+std::string describe_segments(const std::vector<control::SegmentStatus>& segments) {
+  std::uint64_t total = 0;
+  for (const auto& segment : segments) total += segment.size_bytes;
+  return fmt::format("{} on {}{}", control::format_bytes(total), segments.front().device,
+                     segments.size() == 1 ? "" : " to " + segments.back().device);
+}
+
+}  // namespace
+
+Pool::Pool(Machine& machine, PoolOptions options)
+    : machine_(machine),
+      options_(std::move(options)),
+      reserve_(machine, options_.keeps_reserve),
+      publisher_(machine, options_.page_map_memory, parts_),
+      operations_(machine.io) {}
+
+// One operation at a time; the next one is refused, not queued, unless the options say so.
+awaitable<Result<Gate::Pass>> Pool::begin_operation() {
+  if (options_.waits_for_operation) co_await operations_.wait_until_empty();
+  if (is_busy()) co_return fail("another up or down is in progress");
+  co_return *operations_.enter();
+}
+
+awaitable<Result<void>> Pool::up(control::UpRequest request) {
+  const auto operation = co_await begin_operation();
+  if (!operation) co_return operation.error();
+  if (is_up() && !options_.up_already.empty()) co_return fail(options_.up_already);
+  if (is_up()) {
+    const auto now = segments();
+    co_return fail(fmt::format("up already: {}; run 'vramswap down' first",
+                               now ? describe_segments(*now) : "see 'vramswap status'"));
+  }
+  parts_.request = std::move(request);
+  parts_.pool_id = std::random_device{}();
+  const unsigned connections = parts_.request.connections;
+  parts_.settings =
+      SegmentSettings::of(options_, parts_.request, parts_.pool_id,
+                          connections != 0 ? connections : options_.default_connections);
+  auto result = co_await bring_up();
+  if (!result) co_await release_all();
+  co_return result;
+}
+
+awaitable<Result<void>> Pool::bring_up() {
+  if (auto opened = co_await machine_.nbd.open(); !opened) co_return opened;
+  const auto infos = co_await start_workers();
+  if (!infos) co_return infos.error();
+  // While there is memory.
+  size_reserve();
+  if (auto filled = reserve_.fill(); !filled) co_return filled;
+  const auto plan = plan_pool(parts_.request, *infos);
+  if (!plan) co_return plan.error();
+  // All memory first: what does not fit fails before the kernel has heard of anything.
+  for (const SegmentPlan& planned : *plan) {
+    const PoolDescription::Segment known{.id = static_cast<std::uint32_t>(parts_.segments.size()),
+                                         .device = static_cast<std::uint32_t>(planned.device),
+                                         .size_bytes = planned.size_bytes,
+                                         .priority = planned.priority};
+    auto& segment = *parts_.segments.emplace_back(std::make_unique<Segment>(
+        machine_, parts_.settings, *parts_.slots[planned.device], publisher_, known));
+    if (auto created = co_await segment.create_store(); !created) co_return created;
+  }
+  // Before the kernel writes a page.
+  co_await publisher_.publish();
+  for (const auto& segment : parts_.segments) {
+    if (auto connected = co_await segment->connect(); !connected) co_return connected;
+    if (auto active = co_await segment->activate(); !active) co_return active;
+  }
+  co_return Result<void>{};
+}
+
+awaitable<Result<std::vector<StoreDeviceInfo>>> Pool::start_workers() {
+  const auto& request = parts_.request;
+  auto selectors = request.gpus;
+  if (selectors.empty() || request.backend == control::Backend::ram) selectors = {""};
+  std::vector<StoreDeviceInfo> infos;
+  for (const std::string& selector : selectors) {
+    const std::size_t index = parts_.slots.size();
+    const messages::Start start{
+        .backend = request.backend,
+        .gpu = selector,
+        .io_threads = parts_.settings.connections,
+        .rendezvous = worker_socket::path(options_.runtime_directory, index),
+        .doze_after = control::doze_after(request),
+        .hang_timeout = request.hang_timeout};
+    PoolDescription::Device known;
+    known.start = start;
+    auto& slot = *parts_.slots.emplace_back(
+        std::make_unique<WorkerSlot>(machine_, reserve_, publisher_, index, std::move(known)));
+    if (auto started = co_await slot.start(); !started) co_return started.error();
+    const StoreDeviceInfo& info = slot.info();
+    if (std::ranges::find(infos, info.uuid, &StoreDeviceInfo::uuid) != infos.end()) {
+      co_return fail(fmt::format("gpu '{}': is {} ({}), which was given already", selector,
+                                 info.name, info.uuid));
+    }
+    infos.push_back(info);
+    // The first card may be another one after a restart.
+    if (!info.uuid.empty()) slot.pin_gpu(info.uuid);
+  }
+  co_return infos;
+}
+
+// For the neediest worker.
+void Pool::size_reserve() {
+  std::uint64_t most = 0;
+  for (const auto& slot : parts_.slots) most = std::max(most, slot->worker_bytes());
+  reserve_.set_worker_bytes(most);
+}
+
+awaitable<Result<void>> Pool::down(bool force, ProgressSink progress) {
+  const auto operation = co_await begin_operation();
+  if (!operation) co_return operation.error();
+  if (!is_up()) co_return fail("nothing is up");
+  auto off = co_await swap_off_all(force, progress);
+  if (!off) co_return off;
+  co_await release_all();
+  if (is_up()) co_return fail("not everything could be freed; see the log");
+  co_return Result<void>{};
+}
+
+void Pool::cancel_down() {
+  is_cancelled_ = true;
+  for (const auto& segment : parts_.segments) segment->kill_swap_off();
+}
+
+awaitable<Result<void>> Pool::swap_off_all(bool force, const ProgressSink& progress) {
+  is_cancelled_ = false;
+  const auto areas = machine_.swap.areas();
+  if (!areas) co_return areas.error();
+  if (!force) {
+    const auto memory = machine_.swap.memory();
+    if (!memory) co_return memory.error();
+    std::vector<std::string> ours;
+    for (const auto& segment : parts_.segments) {
+      if (segment->has_nbd()) ours.push_back(segment->path());
+    }
+    if (auto fits = check_swap_off_fits(*memory, *areas, ours); !fits) co_return fits;
+  }
+  const auto result = co_await swap_off_segments(progress);
+  if (result) co_return result;
+  if (is_cancelled_) co_return fail("cancelled: the swap is up as before");
+  co_return Error{result.error().message + "; the swap is up as before"};
+}
+
+// If one fails, those that were swapped off before it are swapped on again.
+awaitable<Result<void>> Pool::swap_off_segments(const ProgressSink& progress) {
+  const auto is_over = std::make_shared<bool>(false);
+  if (progress) asio::co_spawn(machine_.io, report_progress(progress, is_over), asio::detached);
+  Result<void> result;
+  std::vector<Segment*> swapped_off;
+  // The lowest rank first: it is the emptiest, and its pages may go to the others only.
+  for (const auto& segment : std::views::reverse(parts_.segments)) {
+    if (!segment->carries_swap()) continue;
+    if (is_cancelled_) {
+      result = fail("cancelled");
+    } else {
+      result = co_await segment->swap_off();
+    }
+    if (!result) break;
+    swapped_off.push_back(segment.get());
+  }
+  *is_over = true;
+  if (result) co_return result;
+  for (Segment* segment : std::views::reverse(swapped_off)) {
+    if (auto on = co_await segment->activate(); !on) log_error(on.error().message);
+  }
+  co_return result;
+}
+
+awaitable<void> Pool::report_progress(ProgressSink progress,
+                                      std::shared_ptr<const bool> is_over) const {
+  const std::uint64_t total = used_bytes();
+  while (co_await machine_.clock.sleep(kProgressInterval), !*is_over) {
+    const auto current =
+        std::ranges::find(parts_.segments, SegmentState::swapping_off, &Segment::state);
+    if (current == parts_.segments.end()) continue;
+    const std::uint64_t left = std::min(used_bytes(), total);
+    progress({(*current)->path(), total - left, total});
+  }
+}
+
+// Frees what can be freed, from whatever state; what cannot stays up and is logged.
+awaitable<void> Pool::release_all() {
+  // All devices first: a worker that dies meanwhile is replaced for what is left of them only.
+  for (const auto& segment : std::views::reverse(parts_.segments)) {
+    if (auto result = co_await segment->disconnect(); !result) log_error(result.error().message);
+  }
+  for (const auto& segment : std::views::reverse(parts_.segments)) {
+    if (auto result = co_await segment->release_store(); !result) log_error(result.error().message);
+  }
+  co_await drop_released();
+}
+
+awaitable<void> Pool::drop_released() {
+  for (const auto& segment : parts_.segments) {
+    if (segment->state() == SegmentState::planned) co_await segment->close();
+  }
+  std::erase_if(parts_.segments,
+                [](const auto& segment) { return segment->state() == SegmentState::planned; });
+  if (is_up()) co_return;
+  for (const auto& slot : parts_.slots) co_await slot->dismiss();
+  parts_.slots.clear();
+  publisher_.withdraw();
+  reserve_.release();
+}
+
+awaitable<Result<void>> Pool::adopt(NamedFds inherited) {
+  auto parts =
+      co_await vramswap::adopt(machine_, options_, reserve_, publisher_, std::move(inherited));
+  if (!parts) co_return parts.error();
+  parts_ = *std::move(parts);
+  if (parts_.slots.empty()) co_return Result<void>{};
+  size_reserve();
+  // At once: a slot without a worker is being recovered for all that ask from now on.
+  for (const auto& slot : parts_.slots) {
+    if (!slot->is_running()) slot->begin_recovery();
+  }
+  asio::co_spawn(machine_.io, finish_adoption(*operations_.enter()), asio::detached);
+  co_return Result<void>{};
+}
+
+// Gives workers what they lack, and undoes what the dead supervisor had half done.
+awaitable<void> Pool::finish_adoption([[maybe_unused]] Gate::Pass pass) {
+  for (const auto& slot : parts_.slots) {
+    if (slot->is_serving()) co_await slot->finish_setup();
+  }
+  for (const auto& segment : std::views::reverse(parts_.segments)) {
+    if (segment->carries_swap()) {
+      segment->push_memory();
+      continue;
+    }
+    if (auto gone = co_await segment->disconnect(); !gone) {
+      log_error(gone.error().message);
+    } else if (auto freed = co_await segment->release_store(); !freed) {
+      log_error(freed.error().message);
+    }
+  }
+  co_await drop_released();
+  if (!is_up()) co_return;
+  co_await publisher_.publish();
+  log_info(fmt::format("took over the swap of an earlier vramswapd: {} segments",
+                       parts_.segments.size()));
+  reserve_.refill();
+}
+
+awaitable<Result<void>> Pool::replace_workers(std::string program) {
+  for (const auto& slot : parts_.slots) {
+    if (auto replaced = co_await slot->replace_program(program); !replaced) co_return replaced;
+  }
+  co_return Result<void>{};
+}
+
+Result<std::vector<control::SegmentStatus>> Pool::segments() const {
+  const auto areas = machine_.swap.areas();
+  if (!areas) return areas.error();
+  std::vector<control::SegmentStatus> list;
+  for (const auto& segment : parts_.segments) list.push_back(segment->status(*areas));
+  return list;
+}
+
+std::vector<control::WorkerStatus> Pool::workers() const {
+  std::vector<control::WorkerStatus> list;
+  for (const auto& slot : parts_.slots) list.push_back(slot->status());
+  return list;
+}
+
+awaitable<void> Pool::refresh_stats() const {
+  // Of its own, for slots may go meanwhile. All are asked before one is waited for.
+  std::vector<std::shared_ptr<WorkerProcess>> workers;
+  for (const auto& slot : parts_.slots) {
+    if (slot->worker()) workers.push_back(slot->worker());
+  }
+  for (const auto& worker : workers) worker->request_stats();
+  for (const auto& worker : workers) co_await worker->await_stats();
+}
+
+std::uint64_t Pool::used_bytes() const {
+  const auto now = segments();
+  std::uint64_t used = 0;
+  if (now) {
+    for (const auto& segment : *now) used += segment.used_bytes;
+  }
+  return used;
+}
+
+std::string Pool::identifier_prefix() const {
+  return is_up() ? parts_.settings.identifier_prefix : "";
+}
+
+}  // namespace vramswap

@@ -1,0 +1,76 @@
+// The swap that is up: its segments, the workers that serve them, and the operations on all of it.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/control/protocol.hpp"
+#include "daemon/supervisor/machine/machine.hpp"
+#include "daemon/supervisor/pool/gate.hpp"
+#include "daemon/supervisor/pool/pool_options.hpp"
+#include "daemon/supervisor/pool/pool_parts.hpp"
+#include "daemon/supervisor/pool/recovery_reserve.hpp"
+#include "daemon/supervisor/pool/state_publisher.hpp"
+
+namespace vramswap {
+
+class Pool {
+ public:
+  using ProgressSink = std::function<void(const control::Progress&)>;
+
+  Pool(Machine& machine, PoolOptions options);
+  Pool(const Pool&) = delete;
+
+  // Takes over what an earlier supervisor left: its workers, its devices, and the memory that
+  // `inherited` holds. What carries swap is kept, what is half done is undone, and workers that
+  // died with it are replaced; the last two go on after the return. An error: something is there
+  // that this program cannot take over, and it is left alone.
+  awaitable<Result<void>> adopt(NamedFds inherited);
+  // What the next supervisor, in this process after exec, is to inherit.
+  NamedFds handover_fds() const { return publisher_.handover_fds(); }
+  // Has every worker become `program`, over the same memory, while the kernel waits.
+  awaitable<Result<void>> replace_workers(std::string program);
+
+  // Allocates, connects, formats and swaps on; undoes all of it if a step fails.
+  awaitable<Result<void>> up(control::UpRequest request);
+
+  // Swaps off, disconnects, scrubs and frees. If a page does not come back, everything is up as
+  // before. `force` skips the check whether the pages fit elsewhere.
+  awaitable<Result<void>> down(bool force, ProgressSink progress);
+  // Ends a `down` that is swapping off: it fails, and everything is up as before.
+  void cancel_down();
+
+  bool is_up() const { return !parts_.segments.empty(); }
+  bool is_busy() const { return !operations_.is_empty(); }
+  Result<std::vector<control::SegmentStatus>> segments() const;
+  std::vector<control::WorkerStatus> workers() const;
+  // Gets the statistics of those workers that answer at once; workers() shows them.
+  awaitable<void> refresh_stats() const;
+  // What the identifiers of its devices begin with; empty while nothing is up.
+  std::string identifier_prefix() const;
+
+ private:
+  awaitable<Result<Gate::Pass>> begin_operation();
+  awaitable<Result<void>> bring_up();
+  awaitable<Result<std::vector<StoreDeviceInfo>>> start_workers();
+  awaitable<Result<void>> swap_off_all(bool force, const ProgressSink& progress);
+  awaitable<Result<void>> swap_off_segments(const ProgressSink& progress);
+  awaitable<void> report_progress(ProgressSink progress, std::shared_ptr<const bool> is_over) const;
+  awaitable<void> release_all();
+  awaitable<void> drop_released();
+  awaitable<void> finish_adoption(Gate::Pass pass);
+  void size_reserve();
+  std::uint64_t used_bytes() const;
+
+  Machine& machine_;
+  const PoolOptions options_;
+  PoolParts parts_;
+  RecoveryReserve reserve_;
+  StatePublisher publisher_;
+  Gate operations_;  // one at a time
+  bool is_cancelled_ = false;
+};
+
+}  // namespace vramswap

@@ -1,0 +1,215 @@
+#include "daemon/supervisor/pool/segment.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "daemon/handover/nbd_export.hpp"
+#include "daemon/handover/page_map.hpp"
+#include "daemon/system/log.hpp"
+
+namespace vramswap {
+namespace {
+
+// Allocation and scrubbing run at the speed of memory: the slowest case is host memory that the
+// kernel must first free.
+constexpr std::chrono::seconds kStoreTimeout{120};
+// The kernel resends a request that got no reply within this time. After a worker dies, its
+// requests wait this long, plus up to 1 s because the kernel's timer uses whole seconds. A slow
+// worker can hit it, too. That costs a reconnect and never data, since a resent WRITE cannot
+// overtake the first one (write_fence.hpp), so the time may be shorter than the slowest request of
+// a busy machine.
+constexpr std::chrono::milliseconds kRequestTimeout{500};
+// For one page, before a swapoff. The kernel resends a request after kRequestTimeout.
+constexpr std::chrono::seconds kReadLimit{10};
+
+}  // namespace
+
+SegmentSettings SegmentSettings::of(const PoolOptions& options, const control::UpRequest& request,
+                                    std::uint32_t pool_id, unsigned connections) {
+  return {.backend = request.backend,
+          .connections = connections,
+          .reconnect_timeout = request.reconnect_timeout,
+          .identifier_prefix = fmt::format("{}{:08x}-", options.device_prefix, pool_id),
+          .makes_swap_area = options.makes_swap_area,
+          .page_map_memory = options.page_map_memory};
+}
+
+Segment::Segment(Machine& machine, const SegmentSettings& settings, WorkerSlot& slot,
+                 StatePublisher& publisher, const PoolDescription::Segment& known)
+    : machine_(machine),
+      settings_(settings),
+      slot_(slot),
+      publisher_(publisher),
+      known_(known),
+      connections_(machine, slot, known.id, settings.connections,
+                   fmt::format("{}{}", settings.identifier_prefix, known.id)),
+      work_(machine.io) {
+  slot_.segments_.push_back(this);
+}
+
+Segment::~Segment() {
+  std::erase(slot_.segments_, this);
+}
+
+std::uint64_t Segment::page_count() const {
+  return known_.size_bytes / kPageBytes;
+}
+
+Result<void> Segment::advance(SegmentEvent event) {
+  const auto next = next_state(state_, event);
+  if (!next) {
+    return fail(fmt::format("segment {}{}{}: {}: not while it is {}", known_.id,
+                            has_nbd() ? " on " : "", path(), to_string(event), to_string(state_)));
+  }
+  state_ = *next;
+  return {};
+}
+
+awaitable<Result<void>> Segment::create_store() {
+  if (!page_map_) {
+    auto page_map = PageMap::create(page_count(), settings_.page_map_memory);
+    if (!page_map) co_return page_map.error();
+    page_map_ = *std::move(page_map);
+  }
+  const messages::Create create{known_.id, known_.size_bytes};
+  std::vector<int> fds{page_map_.get()};
+  auto answer = co_await slot_.call(create, std::move(fds), kStoreTimeout);
+  if (!answer) co_return answer.error();
+  if (answer->fds.size() != 1) co_return fail("worker: no descriptor of a new store");
+  store_ = std::move(answer->fds[0]);
+  is_in_worker_ = true;
+  if (state_ == SegmentState::planned) {
+    if (auto result = advance(SegmentEvent::store_created); !result) co_return result;
+  }
+  push_memory();
+  co_return Result<void>{};
+}
+
+awaitable<Result<void>> Segment::connect() {
+  const auto index = co_await connections_.connect(known_.size_bytes, settings_.reconnect_timeout);
+  if (!index) co_return index.error();
+  nbd_index_ = *index;
+  co_return advance(SegmentEvent::device_connected);
+}
+
+awaitable<Result<void>> Segment::activate() {
+  auto set = machine_.nbd.set_queue(nbd_index_, transmission::kMaxTransferBytes, kRequestTimeout);
+  if (!set || !settings_.makes_swap_area) co_return set;
+  auto made = co_await machine_.swap.make_area(path());
+  if (!made) co_return made;
+  auto on = co_await machine_.swap.on(path(), known_.priority);
+  if (!on) co_return on;
+  co_return advance(SegmentEvent::swap_on);
+}
+
+// Also of a device whose connections are all there: one page is read. Not a lost one, for that
+// fails whoever serves it.
+awaitable<Result<void>> Segment::check_served() {
+  if (!slot_.is_serving()) co_return fail(fmt::format("{}: no worker serves it now", path()));
+  if (auto restored = co_await restore_connections(); !restored) co_return restored;
+  auto pages = PageMap::map(page_map_.get(), page_count());
+  if (!pages) co_return pages.error();
+  std::uint64_t page = 0;
+  while (page < page_count() && pages->at(page) == PageState::lost) {
+    page += pages->run_length(page, page_count() - page);
+  }
+  if (page == page_count()) co_return Result<void>{};
+  co_return co_await machine_.swap.read_page(path(), page * kPageBytes, kReadLimit);
+}
+
+awaitable<Result<void>> Segment::swap_off() {
+  // Refuses an interrupted segment.
+  if (!next_state(state_, SegmentEvent::swap_off_started)) {
+    co_return advance(SegmentEvent::swap_off_started);
+  }
+  if (auto served = co_await check_served(); !served) co_return served;
+  if (auto result = advance(SegmentEvent::swap_off_started); !result) co_return result;
+  const std::string device = path();
+  auto started = machine_.swap.off(device);
+  Result<void> result = started ? Result<void>{} : started.error();
+  if (started) {
+    swap_off_ = *std::move(started);
+    result = co_await swap_off_->wait();
+    swap_off_.reset();
+  }
+  // Somebody else has done it: systemd does when the machine shuts down.
+  if (const auto areas = machine_.swap.areas();
+      !result && areas && std::ranges::find(*areas, device, &SwapArea::path) == areas->end()) {
+    result = {};
+  }
+  const auto advanced =
+      advance(result ? SegmentEvent::swap_off_done : SegmentEvent::swap_off_failed);
+  // The worker that died meanwhile has not been replaced: nobody serves it.
+  if (!is_in_worker_) {
+    if (auto lost = advance(SegmentEvent::worker_lost); !lost) log_error(lost.error().message);
+  }
+  co_return result ? advanced : result;
+}
+
+void Segment::kill_swap_off() {
+  if (swap_off_) swap_off_->kill();
+}
+
+awaitable<Result<void>> Segment::disconnect() {
+  if (state_ == SegmentState::active) {
+    if (auto off = co_await swap_off(); !off) co_return off;
+  }
+  if (state_ != SegmentState::connected && state_ != SegmentState::stranded) {
+    co_return Result<void>{};
+  }
+  // The kernel would not refuse, and every process with pages there would die.
+  const auto areas = machine_.swap.areas();
+  if (!areas) co_return areas.error();
+  if (std::ranges::find(*areas, path(), &SwapArea::path) != areas->end()) {
+    co_return fail(fmt::format("{}: is a swap area still, so it stays connected", path()));
+  }
+  if (auto gone = machine_.nbd.disconnect(nbd_index_); !gone) co_return gone;
+  co_return advance(SegmentEvent::device_disconnected);
+}
+
+awaitable<Result<void>> Segment::release_store() {
+  if (state_ != SegmentState::allocated) co_return Result<void>{};
+  auto scrubbed = co_await scrub();
+  // Once more where the worker has died of it: the supervisor holds the memory.
+  if (!scrubbed && !slot_.is_running()) scrubbed = co_await scrub();
+  if (!scrubbed) {
+    log_error(fmt::format("segment {}: freed without being scrubbed: {}", known_.id,
+                          scrubbed.error().message));
+  }
+  publisher_.remove_memory(known_.id);
+  store_.reset();
+  is_in_worker_ = false;
+  co_return advance(SegmentEvent::store_released);
+}
+
+awaitable<Result<void>> Segment::scrub() {
+  if (auto result = co_await slot_.ensure_worker(); !result) co_return result;
+  const messages::Remove remove{known_.id};
+  const auto answer = co_await slot_.call(remove, {}, kStoreTimeout);
+  if (!answer) co_return answer.error();
+  co_return Result<void>{};
+}
+
+control::SegmentStatus Segment::status(const std::vector<SwapArea>& areas) const {
+  control::SegmentStatus status{.device = path(),
+                                .size_bytes = known_.size_bytes,
+                                .used_bytes = 0,
+                                .priority = known_.priority,
+                                .backend = settings_.backend,
+                                .store = slot_.info().name,
+                                .gpu_uuid = slot_.info().uuid,
+                                .state = std::string(to_string(state_)),
+                                .generation = known_.generation,
+                                .lost_pages = known_.lost_pages,
+                                .lost_at = known_.lost_at};
+  const auto area = std::ranges::find(areas, status.device, &SwapArea::path);
+  if (area != areas.end()) {
+    status.used_bytes = area->used_bytes;
+    status.priority = area->priority;
+  }
+  return status;
+}
+
+}  // namespace vramswap

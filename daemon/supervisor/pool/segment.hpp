@@ -1,0 +1,115 @@
+// One piece of the pool: a store in a worker, the kernel's device on it, and the swap area on that.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "daemon/control/protocol.hpp"
+#include "daemon/handover/pool_description.hpp"
+#include "daemon/supervisor/pool/pool_options.hpp"
+#include "daemon/supervisor/pool/segment_connections.hpp"
+#include "daemon/supervisor/pool/segment_state.hpp"
+#include "daemon/supervisor/pool/state_publisher.hpp"
+#include "daemon/supervisor/pool/worker_slot.hpp"
+
+namespace vramswap {
+
+// The same for all segments of a pool.
+struct SegmentSettings {
+  control::Backend backend = control::Backend::vram;
+  unsigned connections = 1;
+  std::chrono::seconds reconnect_timeout{600};
+  std::string identifier_prefix;  // of the backend identifier of the devices
+  bool makes_swap_area = true;
+  HostMemory page_map_memory = HostMemory::unswappable;
+
+  static SegmentSettings of(const PoolOptions& options, const control::UpRequest& request,
+                            std::uint32_t pool_id, unsigned connections);
+};
+
+class Segment {
+ public:
+  // It has its memory's state from `known`; nothing of it exists yet.
+  Segment(Machine& machine, const SegmentSettings& settings, WorkerSlot& slot,
+          StatePublisher& publisher, const PoolDescription::Segment& known);
+  ~Segment();
+  Segment(const Segment&) = delete;
+
+  // Up: each follows the one before it. After an error nothing of the step is left, except that a
+  // device may carry swap when activate() fails.
+  awaitable<Result<void>> create_store();
+  awaitable<Result<void>> connect();
+  awaitable<Result<void>> activate();
+
+  // Down. swap_off() refuses a segment that is not served: swapoff(2) would count the pages that it
+  // cannot read as gone. If it fails, the swap area is on as before.
+  awaitable<Result<void>> swap_off();
+  void kill_swap_off();
+  // Takes the device away, after swapping off what is active. Nothing happens without a device.
+  awaitable<Result<void>> disconnect();
+  // Scrubs and frees the memory. Nothing happens without memory.
+  awaitable<Result<void>> release_store();
+  // Waits for the work on this segment that is under way; none begins any more.
+  awaitable<void> close() { return work_.close_and_wait(); }
+
+  // Recovery: the worker is dead; a new one gets the store, then the connections.
+  void on_worker_lost();
+  awaitable<Result<void>> restore_store();
+  awaitable<Result<void>> restore_connections();
+  Result<void> on_worker_restored();
+  void on_connection_ended(const messages::ConnectionEnded& ended);
+  // Work on this segment, which then stays until it is over. Nothing: it is being removed.
+  std::optional<Gate::Pass> enter() { return work_.enter(); }
+
+  // Adoption of what an earlier supervisor left: what its worker says, what was inherited or is
+  // asked of the worker, and what the kernel has. A segment without memory and device is planned.
+  Result<void> adopt_from_worker(const messages::Adopted::Segment& held);
+  awaitable<Result<void>> adopt_memory(NamedFds& inherited);
+  Result<void> adopt_device(const std::vector<NbdDevice>& devices,
+                            const std::vector<SwapArea>& areas);
+  // Gives a worker that lives what it lacks: its supervisor may have died while it was setting up.
+  awaitable<Result<void>> finish_worker_setup();
+  void push_memory() const { publisher_.push_memory(known_.id, page_map_, store_); }
+
+  std::uint32_t id() const { return known_.id; }
+  SegmentState state() const { return state_; }
+  // Whether it has a device, /dev/nbdN.
+  bool has_nbd() const {
+    return state_ != SegmentState::planned && state_ != SegmentState::allocated;
+  }
+  bool carries_swap() const {
+    return state_ == SegmentState::active || state_ == SegmentState::interrupted;
+  }
+  std::string path() const { return has_nbd() ? device_path(nbd_index_) : ""; }
+  const UniqueFd& page_map() const { return page_map_; }
+  const UniqueFd& store() const { return store_; }
+  PoolDescription::Segment describe() const { return known_; }
+  control::SegmentStatus status(const std::vector<SwapArea>& areas) const;
+
+ private:
+  std::uint64_t page_count() const;
+  Result<void> advance(SegmentEvent event);
+  awaitable<Result<void>> check_served();
+  awaitable<void> restore_ended_connections(Gate::Pass pass);
+  awaitable<Result<void>> scrub();
+  Result<void> lose_content();
+  Result<void> make_page_map_of_lost_pages();
+
+  Machine& machine_;
+  const SegmentSettings settings_;
+  WorkerSlot& slot_;
+  StatePublisher& publisher_;
+  PoolDescription::Segment known_;
+  SegmentState state_ = SegmentState::planned;
+  UniqueFd page_map_;
+  UniqueFd store_;             // empty while its content is lost and the next store not made
+  bool is_in_worker_ = false;  // whether the worker has the store
+  std::uint32_t nbd_index_ = 0;
+  SegmentConnections connections_;
+  std::unique_ptr<SwapOff> swap_off_;  // while it is under way
+  Gate work_;
+};
+
+}  // namespace vramswap

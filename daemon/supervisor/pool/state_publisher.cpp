@@ -1,0 +1,94 @@
+#include "daemon/supervisor/pool/state_publisher.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "daemon/supervisor/pool/pool_parts.hpp"
+#include "daemon/system/log.hpp"
+
+namespace vramswap {
+namespace {
+
+// A worker answers at once, unless it is busy with an allocation or a scrub.
+constexpr std::chrono::seconds kDescribeTimeout{60};
+
+}  // namespace
+
+std::string description_name(std::uint64_t sequence) {
+  return fmt::format("{}-{}", kDescriptionName, sequence);
+}
+std::string page_map_name(std::uint32_t segment) {
+  return fmt::format("page-map-{}", segment);
+}
+std::string store_name(std::uint32_t segment) {
+  return fmt::format("store-{}", segment);
+}
+
+std::string StatePublisher::text() const {
+  PoolDescription description = describe(parts_);
+  description.sequence = sequence_;
+  return encode(description);
+}
+
+awaitable<Result<void>> StatePublisher::tell(WorkerProcess& worker) const {
+  const messages::Describe message{text()};
+  const auto answer = co_await worker.call(message, {}, kDescribeTimeout);
+  if (!answer) co_return answer.error();
+  co_return Result<void>{};
+}
+
+// The new description is in the service manager's store before the old one leaves it.
+awaitable<void> StatePublisher::publish() {
+  ++sequence_;
+  // Of its own: a worker may be replaced while another one is told.
+  std::vector<std::shared_ptr<WorkerProcess>> workers;
+  for (const auto& slot : parts_.slots) {
+    if (slot->is_serving()) workers.push_back(slot->worker());
+  }
+  for (const auto& worker : workers) {
+    if (const auto told = co_await tell(*worker); !told) log_error(told.error().message);
+  }
+  const std::string description = text();
+  auto file = create_host_memory("vramswap-pool", description.size(), memory_);
+  if (!file || pwrite(file->get(), description.data(), description.size(), 0) < 0) {
+    log_error(file ? errno_error("pool description", "pwrite", errno).message
+                   : file.error().message);
+    co_return;
+  }
+  description_ = *std::move(file);
+  auto& manager = machine_.service_manager;
+  manager.push_to_fdstore(description_name(sequence_), description_.get());
+  manager.wait_for_fdstore();
+  manager.remove_from_fdstore(description_name(sequence_ - 1));
+}
+
+void StatePublisher::withdraw() {
+  machine_.service_manager.remove_from_fdstore(description_name(sequence_));
+  description_.reset();
+}
+
+void StatePublisher::push_memory(std::uint32_t segment, const UniqueFd& page_map,
+                                 const UniqueFd& store) const {
+  machine_.service_manager.push_to_fdstore(page_map_name(segment), page_map.get());
+  machine_.service_manager.push_to_fdstore(store_name(segment), store.get());
+}
+
+void StatePublisher::remove_memory(std::uint32_t segment) const {
+  machine_.service_manager.remove_from_fdstore(page_map_name(segment));
+  machine_.service_manager.remove_from_fdstore(store_name(segment));
+}
+
+NamedFds StatePublisher::handover_fds() const {
+  NamedFds fds;
+  if (parts_.segments.empty()) return fds;
+  fds[std::string(kDescriptionName)] = description_.duplicate();
+  for (const auto& segment : parts_.segments) {
+    fds[page_map_name(segment->id())] = segment->page_map().duplicate();
+    if (segment->store()) fds[store_name(segment->id())] = segment->store().duplicate();
+  }
+  return fds;
+}
+
+}  // namespace vramswap

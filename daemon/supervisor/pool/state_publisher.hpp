@@ -1,0 +1,55 @@
+// What the next supervisor must know, and who keeps it for it: the workers keep the description of
+// the pool, the service manager keeps that and the descriptors of its memory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "daemon/supervisor/machine/machine.hpp"
+#include "daemon/system/host_memory.hpp"
+
+namespace vramswap {
+
+struct PoolParts;
+class WorkerProcess;
+
+// The names of the descriptors, in the fd store and across exec. A description's name ends with its
+// sequence number; the one that is handed across exec has none.
+inline constexpr std::string_view kDescriptionName = "pool";
+std::string description_name(std::uint64_t sequence);
+std::string page_map_name(std::uint32_t segment);
+std::string store_name(std::uint32_t segment);
+
+class StatePublisher {
+ public:
+  // `parts` is read whenever something is published.
+  StatePublisher(Machine& machine, HostMemory memory, const PoolParts& parts)
+      : machine_(machine), memory_(memory), parts_(parts) {}
+
+  // Tells the workers that run and the service manager how the pool is now. What fails is logged.
+  awaitable<void> publish();
+  // Tells one worker, which has just started.
+  awaitable<Result<void>> tell(WorkerProcess& worker) const;
+  // The pool is down: the service manager is to keep nothing.
+  void withdraw();
+  // The number of the description that an earlier supervisor published last.
+  void continue_from(std::uint64_t sequence) { sequence_ = sequence; }
+
+  // The descriptors of a segment's memory, for the case that supervisor and worker die together.
+  void push_memory(std::uint32_t segment, const UniqueFd& page_map, const UniqueFd& store) const;
+  void remove_memory(std::uint32_t segment) const;
+
+  // All descriptors that the next program is to inherit, this one's copies.
+  NamedFds handover_fds() const;
+
+ private:
+  std::string text() const;
+
+  Machine& machine_;
+  const HostMemory memory_;
+  const PoolParts& parts_;
+  std::uint64_t sequence_ = 0;  // of the description published last
+  UniqueFd description_;        // which is also here
+};
+
+}  // namespace vramswap

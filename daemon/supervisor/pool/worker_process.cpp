@@ -1,0 +1,155 @@
+#include "daemon/supervisor/pool/worker_process.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+
+#include "daemon/base/wait_status.hpp"
+#include "daemon/system/log.hpp"
+
+namespace vramswap {
+namespace {
+
+// For the worker to close what it has open; the driver takes its time over a context.
+constexpr std::chrono::seconds kDismissTimeout{30};
+
+}  // namespace
+
+std::shared_ptr<WorkerProcess> WorkerProcess::watch(Machine& machine,
+                                                    std::shared_ptr<WorkerLink> link) {
+  std::shared_ptr<WorkerProcess> worker(new WorkerProcess(machine, std::move(link)));
+  asio::co_spawn(machine.io, read_messages(worker), asio::detached);
+  asio::co_spawn(machine.io, await_exit(worker), asio::detached);
+  return worker;
+}
+
+WorkerProcess::WorkerProcess(Machine& machine, std::shared_ptr<WorkerLink> link)
+    : machine_(machine),
+      link_(std::move(link)),
+      calls_(machine.io),
+      answer_or_timeout_(machine.clock.make_timer()),
+      exited_(machine.clock.make_timer()),
+      stats_or_timeout_(machine.clock.make_timer()) {}
+
+awaitable<void> WorkerProcess::read_messages(std::shared_ptr<WorkerProcess> self) {
+  for (;;) {
+    auto packet = co_await self->link_->receive();
+    // The channel's end is the end of the worker, or soon will be: await_exit tells.
+    if (!packet || !*packet) co_return;
+    self->receive(*std::move(*packet));
+  }
+}
+
+void WorkerProcess::receive(Packet packet) {
+  auto message = messages::decode_message(packet.text);
+  if (message && std::holds_alternative<messages::ConnectionEnded>(*message)) {
+    handlers_.on_connection_ended(std::get<messages::ConnectionEnded>(*message));
+    return;
+  }
+  if (message && std::holds_alternative<messages::StateChanged>(*message)) {
+    state_ = std::get<messages::StateChanged>(*message).state;
+    handlers_.on_state_changed(state_);
+    return;
+  }
+  if (auto* stats = message ? std::get_if<messages::Stats>(&*message) : nullptr) {
+    stats_ = stats->io;
+    stats_came_at_ = machine_.clock.now();
+    stats_requested_ = false;
+    stats_or_timeout_->cancel();
+    return;
+  }
+  if (!message) {
+    answer_ = message.error();
+  } else if (const auto* failed = std::get_if<messages::Failed>(&*message)) {
+    answer_ = Error{failed->message, failed->code};
+  } else {
+    if (const auto* adopted = std::get_if<messages::Adopted>(&*message)) state_ = adopted->state;
+    answer_ = Answer{*std::move(message), std::move(packet.fds)};
+  }
+  answer_or_timeout_->cancel();
+}
+
+awaitable<void> WorkerProcess::await_exit(std::shared_ptr<WorkerProcess> self) {
+  self->exit_status_ = co_await self->link_->wait_for_exit();
+  // What it sent last may say why it could not start.
+  for (;;) {
+    auto packet = self->link_->receive_now();
+    if (!packet || !*packet) break;
+    self->receive(*std::move(*packet));
+  }
+  self->has_ended_ = true;
+  self->answer_or_timeout_->cancel();
+  self->exited_->cancel();
+  self->stats_or_timeout_->cancel();
+  self->link_->close();
+  self->handlers_.on_exit();
+}
+
+std::string WorkerProcess::how_it_ended() const {
+  return exit_status_ ? describe_wait_status(*exit_status_) : "ended";
+}
+
+awaitable<Result<WorkerProcess::Answer>> WorkerProcess::call(messages::Request request,
+                                                             std::vector<int> fds,
+                                                             std::chrono::seconds timeout) {
+  const auto pass = co_await calls_.enter_alone();
+  co_return co_await exchange(messages::encode(request), std::move(fds), timeout);
+}
+
+awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(std::string request,
+                                                                 std::vector<int> fds,
+                                                                 std::chrono::seconds timeout) {
+  const auto ended = [this] { return fail(fmt::format("worker {}: {}", pid(), how_it_ended())); };
+  if (has_ended_ || !link_->is_open()) co_return ended();  // without a channel it is dismissed
+  answer_.reset();
+  answer_or_timeout_->expires_after(timeout);
+  if (auto sent = link_->send(request, fds); !sent) {
+    // The worker is ending; its last message may be in the channel already.
+    const bool is_ending = sent.error().code == EPIPE || sent.error().code == ECONNRESET;
+    if (!is_ending) co_return sent.error();
+  }
+  while (!answer_ && !has_ended_) {
+    if (co_await answer_or_timeout_->wait()) {
+      link_->kill();
+      co_return fail(fmt::format("worker {}: no answer within {} s", pid(), timeout.count()));
+    }
+  }
+  if (!answer_) co_return ended();
+  co_return std::move(*answer_);
+}
+
+// One request at a time, so that a worker that stands still does not find a full channel.
+void WorkerProcess::request_stats() {
+  if (stats_requested_ || has_ended_ || !link_->is_open()) return;
+  const auto request = messages::encode(messages::Request{messages::ReportStats{}});
+  if (!link_->send(request, {})) return;
+  stats_requested_ = true;
+  stats_or_timeout_->expires_after(kStatsLimit);
+}
+
+awaitable<void> WorkerProcess::await_stats() {
+  if (stats_requested_ && !has_ended_) co_await stats_or_timeout_->wait();
+}
+
+std::optional<control::IoStats> WorkerProcess::stats() const {
+  const bool is_fresh = machine_.clock.now() - stats_came_at_ <= kStatsAge;
+  return stats_ && is_fresh ? stats_ : std::nullopt;
+}
+
+void WorkerProcess::kill() {
+  if (!has_ended_) link_->kill();
+}
+
+awaitable<void> WorkerProcess::dismiss() {
+  link_->close();
+  exited_->expires_after(kDismissTimeout);
+  while (!has_ended_) {
+    const bool is_late = co_await exited_->wait();
+    if (!is_late) continue;
+    log_error(fmt::format("worker {}: does not end; killed", pid()));
+    link_->kill();
+    exited_->expires_never();
+  }
+}
+
+}  // namespace vramswap

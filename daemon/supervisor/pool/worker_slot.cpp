@@ -1,0 +1,228 @@
+#include "daemon/supervisor/pool/worker_slot.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "daemon/supervisor/pool/segment.hpp"
+#include "daemon/system/log.hpp"
+
+namespace vramswap {
+namespace {
+
+// A CUDA context takes 0.3 s; on a card that sleeps, with a cold driver, many times that.
+constexpr std::chrono::seconds kStartTimeout{60};
+constexpr std::chrono::seconds kReplaceTimeout{60};
+// A worker that dies as it starts is started again after a pause that doubles up to this.
+constexpr std::chrono::milliseconds kFirstBackoff{100};
+constexpr std::chrono::milliseconds kLongestBackoff{10000};
+// The driver does not tell a reset from a passing failure. Only after so many attempts, each by a
+// new worker on a card that works, over so long a time, is the content of a store taken for lost.
+constexpr unsigned kStaleImports = 3;
+constexpr std::chrono::seconds kStaleTime{3};
+
+}  // namespace
+
+WorkerSlot::WorkerSlot(Machine& machine, RecoveryReserve& reserve, StatePublisher& publisher,
+                       std::size_t index, PoolDescription::Device known)
+    : machine_(machine),
+      reserve_(reserve),
+      publisher_(publisher),
+      index_(index),
+      known_(std::move(known)),
+      recoveries_(machine.io) {}
+
+WorkerSlot::~WorkerSlot() {
+  if (worker_) worker_->set_handlers({});
+}
+
+void WorkerSlot::watch_worker(std::shared_ptr<WorkerProcess> worker) {
+  if (worker_) worker_->set_handlers({});
+  worker_ = std::move(worker);
+  worker_->set_handlers({.on_connection_ended =
+                             [this](const messages::ConnectionEnded& ended) {
+                               for (Segment* segment : segments_) {
+                                 if (segment->id() == ended.segment)
+                                   segment->on_connection_ended(ended);
+                               }
+                             },
+                         .on_state_changed = [this](WorkerState state) { on_state_changed(state); },
+                         .on_exit = [this] { on_exit(); }});
+}
+
+awaitable<Result<void>> WorkerSlot::start() {
+  auto link = machine_.launcher.spawn();
+  if (!link) co_return link.error();
+  watch_worker(WorkerProcess::watch(machine_, *std::move(link)));
+  auto answer = co_await worker_->call(known_.start, {}, kStartTimeout);
+  if (!answer) co_return answer.error();
+  const auto* started = std::get_if<messages::Started>(&answer->message);
+  if (started == nullptr) co_return fail("worker: an unexpected answer to its start");
+  known_.info = started->device;
+  const auto resident = worker_->resident_bytes();
+  if (!resident) co_return resident.error();
+  known_.worker_bytes = *resident;
+  co_return Result<void>{};
+}
+
+void WorkerSlot::adopt(std::shared_ptr<WorkerProcess> worker) {
+  watch_worker(std::move(worker));
+}
+
+awaitable<Result<WorkerProcess::Answer>> WorkerSlot::call(messages::Request request,
+                                                          std::vector<int> fds,
+                                                          std::chrono::seconds timeout) {
+  // Of its own: the slot may get another worker meanwhile.
+  const auto worker = worker_;
+  if (!worker) co_return fail(fmt::format("{}: there is no worker", known_.info.name));
+  co_return co_await worker->call(std::move(request), std::move(fds), timeout);
+}
+
+void WorkerSlot::on_state_changed(WorkerState state) {
+  if (is_dismissed_) return;
+  waking_.reset();
+  // A context takes memory, and the machine may have none.
+  if (state == WorkerState::waking) waking_ = reserve_.begin_start();
+  if (state == WorkerState::serving && !is_recovering_) reserve_.refill();
+}
+
+void WorkerSlot::on_exit() {
+  waking_.reset();
+  if (is_dismissed_) return;
+  log_error(fmt::format("worker {} of {}: {}", worker_->pid(), known_.info.name,
+                        worker_->how_it_ended()));
+  for (Segment* segment : segments_) segment->on_worker_lost();
+  if (is_needed() && !is_recovering_) begin_recovery();
+}
+
+bool WorkerSlot::is_needed() const {
+  return std::ranges::any_of(segments_, [](const Segment* segment) { return segment->has_nbd(); });
+}
+
+void WorkerSlot::begin_recovery() {
+  is_recovering_ = true;
+  died_at_ = machine_.clock.now();
+  asio::co_spawn(machine_.io, recover(*recoveries_.enter()), asio::detached);
+}
+
+awaitable<void> WorkerSlot::recover([[maybe_unused]] Gate::Pass pass) {
+  auto recovery = reserve_.begin_recovery();
+  for (auto backoff = kFirstBackoff; is_needed();
+       backoff = std::min(backoff * 2, kLongestBackoff)) {
+    const auto result = co_await try_recover();
+    if (result) {
+      ++known_.restarts;
+      problem_.clear();
+      last_pause_ =
+          std::chrono::duration_cast<std::chrono::milliseconds>(machine_.clock.now() - died_at_);
+      log_info(fmt::format("worker {} of {}: serves again after {} ms", worker_->pid(),
+                           known_.info.name, last_pause_.count()));
+      break;
+    }
+    problem_ = result.error().message;
+    log_error(
+        fmt::format("{}; trying again in {} ms. The swapped pages are kept; mend the cause, "
+                    "and programs that wait for one go on",
+                    problem_, backoff.count()));
+    co_await machine_.clock.sleep(backoff);
+  }
+  is_recovering_ = false;
+  recovery.reset();
+  reserve_.refill();
+  if (problem_.empty()) co_await publisher_.publish();
+}
+
+awaitable<Result<void>> WorkerSlot::try_recover() {
+  auto start = reserve_.begin_start();
+  auto result = co_await restart();
+  start.leave();
+  if (!result && worker_) {
+    // Half a recovery is none: the next one starts from a dead worker again.
+    worker_->kill();
+    co_await worker_->dismiss();
+  }
+  co_return result;
+}
+
+// Those that are there. They stay until the passes are gone; a segment that is being removed lets
+// nobody enter.
+std::vector<std::pair<Segment*, Gate::Pass>> WorkerSlot::enter_segments() const {
+  std::vector<std::pair<Segment*, Gate::Pass>> segments;
+  for (Segment* segment : segments_) {
+    if (segment->state() == SegmentState::planned) continue;
+    if (auto pass = segment->enter()) segments.emplace_back(segment, *std::move(pass));
+  }
+  return segments;
+}
+
+// A new worker over the same memory. The old one is dead, so nothing that it was doing can come
+// after what this one does.
+awaitable<Result<void>> WorkerSlot::restart() {
+  const auto segments = enter_segments();
+  if (auto result = co_await start(); !result) co_return result;
+  if (auto result = co_await publisher_.tell(*worker_); !result) co_return result;
+  for (const auto& [segment, pass] : segments) {
+    if (auto result = co_await segment->restore_store(); !result) co_return result;
+  }
+  stale_imports_ = 0;
+  for (const auto& [segment, pass] : segments) {
+    if (auto result = co_await segment->restore_connections(); !result) co_return result;
+    if (auto result = segment->on_worker_restored(); !result) co_return result;
+  }
+  // It may have died since its last answer. Then this is not over.
+  if (!is_running()) co_return fail(fmt::format("worker {}: died again", worker_->pid()));
+  co_return Result<void>{};
+}
+
+awaitable<void> WorkerSlot::finish_setup() {
+  const auto segments = enter_segments();
+  for (const auto& [segment, pass] : segments) {
+    if (const auto result = co_await segment->finish_worker_setup(); !result) {
+      log_error(result.error().message);
+      worker_->kill();
+      co_return;
+    }
+  }
+}
+
+awaitable<Result<void>> WorkerSlot::ensure_worker() {
+  co_await recoveries_.wait_until_empty();
+  if (is_running()) co_return Result<void>{};
+  co_return co_await try_recover();
+}
+
+bool WorkerSlot::count_stale_import() {
+  const auto now = machine_.clock.now();
+  if (stale_imports_++ == 0) first_stale_import_ = now;
+  return stale_imports_ >= kStaleImports && now - first_stale_import_ >= kStaleTime;
+}
+
+awaitable<Result<void>> WorkerSlot::replace_program(std::string program) {
+  if (!is_serving()) {
+    co_return fail(fmt::format("the worker of {} is being replaced already", known_.info.name));
+  }
+  const messages::Replace replace{std::move(program)};
+  const auto answer = co_await call(replace, {}, kReplaceTimeout);
+  if (!answer) co_return answer.error();
+  co_return Result<void>{};
+}
+
+awaitable<void> WorkerSlot::dismiss() {
+  co_await recoveries_.wait_until_empty();
+  is_dismissed_ = true;
+  if (worker_) co_await worker_->dismiss();
+  machine_.launcher.remove_socket(known_.start.rendezvous);
+}
+
+control::WorkerStatus WorkerSlot::status() const {
+  return {.store = known_.info.name,
+          .gpu_uuid = known_.info.uuid,
+          .pid = is_running() ? worker_->pid() : 0,
+          .state = is_running() ? std::string(to_string(worker_->state())) : "dead",
+          .restarts = known_.restarts,
+          .last_pause_ms = last_pause_.count(),
+          .problem = problem_,
+          .io = is_running() ? worker_->stats() : std::nullopt};
+}
+
+}  // namespace vramswap

@@ -1,0 +1,99 @@
+// The worker of one card, or of host memory: it is started, watched, and replaced when it dies.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/control/protocol.hpp"
+#include "daemon/handover/pool_description.hpp"
+#include "daemon/supervisor/machine/machine.hpp"
+#include "daemon/supervisor/pool/recovery_reserve.hpp"
+#include "daemon/supervisor/pool/state_publisher.hpp"
+#include "daemon/supervisor/pool/worker_process.hpp"
+
+namespace vramswap {
+
+class Segment;
+
+class WorkerSlot {
+ public:
+  // `known` says how workers of this slot are started; of one that has had a worker before, also
+  // what is known of its store device.
+  WorkerSlot(Machine& machine, RecoveryReserve& reserve, StatePublisher& publisher,
+             std::size_t index, PoolDescription::Device known);
+  ~WorkerSlot();
+  WorkerSlot(const WorkerSlot&) = delete;
+
+  // The first worker. Its store device is then known.
+  awaitable<Result<void>> start();
+  // A worker that an earlier supervisor left.
+  void adopt(std::shared_ptr<WorkerProcess> worker);
+  // From now on the worker is started on this GPU.
+  void pin_gpu(std::string uuid) { known_.start.gpu = std::move(uuid); }
+
+  // Tells the worker, see WorkerProcess::call.
+  awaitable<Result<WorkerProcess::Answer>> call(messages::Request request, std::vector<int> fds,
+                                                std::chrono::seconds timeout);
+
+  // Gives an adopted worker what it lacks: its supervisor may have died while it was setting up. A
+  // worker that cannot take it is killed, and then replaced.
+  awaitable<void> finish_setup();
+  // Replaces a worker that is dead, in the background, for as long as a segment needs one: what is
+  // in VRAM is kept, and the kernel queues the I/O.
+  void begin_recovery();
+  // For a segment that is being released while the worker is dead or being replaced. An error: no
+  // worker could be started.
+  awaitable<Result<void>> ensure_worker();
+  // Has the worker become `program`, over the same memory, while the kernel waits.
+  awaitable<Result<void>> replace_program(std::string program);
+  // Ends the worker, which serves nothing any more, and removes its socket.
+  awaitable<void> dismiss();
+
+  // One more import found nothing behind a descriptor. True: the memory is taken to be lost.
+  bool count_stale_import();
+
+  bool is_running() const { return worker_ && worker_->is_running(); }
+  // Running, with all that it is to serve.
+  bool is_serving() const { return is_running() && !is_recovering_; }
+  const std::shared_ptr<WorkerProcess>& worker() const { return worker_; }
+  const StoreDeviceInfo& info() const { return known_.info; }
+  std::uint64_t worker_bytes() const { return known_.worker_bytes; }
+  std::size_t index() const { return index_; }
+  PoolDescription::Device describe() const { return known_; }
+  control::WorkerStatus status() const;
+
+ private:
+  friend class Segment;  // which enters itself into segments_ and leaves it
+
+  void watch_worker(std::shared_ptr<WorkerProcess> worker);
+  void on_state_changed(WorkerState state);
+  void on_exit();
+  awaitable<void> recover(Gate::Pass pass);
+  awaitable<Result<void>> try_recover();
+  awaitable<Result<void>> restart();
+  bool is_needed() const;
+  std::vector<std::pair<Segment*, Gate::Pass>> enter_segments() const;
+
+  Machine& machine_;
+  RecoveryReserve& reserve_;
+  StatePublisher& publisher_;
+  const std::size_t index_;
+  PoolDescription::Device known_;
+  std::shared_ptr<WorkerProcess> worker_;
+  std::vector<Segment*> segments_;
+  Gate recoveries_;
+  bool is_recovering_ = false;
+  std::optional<Gate::Pass> waking_;  // while the worker wakes from a doze
+  bool is_dismissed_ = false;
+  Clock::TimePoint died_at_;
+  std::chrono::milliseconds last_pause_{0};
+  std::string problem_;  // why the last attempt to replace the worker failed; empty: it did not
+  // Attempts in a row at which a store could not be imported, and when the first was.
+  unsigned stale_imports_ = 0;
+  Clock::TimePoint first_stale_import_;
+};
+
+}  // namespace vramswap

@@ -1,0 +1,60 @@
+// All of it together.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "daemon/supervisor/machine/machine.hpp"
+#include "tests/fake_machine/fake_clock.hpp"
+#include "tests/fake_machine/fake_nbd.hpp"
+#include "tests/fake_machine/fake_swap.hpp"
+#include "tests/fake_machine/fake_worker.hpp"
+
+namespace vramswap::fake {
+
+class FakeServiceManager : public ServiceManager {
+ public:
+  void notify_ready() override {}
+  void notify_stopping() override {}
+  void notify_status(std::string_view) override {}
+  void extend_timeout(std::chrono::microseconds) override {}
+  void push_to_fdstore(const std::string& name, int fd) override;
+  void remove_from_fdstore(const std::string& name) override { fdstore.erase(name); }
+  void wait_for_fdstore() override {}
+  NamedFds receive_fdstore() override;
+
+  NamedFds fdstore;
+};
+
+class FakeMachine {
+ public:
+  FakeMachine();
+  FakeMachine(const FakeMachine&) = delete;
+
+  // Runs until `work` is over; the clock jumps whenever nothing else can go on. Ends the test
+  // program if the work waits for something that never comes.
+  template <class T>
+  T run(awaitable<T> work) {
+    std::optional<T> result;
+    asio::co_spawn(
+        io, [&]() -> awaitable<void> { result = co_await std::move(work); }, asio::detached);
+    run_until([&] { return result.has_value(); });
+    return *std::move(result);
+  }
+  void run_until(const std::function<bool()>& is_over);
+  // All that can go on without time passing.
+  void settle();
+  // All that can go on within that time.
+  void pass(std::chrono::nanoseconds time);
+
+  asio::io_context io{1};
+  Steps steps;
+  FakeClock clock;
+  FakeNbd nbd;
+  FakeLauncher launcher;
+  FakeSwap swap;
+  FakeServiceManager service_manager;
+  Machine interfaces;
+};
+
+}  // namespace vramswap::fake

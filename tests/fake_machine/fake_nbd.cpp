@@ -1,0 +1,93 @@
+#include "tests/fake_machine/fake_nbd.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+namespace vramswap::fake {
+namespace {
+
+UniqueFd duplicate(int fd) {
+  return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+// Whether the worker has its end open still.
+bool is_alive(const UniqueFd& socket) {
+  char byte = 0;
+  return recv(socket.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0;
+}
+
+}  // namespace
+
+awaitable<Result<void>> FakeNbd::open() {
+  co_return steps_.take("open nbd");
+}
+
+Result<SocketPairs> FakeNbd::make_socket_pairs(unsigned count) {
+  SocketPairs pairs;
+  for (unsigned i = 0; i < count; ++i) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+      return fail_errno("nbd socket", "socketpair", errno);
+    }
+    pairs.kernel_ends.emplace_back(ends[0]);
+    pairs.worker_ends.emplace_back(ends[1]);
+  }
+  return pairs;
+}
+
+Result<std::uint32_t> FakeNbd::connect(const netlink::ConnectRequest& request) {
+  if (auto step = steps_.take("connect"); !step) return step.error();
+  std::uint32_t index = 0;
+  while (devices.contains(index)) ++index;
+  Device& device = devices[index];
+  device.identifier = request.backend_identifier;
+  device.size_bytes = request.size_bytes;
+  for (const int socket : request.sockets) device.sockets.push_back(duplicate(socket));
+  return index;
+}
+
+Result<void> FakeNbd::reconfigure(const netlink::ReconfigureRequest& request) {
+  if (auto step = steps_.take("reconfigure"); !step) return step;
+  ++reconfigures;
+  const auto device = devices.find(request.index);
+  if (device == devices.end() || device->second.identifier != request.backend_identifier) {
+    return fail_errno(device_name(request.index), "RECONFIGURE", EINVAL);
+  }
+  if (drop_silently > 0) {
+    --drop_silently;
+    return {};
+  }
+  // Each new socket takes the place of a dead one; where there is none, it is dropped.
+  for (const int socket : request.sockets) {
+    for (UniqueFd& old : device->second.sockets) {
+      if (is_alive(old)) continue;
+      old = duplicate(socket);
+      break;
+    }
+  }
+  return {};
+}
+
+Result<void> FakeNbd::disconnect(std::uint32_t index) {
+  if (auto step = steps_.take(fmt::format("disconnect nbd{}", index)); !step) return step;
+  devices.erase(index);
+  return {};
+}
+
+Result<void> FakeNbd::set_queue(std::uint32_t index, std::uint64_t,
+                                std::chrono::milliseconds timeout) {
+  if (auto step = steps_.take("set queue"); !step) return step;
+  devices.at(index).request_timeout = timeout;
+  return {};
+}
+
+std::vector<NbdDevice> FakeNbd::find_devices(std::string_view prefix) const {
+  std::vector<NbdDevice> found;
+  for (const auto& [index, device] : devices) {
+    if (device.identifier.starts_with(prefix)) found.push_back({index, device.identifier});
+  }
+  return found;
+}
+
+}  // namespace vramswap::fake

@@ -1,0 +1,40 @@
+// The kernel's nbd driver: keeps its ends of the sockets, and drops those it is told to drop.
+#pragma once
+
+#include <map>
+
+#include "daemon/supervisor/machine/nbd_driver.hpp"
+#include "tests/fake_machine/steps.hpp"
+
+namespace vramswap::fake {
+
+class FakeNbd : public NbdDriver {
+ public:
+  struct Device {
+    std::string identifier;
+    std::uint64_t size_bytes = 0;
+    std::vector<UniqueFd> sockets;  // the kernel's ends
+    std::chrono::milliseconds request_timeout{30'000};
+  };
+
+  explicit FakeNbd(Steps& steps) : steps_(steps) {}
+
+  awaitable<Result<void>> open() override;
+  Result<SocketPairs> make_socket_pairs(unsigned count) override;
+  Result<std::uint32_t> connect(const netlink::ConnectRequest& request) override;
+  Result<void> reconfigure(const netlink::ReconfigureRequest& request) override;
+  Result<void> disconnect(std::uint32_t index) override;
+  Result<void> set_queue(std::uint32_t index, std::uint64_t max_request_bytes,
+                         std::chrono::milliseconds request_timeout) override;
+  std::vector<NbdDevice> find_devices(std::string_view prefix) const override;
+
+  std::map<std::uint32_t, Device> devices;
+  // That many RECONFIGUREs succeed, and the kernel keeps no socket of theirs.
+  unsigned drop_silently = 0;
+  unsigned reconfigures = 0;
+
+ private:
+  Steps& steps_;
+};
+
+}  // namespace vramswap::fake

@@ -1,0 +1,40 @@
+// The kernel's swap: areas on devices, and swapoff that succeeds, fails, or waits to be killed.
+#pragma once
+
+#include <set>
+
+#include "daemon/supervisor/machine/swap_calls.hpp"
+#include "tests/fake_machine/steps.hpp"
+
+namespace vramswap::fake {
+
+class FakeSwap : public SwapCalls {
+ public:
+  FakeSwap(asio::io_context& io, Steps& steps) : io_(io), steps_(steps) {}
+
+  Result<std::vector<SwapArea>> areas() const override { return areas_; }
+  Result<MemoryInfo> memory() const override { return memory_info; }
+  awaitable<Result<void>> make_area(std::string device) override;
+  awaitable<Result<void>> on(std::string device, int priority) override;
+  Result<std::unique_ptr<SwapOff>> off(std::string device) override;
+  awaitable<Result<void>> read_page(std::string device, std::uint64_t offset,
+                                    std::chrono::seconds limit) override;
+  Result<void> call_oom_killer() override;
+
+  bool is_on(const std::string& device) const;
+  void turn_off(const std::string& device);
+  void set_used(const std::string& device, std::uint64_t used_bytes);
+
+  MemoryInfo memory_info{.total_bytes = 8ULL << 30, .available_bytes = 4ULL << 30};
+  // swapoff on one of them goes on until it is killed.
+  std::set<std::string> off_waits;
+  std::set<std::string> unreadable;
+  unsigned oom_kills = 0;
+
+ private:
+  asio::io_context& io_;
+  Steps& steps_;
+  std::vector<SwapArea> areas_;
+};
+
+}  // namespace vramswap::fake

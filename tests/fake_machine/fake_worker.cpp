@@ -1,0 +1,196 @@
+#include "tests/fake_machine/fake_worker.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+
+#include "daemon/system/host_memory.hpp"
+
+namespace vramswap::fake {
+namespace {
+
+UniqueFd duplicate(int fd) {
+  return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+const char* name_of(const messages::Request& request) {
+  constexpr const char* kNames[] = {"Start",    "Create", "Import",   "Connect", "Remove",
+                                    "Describe", "Adopt",  "HandOver", "Replace", "ReportStats"};
+  return kNames[request.index()];
+}
+
+}  // namespace
+
+class FakeLink : public WorkerLink {
+ public:
+  FakeLink(asio::io_context& io, std::shared_ptr<FakeWorker> worker)
+      : worker_(std::move(worker)), received_(io, asio::steady_timer::time_point::max()) {}
+
+  pid_t pid() const override { return worker_->pid; }
+  Result<void> send(std::string_view text, std::span<const int> fds) override {
+    if (!worker_->is_alive) return fail_errno("worker channel", "sendmsg", EPIPE);
+    worker_->receive(text, fds);
+    return {};
+  }
+  awaitable<Result<std::optional<Packet>>> receive() override {
+    ErrorCode ignored;
+    while (is_open_ && packets_.empty()) co_await received_.async_wait(into(ignored));
+    co_return receive_now();
+  }
+  Result<std::optional<Packet>> receive_now() override {
+    if (!is_open_) return std::optional<Packet>();
+    if (packets_.empty()) return fail_errno("worker channel", "recvmsg", EAGAIN);
+    std::optional<Packet> packet = std::move(packets_.front());
+    packets_.pop_front();
+    return packet;
+  }
+  // A worker that serves nobody ends with its channel.
+  void close() override {
+    is_open_ = false;
+    received_.cancel();
+    worker_->die();
+  }
+  bool is_open() const override { return is_open_; }
+  awaitable<std::optional<int>> wait_for_exit() override {
+    ErrorCode ignored;
+    while (worker_->is_alive) co_await worker_->exited_.async_wait(into(ignored));
+    co_return SIGKILL;
+  }
+  void kill() override { worker_->die(); }
+  Result<std::uint64_t> resident_bytes() const override { return 1 << 20; }
+
+  void deliver(Packet packet) {
+    packets_.push_back(std::move(packet));
+    received_.cancel();
+  }
+
+ private:
+  const std::shared_ptr<FakeWorker> worker_;
+  bool is_open_ = true;
+  std::deque<Packet> packets_;  // to the supervisor
+  asio::steady_timer received_;
+};
+
+FakeWorker::FakeWorker(asio::io_context& io, Steps& steps, pid_t id)
+    : pid(id), steps_(steps), exited_(io, asio::steady_timer::time_point::max()) {}
+
+void FakeWorker::receive(std::string_view text, std::span<const int> fds) {
+  auto request = messages::decode_request(text);
+  if (!request) return tell(messages::Failed{request.error().message, request.error().code});
+  const auto step = steps_.take(name_of(*request));
+  if (dies_at == request->index()) return die();
+  if (!answers) return;
+  if (!step) return tell(messages::Failed{step.error().message, step.error().code});
+  std::vector<UniqueFd> received;
+  for (const int fd : fds) received.push_back(duplicate(fd));
+  std::vector<UniqueFd> answer_fds;
+  const auto message = answer(*request, std::move(received), answer_fds);
+  tell(message, std::move(answer_fds));
+}
+
+messages::Message FakeWorker::answer(const messages::Request& request, std::vector<UniqueFd> fds,
+                                     std::vector<UniqueFd>& answer_fds) {
+  using namespace messages;
+  if (const auto fails = fails_with.find(request.index()); fails != fails_with.end()) {
+    return Failed{"ordered to fail", fails->second};
+  }
+  if (const auto* given = std::get_if<Start>(&request)) {
+    start = *given;
+    return Started{{.name = "ram",
+                    .uuid = "",
+                    .free_bytes = 1 << 30,
+                    .total_bytes = 1 << 30,
+                    .granularity_bytes = 1 << 20}};
+  }
+  if (const auto* create = std::get_if<Create>(&request)) {
+    auto memory = create_host_memory("fake-store", create->size_bytes, HostMemory::swappable);
+    if (!memory) return Failed{memory.error().message, memory.error().code};
+    answer_fds.push_back(memory->duplicate());
+    segments[create->segment] = {create->size_bytes, std::move(fds.at(0)), *std::move(memory), {}};
+    return Done{};
+  }
+  if (const auto* import = std::get_if<Import>(&request)) {
+    segments[import->segment] = {
+        import->size_bytes, std::move(fds.at(0)), std::move(fds.at(1)), {}};
+    return Done{};
+  }
+  if (const auto* connect = std::get_if<Connect>(&request)) {
+    auto& segment = segments.at(connect->segment);
+    for (std::size_t i = 0; i < connect->connections.size(); ++i) {
+      const auto& name = connect->connections[i];
+      segment.connections[name.id] = {name.thread, std::move(fds.at(i))};
+    }
+    return Done{};
+  }
+  if (const auto* remove = std::get_if<Remove>(&request)) {
+    if (segments.erase(remove->segment) == 0) return Failed{"no such segment"};
+    return Done{};
+  }
+  if (const auto* describe = std::get_if<Describe>(&request)) description = describe->text;
+  if (const auto* replace = std::get_if<Replace>(&request)) program = replace->program;
+  if (const auto* hand_over = std::get_if<HandOver>(&request)) {
+    const auto& segment = segments.at(hand_over->segment);
+    answer_fds.push_back(segment.page_map.duplicate());
+    answer_fds.push_back(segment.store.duplicate());
+  }
+  if (std::holds_alternative<Adopt>(request)) {
+    Adopted adopted{.description = description, .state = WorkerState::serving, .segments = {}};
+    for (const auto& [id, segment] : segments) {
+      auto& held = adopted.segments.emplace_back(id);
+      for (const auto& [name, socket] : segment.connections) {
+        held.connections.push_back({name, socket.first});
+      }
+    }
+    return adopted;
+  }
+  if (std::holds_alternative<ReportStats>(request)) return Stats{};
+  return Done{};
+}
+
+void FakeWorker::tell(const messages::Message& message, std::vector<UniqueFd> fds) {
+  if (const auto link = link_.lock()) link->deliver({encode(message), std::move(fds)});
+}
+
+void FakeWorker::die() {
+  is_alive = false;
+  segments.clear();
+  exited_.cancel();
+}
+
+Result<std::shared_ptr<WorkerLink>> FakeLauncher::spawn() {
+  if (auto step = steps_.take("spawn"); !step) return step.error();
+  auto worker =
+      std::make_shared<FakeWorker>(io_, steps_, static_cast<pid_t>(1000 + workers.size()));
+  worker->fails_with = fails_with;
+  workers.push_back(worker);
+  if (die_at_start > 0) {
+    --die_at_start;
+    worker->die();
+  }
+  return connect(worker);
+}
+
+std::shared_ptr<WorkerLink> FakeLauncher::connect(const std::shared_ptr<FakeWorker>& worker) {
+  auto link = std::make_shared<FakeLink>(io_, worker);
+  worker->link_ = link;
+  return link;
+}
+
+std::vector<std::string> FakeLauncher::find_sockets(const std::string&) const {
+  std::vector<std::string> paths;
+  for (const auto& worker : workers) {
+    if (worker->is_alive && !worker->start.rendezvous.empty()) {
+      paths.push_back(worker->start.rendezvous);
+    }
+  }
+  return paths;
+}
+
+Result<std::shared_ptr<WorkerLink>> FakeLauncher::reattach(const std::string& socket) {
+  for (const auto& worker : workers) {
+    if (!worker->is_alive || worker->start.rendezvous != socket) continue;
+    return connect(worker);
+  }
+  return fail_errno(socket, "connect", ECONNREFUSED);
+}
+
+}  // namespace vramswap::fake

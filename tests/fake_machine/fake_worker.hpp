@@ -1,0 +1,85 @@
+// Workers without a process: they answer as a worker does, hold memory and sockets, and die.
+#pragma once
+
+#include <deque>
+#include <map>
+
+#include "daemon/handover/messages.hpp"
+#include "daemon/supervisor/machine/worker_launcher.hpp"
+#include "tests/fake_machine/steps.hpp"
+
+namespace vramswap::fake {
+
+class FakeLink;
+
+class FakeWorker {
+ public:
+  struct Segment {
+    std::uint64_t size_bytes = 0;
+    UniqueFd page_map;
+    UniqueFd store;
+    std::map<std::uint32_t, std::pair<unsigned, UniqueFd>> connections;  // by id: thread, socket
+  };
+
+  FakeWorker(asio::io_context& io, Steps& steps, pid_t pid);
+
+  // Its memory stays where others hold descriptors of it; its sockets are closed.
+  void die();
+  // What it says unasked, to the supervisor that is there.
+  void tell(const messages::Message& message, std::vector<UniqueFd> fds = {});
+
+  const pid_t pid;
+  bool is_alive = true;
+  bool answers = true;
+  std::map<std::size_t, int> fails_with;  // by kind_of: the errno that such requests fail with
+  std::optional<std::size_t> dies_at;         // by kind_of: such a request kills it
+  messages::Start start;
+  std::string description;
+  std::string program;
+  std::map<std::uint32_t, Segment> segments;
+
+ private:
+  friend class FakeLink;
+  friend class FakeLauncher;
+
+  void receive(std::string_view text, std::span<const int> fds);
+  messages::Message answer(const messages::Request& request, std::vector<UniqueFd> fds,
+                           std::vector<UniqueFd>& answer_fds);
+
+  Steps& steps_;
+  std::weak_ptr<FakeLink> link_;  // to the latest supervisor
+  asio::steady_timer exited_;
+};
+
+class FakeLauncher : public WorkerLauncher {
+ public:
+  FakeLauncher(asio::io_context& io, Steps& steps) : io_(io), steps_(steps) {}
+
+  Result<std::shared_ptr<WorkerLink>> spawn() override;
+  std::vector<std::string> find_sockets(const std::string& runtime_directory) const override;
+  Result<std::shared_ptr<WorkerLink>> reattach(const std::string& socket) override;
+  void remove_socket(const std::string& socket) override { sockets.erase(socket); }
+
+  FakeWorker& latest() { return *workers.back(); }
+
+  std::vector<std::shared_ptr<FakeWorker>> workers;  // all there ever were
+  // That many workers die as they start.
+  unsigned die_at_start = 0;
+  // New workers answer this kind of request with this errno, see FakeWorker.
+  std::map<std::size_t, int> fails_with;
+  std::map<std::string, std::shared_ptr<FakeWorker>> sockets;
+
+ private:
+  std::shared_ptr<WorkerLink> connect(const std::shared_ptr<FakeWorker>& worker);
+
+  asio::io_context& io_;
+  Steps& steps_;
+};
+
+// The index of a kind of request.
+template <class T>
+std::size_t kind_of() {
+  return messages::Request(T{}).index();
+}
+
+}  // namespace vramswap::fake

@@ -1,0 +1,179 @@
+// `down`, and what it leaves as it was when it fails.
+#include "tests/unit/supervisor/pool_fixture.hpp"
+
+namespace vramswap {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST_F(PoolTest, DownLeavesNothing) {
+  ASSERT_TRUE(up());
+  ASSERT_TRUE(down());
+  expect_nothing_left();
+}
+
+TEST_F(PoolTest, NothingIsUpToTakeDown) {
+  EXPECT_EQ(down().error().message, "nothing is up");
+}
+
+TEST_F(PoolTest, ASwapoffThatFailsAfterOthersPutsThemBack) {
+  ASSERT_TRUE(up(3));
+  machine_.steps.clear();
+  // The lowest rank first: nbd2 comes off, nbd1 fails.
+  machine_.swap.unreadable.insert("/dev/nbd1");
+  const auto result = down();
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, HasSubstr("; the swap is up as before"));
+  EXPECT_THAT(machine_.steps.names(),
+              ElementsAre("read /dev/nbd2", "swapoff /dev/nbd2", "read /dev/nbd1", "set queue",
+                          "mkswap /dev/nbd2", "swapon /dev/nbd2"));
+  expect_all_up(3);
+}
+
+TEST_F(PoolTest, WhateverStepOfDownFailsItIsUpAsBeforeOrMayBeTakenDownAgain) {
+  for (std::size_t step = 0;; ++step) {
+    ASSERT_TRUE(up());
+    machine_.steps.clear();
+    machine_.steps.fail_at(step);
+    const auto result = down();
+    if (!machine_.steps.has_failed()) break;
+    SCOPED_TRACE(machine_.steps.names().at(step));
+    if (machine_.steps.names().at(step).starts_with("disconnect")) {
+      EXPECT_EQ(result.error().message, "not everything could be freed; see the log");
+      ASSERT_TRUE(pool_->is_up());
+      ASSERT_TRUE(down());
+    } else if (machine_.steps.names().at(step) == "Remove") {
+      ASSERT_TRUE(result);  // freed without being scrubbed, and logged
+    } else {
+      ASSERT_FALSE(result);
+      expect_all_up(2);
+      ASSERT_TRUE(down());
+    }
+    expect_nothing_left();
+  }
+}
+
+TEST_F(PoolTest, DownIsRefusedWherePagesDoNotFit) {
+  ASSERT_TRUE(up(1));
+  machine_.swap.set_used("/dev/nbd0", 1ULL << 30);
+  machine_.swap.memory_info.available_bytes = 1 << 20;
+  EXPECT_THAT(down().error().message, HasSubstr("do not fit elsewhere"));
+  expect_all_up(1);
+  EXPECT_TRUE(down(true));
+}
+
+TEST_F(PoolTest, ACancelledDownLeavesTheSwapUp) {
+  ASSERT_TRUE(up());
+  machine_.swap.off_waits.insert("/dev/nbd0");
+  std::optional<Result<void>> result;
+  asio::co_spawn(
+      machine_.io, [&]() -> awaitable<void> { result = co_await pool_->down(false, {}); },
+      asio::detached);
+  machine_.settle();
+  EXPECT_THAT(states(), ElementsAre("swapping-off", "connected"));
+  EXPECT_EQ(up().error().message, "another up or down is in progress");
+  EXPECT_EQ(down().error().message, "another up or down is in progress");
+  pool_->cancel_down();
+  machine_.run_until([&] { return result.has_value(); });
+  EXPECT_EQ(result->error().message, "cancelled: the swap is up as before");
+  expect_all_up(2);
+}
+
+TEST_F(PoolTest, ProgressNamesTheDeviceAndTheBytesThatAreBack) {
+  ASSERT_TRUE(up());
+  machine_.swap.set_used("/dev/nbd0", 3 << 20);
+  machine_.swap.off_waits.insert("/dev/nbd0");
+  std::vector<control::Progress> reports;
+  std::optional<Result<void>> result;
+  asio::co_spawn(
+      machine_.io,
+      [&]() -> awaitable<void> {
+        result = co_await pool_->down(
+            false, [&](const control::Progress& progress) { reports.push_back(progress); });
+      },
+      asio::detached);
+  machine_.pass(std::chrono::milliseconds(300));
+  machine_.swap.set_used("/dev/nbd0", 1 << 20);
+  machine_.pass(std::chrono::milliseconds(300));
+  pool_->cancel_down();
+  machine_.run_until([&] { return result.has_value(); });
+  machine_.pass(std::chrono::seconds(2));
+  ASSERT_EQ(reports.size(), 2U);
+  EXPECT_EQ(reports[0].device, "/dev/nbd0");
+  EXPECT_EQ(reports[0].done_bytes, 0U);
+  EXPECT_EQ(reports[1].done_bytes, 2U << 20);
+  EXPECT_EQ(reports[1].total_bytes, 3U << 20);
+}
+
+TEST_F(PoolTest, SomebodyElseHasSwappedItOff) {
+  ASSERT_TRUE(up(1));
+  machine_.steps.clear();
+  machine_.steps.fail_at(1);  // swapoff, after the read
+  machine_.swap.turn_off("/dev/nbd0");
+  ASSERT_TRUE(down());
+  expect_nothing_left();
+}
+
+TEST_F(PoolTest, ADeviceThatIsSwapIsNeverDisconnected) {
+  ASSERT_TRUE(up(1));
+  machine_.swap.off_waits.clear();
+  // What the kernel says counts, not what this program remembers.
+  std::optional<Result<void>> result;
+  machine_.swap.off_waits.insert("/dev/nbd0");
+  asio::co_spawn(
+      machine_.io, [&]() -> awaitable<void> { result = co_await pool_->down(false, {}); },
+      asio::detached);
+  machine_.settle();
+  machine_.swap.off_waits.clear();
+  pool_->cancel_down();
+  machine_.run_until([&] { return result.has_value(); });
+  ASSERT_FALSE(*result);
+  EXPECT_EQ(machine_.nbd.devices.size(), 1U);
+  expect_all_up(1);
+}
+
+// A worker that died and is not back yet: swapoff would count the pages that it cannot read as
+// gone.
+TEST_F(PoolTest, WhatNobodyServesIsNotSwappedOff) {
+  ASSERT_TRUE(up());
+  machine_.launcher.die_at_start = 1000;
+  kill_worker();
+  EXPECT_THAT(states(), ElementsAre("interrupted", "interrupted"));
+  machine_.steps.clear();
+  const auto result = down();
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, HasSubstr("not while it is interrupted"));
+  EXPECT_THAT(machine_.steps.names(), testing::Not(testing::Contains(HasSubstr("swapoff"))));
+  machine_.launcher.die_at_start = 0;
+  machine_.pass(std::chrono::seconds(20));
+  expect_all_up(2);
+}
+
+TEST_F(PoolTest, AWorkerThatDiesDuringSwapoffLeavesTheSegmentInterrupted) {
+  ASSERT_TRUE(up(1));
+  machine_.swap.off_waits.insert("/dev/nbd0");
+  machine_.launcher.die_at_start = 1000;
+  std::optional<Result<void>> result;
+  asio::co_spawn(
+      machine_.io, [&]() -> awaitable<void> { result = co_await pool_->down(false, {}); },
+      asio::detached);
+  machine_.settle();
+  kill_worker();
+  machine_.run_until([&] { return result.has_value(); });
+  ASSERT_FALSE(*result);
+  EXPECT_THAT(states(), ElementsAre("interrupted"));
+  // The next attempt does not get as far as swapoff.
+  machine_.steps.clear();
+  machine_.swap.off_waits.clear();
+  EXPECT_FALSE(down());
+  EXPECT_THAT(machine_.steps.names(), testing::Not(testing::Contains(HasSubstr("swapoff"))));
+  EXPECT_TRUE(machine_.swap.is_on("/dev/nbd0"));
+  machine_.launcher.die_at_start = 0;
+  machine_.pass(std::chrono::seconds(20));
+  expect_all_up(1);
+  EXPECT_TRUE(down());
+}
+
+}  // namespace
+}  // namespace vramswap
