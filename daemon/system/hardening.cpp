@@ -44,7 +44,7 @@ Result<void> lock_memory() {
   if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
     return refuse(errno_error("memory", "mlockall", errno), kAdvice);
   }
-  const auto locked = read_locked_bytes();
+  const auto locked = read_locked_bytes("/proc/self/status");
   if (!locked) return locked.error();
   if (*locked == 0) return refuse({"memory: mlockall had no effect (VmLck is 0)"}, kAdvice);
   return {};

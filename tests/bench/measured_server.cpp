@@ -69,7 +69,8 @@ Result<void> MeasuredServer::verify() {
 }
 
 // On a machine that is busy with other things, its threads may start when the time is over.
-load::LoadResult MeasuredServer::run(std::span<const int> sockets, std::chrono::milliseconds duration) {
+load::LoadResult MeasuredServer::run(std::span<const int> sockets,
+                                     std::chrono::milliseconds duration) {
   constexpr int kTries = 10;
   load::LoadResult result;
   for (int i = 0; i < kTries && result.operations == 0; ++i) {

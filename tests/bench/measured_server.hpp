@@ -35,7 +35,7 @@ class MeasuredServer {
  public:
   // Servers with different `id`s hold different bytes.
   MeasuredServer(std::string name, std::unique_ptr<Server> server, std::uint32_t id,
-             std::uint64_t segment_bytes)
+                 std::uint64_t segment_bytes)
       : name_(std::move(name)), server_(std::move(server)), load_(id, segment_bytes) {}
 
   const std::string& name() const { return name_; }

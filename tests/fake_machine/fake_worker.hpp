@@ -32,7 +32,7 @@ class FakeWorker {
   bool is_alive = true;
   bool answers = true;
   std::map<std::size_t, int> fails_with;  // by kind_of: the errno that such requests fail with
-  std::optional<std::size_t> dies_at;         // by kind_of: such a request kills it
+  std::optional<std::size_t> dies_at;     // by kind_of: such a request kills it
   messages::Start start;
   std::string description;
   std::string program;

@@ -60,7 +60,8 @@ class ProcessLink : public WorkerLink {
 
   awaitable<Result<std::optional<Packet>>> receive() override {
     while (channel_) {
-      if (co_await channel_->readable()) break;
+      const ErrorCode cancelled = co_await channel_->readable();
+      if (cancelled) break;
       auto packet = receive_now();
       if (packet || packet.error().code != EAGAIN) co_return packet;
     }

@@ -188,12 +188,12 @@ awaitable<Result<void>> Pool::swap_off_segments(const ProgressSink& progress) {
 
 awaitable<void> Pool::report_progress(ProgressSink progress,
                                       std::shared_ptr<const bool> is_over) const {
-  const std::uint64_t total = used_bytes();
+  const std::uint64_t total = used_bytes(parts_, machine_.swap);
   while (co_await machine_.clock.sleep(kProgressInterval), !*is_over) {
     const auto current =
         std::ranges::find(parts_.segments, SegmentState::swapping_off, &Segment::state);
     if (current == parts_.segments.end()) continue;
-    const std::uint64_t left = std::min(used_bytes(), total);
+    const std::uint64_t left = std::min(used_bytes(parts_, machine_.swap), total);
     progress({(*current)->path(), total - left, total});
   }
 }
@@ -267,39 +267,6 @@ awaitable<Result<void>> Pool::replace_workers(std::string program) {
     if (auto replaced = co_await slot->replace_program(program); !replaced) co_return replaced;
   }
   co_return Result<void>{};
-}
-
-Result<std::vector<control::SegmentStatus>> Pool::segments() const {
-  const auto areas = machine_.swap.areas();
-  if (!areas) return areas.error();
-  std::vector<control::SegmentStatus> list;
-  for (const auto& segment : parts_.segments) list.push_back(segment->status(*areas));
-  return list;
-}
-
-std::vector<control::WorkerStatus> Pool::workers() const {
-  std::vector<control::WorkerStatus> list;
-  for (const auto& slot : parts_.slots) list.push_back(slot->status());
-  return list;
-}
-
-awaitable<void> Pool::refresh_stats() const {
-  // Of its own, for slots may go meanwhile. All are asked before one is waited for.
-  std::vector<std::shared_ptr<WorkerProcess>> workers;
-  for (const auto& slot : parts_.slots) {
-    if (slot->worker()) workers.push_back(slot->worker());
-  }
-  for (const auto& worker : workers) worker->request_stats();
-  for (const auto& worker : workers) co_await worker->await_stats();
-}
-
-std::uint64_t Pool::used_bytes() const {
-  const auto now = segments();
-  std::uint64_t used = 0;
-  if (now) {
-    for (const auto& segment : *now) used += segment.used_bytes;
-  }
-  return used;
 }
 
 std::string Pool::identifier_prefix() const {

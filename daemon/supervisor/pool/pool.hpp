@@ -44,10 +44,12 @@ class Pool {
 
   bool is_up() const { return !parts_.segments.empty(); }
   bool is_busy() const { return !operations_.is_empty(); }
-  Result<std::vector<control::SegmentStatus>> segments() const;
-  std::vector<control::WorkerStatus> workers() const;
+  Result<std::vector<control::SegmentStatus>> segments() const {
+    return segment_status(parts_, machine_.swap);
+  }
+  std::vector<control::WorkerStatus> workers() const { return worker_status(parts_); }
   // Gets the statistics of those workers that answer at once; workers() shows them.
-  awaitable<void> refresh_stats() const;
+  awaitable<void> refresh_stats() const { return vramswap::refresh_stats(parts_); }
   // What the identifiers of its devices begin with; empty while nothing is up.
   std::string identifier_prefix() const;
 
@@ -62,7 +64,6 @@ class Pool {
   awaitable<void> drop_released();
   awaitable<void> finish_adoption(Gate::Pass pass);
   void size_reserve();
-  std::uint64_t used_bytes() const;
 
   Machine& machine_;
   const PoolOptions options_;

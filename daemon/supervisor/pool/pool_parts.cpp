@@ -14,4 +14,37 @@ PoolDescription describe(const PoolParts& parts) {
   return description;
 }
 
+Result<std::vector<control::SegmentStatus>> segment_status(const PoolParts& parts,
+                                                           const SwapCalls& swap) {
+  const auto areas = swap.areas();
+  if (!areas) return areas.error();
+  std::vector<control::SegmentStatus> list;
+  for (const auto& segment : parts.segments) list.push_back(segment->status(*areas));
+  return list;
+}
+
+std::uint64_t used_bytes(const PoolParts& parts, const SwapCalls& swap) {
+  std::uint64_t used = 0;
+  const auto now = segment_status(parts, swap);
+  if (!now) return used;
+  for (const auto& segment : *now) used += segment.used_bytes;
+  return used;
+}
+
+std::vector<control::WorkerStatus> worker_status(const PoolParts& parts) {
+  std::vector<control::WorkerStatus> list;
+  for (const auto& slot : parts.slots) list.push_back(slot->status());
+  return list;
+}
+
+awaitable<void> refresh_stats(const PoolParts& parts) {
+  // Of its own, for slots may go meanwhile. All are asked before one is waited for.
+  std::vector<std::shared_ptr<WorkerProcess>> workers;
+  for (const auto& slot : parts.slots) {
+    if (slot->worker()) workers.push_back(slot->worker());
+  }
+  for (const auto& worker : workers) worker->request_stats();
+  for (const auto& worker : workers) co_await worker->await_stats();
+}
+
 }  // namespace vramswap

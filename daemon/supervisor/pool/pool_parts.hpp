@@ -24,4 +24,12 @@ struct PoolParts {
 // For the next supervisor; without the sequence number.
 PoolDescription describe(const PoolParts& parts);
 
+// For clients. The first two read /proc/swaps anew.
+Result<std::vector<control::SegmentStatus>> segment_status(const PoolParts& parts,
+                                                           const SwapCalls& swap);
+std::uint64_t used_bytes(const PoolParts& parts, const SwapCalls& swap);
+std::vector<control::WorkerStatus> worker_status(const PoolParts& parts);
+// Gets the statistics of those workers that answer at once; worker_status() has them then.
+awaitable<void> refresh_stats(const PoolParts& parts);
+
 }  // namespace vramswap

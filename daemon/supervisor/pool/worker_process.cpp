@@ -109,7 +109,8 @@ awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(std::string req
     if (!is_ending) co_return sent.error();
   }
   while (!answer_ && !has_ended_) {
-    if (co_await answer_or_timeout_->wait()) {
+    const bool is_late = co_await answer_or_timeout_->wait();
+    if (is_late) {
       link_->kill();
       co_return fail(fmt::format("worker {}: no answer within {} s", pid(), timeout.count()));
     }

@@ -1,5 +1,6 @@
-// Serves the requests that a connection has sent, in two alternating batches: an I/O thread receives
-// or answers one batch while the store copies the other. Allocates nothing after construction.
+// Serves the requests that a connection has sent, in two alternating batches: an I/O thread
+// receives or answers one batch while the store copies the other. Allocates nothing after
+// construction.
 #pragma once
 
 #include <array>

@@ -1,15 +1,16 @@
 // Keeps a WRITE that the kernel has timed out from overwriting a newer WRITE of the same page.
 //
-// When a request is not answered in time, the kernel (nbd_xmit_timeout) first shuts its socket down,
-// and then resends the request over another socket of the device. The I/O thread of that socket,
-// thread B, may apply it, and then a newer WRITE of the page, while the first I/O thread, thread A,
-// still holds the request that it received.
+// When a request is not answered in time, the kernel (nbd_xmit_timeout) first shuts its socket
+// down, and then resends the request over another socket of the device. The I/O thread of that
+// socket, thread B, may apply it, and then a newer WRITE of the page, while the first I/O thread,
+// thread A, still holds the request that it received.
 //
 // So a thread claims pages before it changes them. Between the claim and the change it checks
-// whether its socket has been shut down. For a request that both A and B have received there are two
-// cases:
+// whether its socket has been shut down. For a request that both A and B have received there are
+// two cases:
 // - A's check comes after the shutdown. A sees it and drops the request.
-// - A's check comes before the shutdown. A's claim came before the check, so it also came before the
+// - A's check comes before the shutdown. A's claim came before the check, so it also came before
+// the
 //   kernel resent the request and B tried to claim the page. B waits until A has released the page,
 //   and then overwrites A's bytes.
 // It does not matter where A is delayed, or for how long.

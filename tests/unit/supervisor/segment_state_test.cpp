@@ -35,6 +35,10 @@ TEST(SegmentState, UpAndDown) {
   }
 }
 
+TEST(SegmentState, SwapThatComesOnWithoutAWorkerIsInterrupted) {
+  EXPECT_EQ(next_state(State::stranded, Event::swap_on), State::interrupted);
+}
+
 TEST(SegmentState, SwapEndsOnlyByASwapoffThatSucceeded) {
   for (int s = 0; s < kSegmentStateCount; ++s) {
     for (int e = 0; e < kSegmentEventCount; ++e) {
