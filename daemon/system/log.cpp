@@ -1,7 +1,6 @@
 #include "daemon/system/log.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -28,10 +27,15 @@ bool takes_level() {
 void write_line(std::string_view level, std::string_view message) {
   // Formatted on the stack: I/O threads log too, and they allocate nothing.
   char line[kMaxLine];
-  auto out = fmt::format_to_n(line, sizeof line - 1, "{}vramswapd: {}",
-                              takes_level() ? level : std::string_view{}, message);
-  *out.out++ = '\n';
-  (void)!write(STDERR_FILENO, line, static_cast<std::size_t>(out.out - line));
+  std::size_t length = 0;
+  const auto append = [&](std::string_view text) {
+    length += text.copy(line + length, sizeof line - 1 - length);
+  };
+  if (takes_level()) append(level);
+  append("vramswapd: ");
+  append(message);
+  line[length++] = '\n';
+  (void)!write(STDERR_FILENO, line, length);
 }
 
 }  // namespace
