@@ -58,6 +58,10 @@ Result<void> mark_io_flusher() {
   return verify_every_thread_is_io_flusher();
 }
 
+void set_io_flusher() {
+  prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+}
+
 Result<void> exempt_from_oom_killer() {
   if (const int error = write_text(kOomScoreAdj, "-1000")) {
     return refuse(errno_error(kOomScoreAdj, "write -1000", error), "it needs CAP_SYS_RESOURCE");

@@ -15,6 +15,10 @@ Result<void> lock_memory();
 // allocations never wait for I/O to the device that they serve.
 Result<void> mark_io_flusher();
 
+// The same for this thread alone, without the check: for a thread that a process without the
+// privilege may start, too, and that verify_every_thread_is_io_flusher() covers later.
+void set_io_flusher();
+
 // Sets oom_score_adj to -1000: the OOM killer never chooses this process.
 Result<void> exempt_from_oom_killer();
 

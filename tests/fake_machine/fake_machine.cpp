@@ -22,7 +22,8 @@ FakeMachine::FakeMachine()
       nbd(steps),
       launcher(io, steps),
       swap(io, steps),
-      interfaces{io, clock, nbd, launcher, swap, service_manager} {}
+      memory_reserve(io),
+      interfaces{io, clock, nbd, launcher, swap, service_manager, memory_reserve, last_resort} {}
 
 void FakeMachine::settle() {
   io.restart();

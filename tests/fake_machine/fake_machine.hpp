@@ -6,6 +6,7 @@
 
 #include "daemon/supervisor/machine/machine.hpp"
 #include "tests/fake_machine/fake_clock.hpp"
+#include "tests/fake_machine/fake_memory.hpp"
 #include "tests/fake_machine/fake_nbd.hpp"
 #include "tests/fake_machine/fake_swap.hpp"
 #include "tests/fake_machine/fake_worker.hpp"
@@ -54,6 +55,8 @@ class FakeMachine {
   FakeLauncher launcher;
   FakeSwap swap;
   FakeServiceManager service_manager;
+  FakeMemoryReserve memory_reserve;
+  FakeLastResort last_resort;
   Machine interfaces;
 };
 

@@ -61,11 +61,6 @@ awaitable<Result<void>> FakeSwap::read_page(std::string device, std::uint64_t,
   co_return Result<void>{};
 }
 
-Result<void> FakeSwap::call_oom_killer() {
-  ++oom_kills;
-  return {};
-}
-
 bool FakeSwap::is_on(const std::string& device) const {
   return std::ranges::find(areas_, device, &SwapArea::path) != areas_.end();
 }

@@ -19,7 +19,9 @@ class FakeSwap : public SwapCalls {
   Result<std::unique_ptr<SwapOff>> off(std::string device) override;
   awaitable<Result<void>> read_page(std::string device, std::uint64_t offset,
                                     std::chrono::seconds limit) override;
-  Result<void> call_oom_killer() override;
+  Result<bool> is_held(std::string device) const override {
+    return is_on(device) || held.contains(device);
+  }
 
   bool is_on(const std::string& device) const;
   void turn_off(const std::string& device);
@@ -29,7 +31,8 @@ class FakeSwap : public SwapCalls {
   // swapoff on one of them goes on until it is killed.
   std::set<std::string> off_waits;
   std::set<std::string> unreadable;
-  unsigned oom_kills = 0;
+  // Somebody holds them exclusively, and /proc/swaps does not show it.
+  std::set<std::string> held;
 
  private:
   asio::io_context& io_;

@@ -161,6 +161,7 @@ Result<std::shared_ptr<WorkerLink>> FakeLauncher::spawn() {
   auto worker =
       std::make_shared<FakeWorker>(io_, steps_, static_cast<pid_t>(1000 + workers.size()));
   worker->fails_with = fails_with;
+  worker->answers = answer;
   workers.push_back(worker);
   if (die_at_start > 0) {
     --die_at_start;

@@ -65,6 +65,8 @@ class FakeLauncher : public WorkerLauncher {
   std::vector<std::shared_ptr<FakeWorker>> workers;  // all there ever were
   // That many workers die as they start.
   unsigned die_at_start = 0;
+  // Whether new workers answer at all.
+  bool answer = true;
   // New workers answer this kind of request with this errno, see FakeWorker.
   std::map<std::size_t, int> fails_with;
   std::map<std::string, std::shared_ptr<FakeWorker>> sockets;

@@ -13,7 +13,6 @@
 #include "daemon/base/page_size.hpp"
 #include "daemon/base/wait_status.hpp"
 #include "daemon/supervisor/machine/child.hpp"
-#include "daemon/system/oom_killer.hpp"
 
 namespace vramswap {
 namespace {
@@ -128,8 +127,11 @@ awaitable<Result<void>> KernelSwapCalls::read_page(std::string device, std::uint
   co_return fail_errno(device, "read", ETIMEDOUT);
 }
 
-Result<void> KernelSwapCalls::call_oom_killer() {
-  return vramswap::call_oom_killer(paths_.sysrq_trigger);
+Result<bool> KernelSwapCalls::is_held(std::string device) const {
+  const UniqueFd fd(open(device.c_str(), O_RDWR | O_EXCL | O_CLOEXEC));
+  if (fd) return false;
+  if (errno == EBUSY) return true;
+  return fail_errno(device, "open", errno);
 }
 
 }  // namespace vramswap

@@ -20,7 +20,7 @@ class KernelSwapCalls : public SwapCalls {
   Result<std::unique_ptr<SwapOff>> off(std::string device) override;
   awaitable<Result<void>> read_page(std::string device, std::uint64_t offset,
                                     std::chrono::seconds limit) override;
-  Result<void> call_oom_killer() override;
+  Result<bool> is_held(std::string device) const override;
 
  private:
   asio::io_context& io_;

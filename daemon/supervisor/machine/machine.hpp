@@ -3,6 +3,8 @@
 #pragma once
 
 #include "daemon/supervisor/machine/clock.hpp"
+#include "daemon/supervisor/machine/last_resort.hpp"
+#include "daemon/supervisor/machine/memory_reserve.hpp"
 #include "daemon/supervisor/machine/nbd_driver.hpp"
 #include "daemon/supervisor/machine/service_manager.hpp"
 #include "daemon/supervisor/machine/swap_calls.hpp"
@@ -18,6 +20,8 @@ struct Machine {
   WorkerLauncher& launcher;
   SwapCalls& swap;
   ServiceManager& service_manager;
+  MemoryReserve& memory_reserve;
+  LastResort& last_resort;
 };
 
 }  // namespace vramswap

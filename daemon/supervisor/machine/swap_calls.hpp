@@ -27,6 +27,7 @@ class SwapCalls {
  public:
   virtual ~SwapCalls() = default;
 
+  // The swap areas. The path of one on an nbd device is "/dev/nbdN", whatever /proc/swaps shows.
   virtual Result<std::vector<SwapArea>> areas() const = 0;
   virtual Result<MemoryInfo> memory() const = 0;
 
@@ -39,8 +40,9 @@ class SwapCalls {
   virtual awaitable<Result<void>> read_page(std::string device, std::uint64_t offset,
                                             std::chrono::seconds limit) = 0;
 
-  // Has the kernel kill the process that its OOM killer would choose.
-  virtual Result<void> call_oom_killer() = 0;
+  // Whether the kernel or a program holds the device exclusively. The kernel holds a swap area so,
+  // whatever path /proc/swaps shows for it.
+  virtual Result<bool> is_held(std::string device) const = 0;
 };
 
 }  // namespace vramswap

@@ -66,7 +66,7 @@ awaitable<Result<void>> Pool::bring_up() {
   if (!infos) co_return infos.error();
   // While there is memory.
   size_reserve();
-  if (auto filled = reserve_.fill(); !filled) co_return filled;
+  if (auto filled = co_await reserve_.fill(); !filled) co_return filled;
   const auto plan = plan_pool(parts_.request, *infos);
   if (!plan) co_return plan.error();
   // All memory first: what does not fit fails before the kernel has heard of anything.

@@ -11,9 +11,6 @@ constexpr std::chrono::milliseconds kFillInterval{5};
 constexpr std::chrono::milliseconds kReleaseInterval{2};
 // A start that takes longer gets memory also where the machine does not seem to be short of it.
 constexpr std::chrono::milliseconds kUnhelpedTime{200};
-// A worker that has not got its memory by then will not get it by waiting. A start takes half a
-// second, and a few seconds on a card that sleeps.
-constexpr std::chrono::seconds kStarvedTime{10};
 
 }  // namespace
 
@@ -21,11 +18,11 @@ void RecoveryReserve::set_worker_bytes(std::uint64_t worker_bytes) {
   if (is_kept_) memory_.set_size(worker_bytes + worker_bytes / 8);
 }
 
-Result<void> RecoveryReserve::fill() {
+awaitable<Result<void>> RecoveryReserve::fill() {
   while (!memory_.is_full()) {
-    if (auto result = memory_.fill_step(); !result) return result;
+    if (auto result = co_await memory_.fill_step(); !result) co_return result;
   }
-  return {};
+  co_return Result<void>{};
 }
 
 void RecoveryReserve::refill() {
@@ -41,46 +38,39 @@ void RecoveryReserve::release() {
 awaitable<void> RecoveryReserve::fill_in_steps() {
   co_await machine_.clock.sleep(kFillInterval);  // the recovery that asks for it is over then
   while (!memory_.is_full() && starts_.is_empty() && recoveries_.is_empty()) {
-    if (const auto result = memory_.fill_step(); !result) log_error(result.error().message);
+    if (const auto result = co_await memory_.fill_step(); !result) {
+      log_error(result.error().message);
+    }
     co_await machine_.clock.sleep(kFillInterval);
   }
   is_filling_ = false;
 }
 
+bool RecoveryReserve::is_memory_short() const {
+  const auto memory = machine_.swap.memory();
+  return !memory || memory->available_bytes < memory_.size_bytes();
+}
+
 Gate::Pass RecoveryReserve::begin_start() {
   auto pass = *starts_.enter();
-  if (!is_giving_up_) asio::co_spawn(machine_.io, give_up_in_steps(), asio::detached);
+  // Making a process takes memory, too.
+  if (is_memory_short()) memory_.release_step();
+  if (!is_giving_up_) {
+    machine_.last_resort.begin(memory_.size_bytes());
+    asio::co_spawn(machine_.io, give_up_in_steps(), asio::detached);
+  }
   is_giving_up_ = true;
   return pass;
 }
 
 // Bit by bit: what is left is there for the next worker, should this one die as well.
 awaitable<void> RecoveryReserve::give_up_in_steps() {
-  for (const auto began = machine_.clock.now(); !starts_.is_empty();
-       co_await machine_.clock.sleep(kReleaseInterval)) {
-    const auto memory = machine_.swap.memory();
-    const bool is_short = !memory || memory->available_bytes < memory_.size_bytes();
-    if (is_short || machine_.clock.now() - began > kUnhelpedTime) memory_.release_step();
+  const auto began = machine_.clock.now();
+  while (co_await machine_.clock.sleep(kReleaseInterval), !starts_.is_empty()) {
+    if (is_memory_short() || machine_.clock.now() - began > kUnhelpedTime) memory_.release_step();
   }
+  machine_.last_resort.end();
   is_giving_up_ = false;
-}
-
-std::shared_ptr<Gate::Pass> RecoveryReserve::begin_recovery() {
-  auto recovery = std::make_shared<Gate::Pass>(*recoveries_.enter());
-  asio::co_spawn(machine_.io, call_oom_killer_if_starved(recovery), asio::detached);
-  return recovery;
-}
-
-// Where workers die one after the other, on a machine without memory, the reserve may not be there
-// again when it is needed. Then everything waits for the device, and the device for memory.
-awaitable<void> RecoveryReserve::call_oom_killer_if_starved(std::weak_ptr<Gate::Pass> recovery) {
-  while (co_await machine_.clock.sleep(kStarvedTime), !recovery.expired()) {
-    const auto memory = machine_.swap.memory();
-    if (!memory || memory->available_bytes >= memory_.size_bytes()) continue;
-    const auto called = machine_.swap.call_oom_killer();
-    log_error(called ? "no memory for a worker: called the kernel's OOM killer, which could not act"
-                     : called.error().message);
-  }
 }
 
 }  // namespace vramswap

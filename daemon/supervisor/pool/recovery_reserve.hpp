@@ -3,11 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 
 #include "daemon/supervisor/machine/machine.hpp"
 #include "daemon/supervisor/pool/gate.hpp"
-#include "daemon/supervisor/pool/memory_reserve.hpp"
 
 namespace vramswap {
 
@@ -15,34 +13,39 @@ class RecoveryReserve {
  public:
   // `is_kept` false: nothing is set aside.
   RecoveryReserve(Machine& machine, bool is_kept)
-      : machine_(machine), is_kept_(is_kept), starts_(machine.io), recoveries_(machine.io) {}
+      : machine_(machine),
+        is_kept_(is_kept),
+        memory_(machine.memory_reserve),
+        starts_(machine.io),
+        recoveries_(machine.io) {}
 
   // For a worker that takes `worker_bytes` of memory before it has a store, and some more for
   // importing its stores.
   void set_worker_bytes(std::uint64_t worker_bytes);
   // Takes all of it at once, while there is memory.
-  Result<void> fill();
+  awaitable<Result<void>> fill();
   // Takes it again step by step, unless a worker starts or is being recovered.
   void refill();
   // For good: the pool is down.
   void release();
 
-  // A worker starts or wakes: memory is given up for it until the pass is gone, while the machine
-  // is short of it or where that seems to help no more.
+  // A worker wakes, or the caller starts one now. The pass is to be gone as soon as the worker
+  // serves or has ended. Until then memory is given up for it, while the machine is short of memory
+  // or the start takes long, and the last resort stands by. On a machine that is short of memory
+  // the first part has been given up when this returns.
   Gate::Pass begin_start();
 
-  // A worker is being recovered for as long as the return value lives. While that goes on and the
-  // machine has no memory, the OOM killer is called every 10 s.
-  std::shared_ptr<Gate::Pass> begin_recovery();
+  // A worker is being recovered until the pass is gone: the reserve is not filled meanwhile.
+  Gate::Pass begin_recovery() { return *recoveries_.enter(); }
 
  private:
   awaitable<void> fill_in_steps();
   awaitable<void> give_up_in_steps();
-  awaitable<void> call_oom_killer_if_starved(std::weak_ptr<Gate::Pass> recovery);
+  bool is_memory_short() const;
 
   Machine& machine_;
   const bool is_kept_;
-  MemoryReserve memory_;
+  MemoryReserve& memory_;
   Gate starts_;
   Gate recoveries_;
   bool is_filling_ = false;

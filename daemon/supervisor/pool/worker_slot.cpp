@@ -127,7 +127,7 @@ awaitable<void> WorkerSlot::recover([[maybe_unused]] Gate::Pass pass) {
     co_await machine_.clock.sleep(backoff);
   }
   is_recovering_ = false;
-  recovery.reset();
+  recovery.leave();
   reserve_.refill();
   if (problem_.empty()) co_await publisher_.publish();
 }

@@ -7,21 +7,12 @@
 #include <unistd.h>
 
 #include "daemon/base/wait_status.hpp"
+#include "tests/unit/supervisor/run.hpp"
 
 namespace vramswap {
 namespace {
 
 using testing::HasSubstr;
-
-template <class T>
-T run(asio::io_context& io, awaitable<T> work) {
-  std::optional<T> result;
-  asio::co_spawn(
-      io, [&]() -> awaitable<void> { result = co_await std::move(work); }, asio::detached);
-  io.restart();
-  io.run();
-  return std::move(*result);
-}
 
 TEST(Child, ExitStatusComesBack) {
   asio::io_context io;

@@ -35,6 +35,8 @@ class PoolTest : public testing::Test {
   void end_supervisor() {
     machine_.pass(std::chrono::minutes(1));
     pool_.reset();
+    machine_.memory_reserve.set_size(0);  // it goes with its process
+    machine_.memory_reserve.release();
   }
 
   static control::UpRequest request(unsigned segments) {

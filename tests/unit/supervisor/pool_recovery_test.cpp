@@ -204,23 +204,6 @@ TEST_F(PoolRecoveryTest, AnImportThatFailsForAMomentLosesNothing) {
   EXPECT_EQ(pool_->segments().value()[0].generation, 0U);
 }
 
-TEST_F(PoolRecoveryTest, TheOomKillerIsCalledOnlyOnAMachineWithoutMemory) {
-  ASSERT_TRUE(up(1));
-  machine_.launcher.die_at_start = 1000;
-  kill_worker();
-  machine_.pass(std::chrono::seconds(35));
-  EXPECT_EQ(machine_.swap.oom_kills, 0U);
-  machine_.swap.memory_info.available_bytes = 0;
-  machine_.pass(std::chrono::seconds(20));
-  EXPECT_EQ(machine_.swap.oom_kills, 2U);
-  machine_.launcher.die_at_start = 0;
-  machine_.pass(std::chrono::seconds(20));
-  const unsigned kills = machine_.swap.oom_kills;
-  machine_.pass(std::chrono::seconds(60));
-  EXPECT_EQ(machine_.swap.oom_kills, kills);
-  expect_all_up(1);
-}
-
 TEST_F(PoolRecoveryTest, DownWorksWithAWorkerThatDiesDuringTheScrub) {
   ASSERT_TRUE(up(1));
   std::optional<Result<void>> result;
