@@ -11,6 +11,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "daemon/base/directory.hpp"
 namespace vramswap::swapctl {
 namespace {
 
@@ -118,11 +119,10 @@ bool no_daemon(const Error& error) {
 }
 
 bool has_orphans(const std::filesystem::path& socket) {
-  std::error_code error;
-  const std::filesystem::directory_iterator entries(socket.parent_path(), error);
-  return std::ranges::any_of(entries, [](const auto& entry) {
-    return entry.path().filename().native().starts_with(control::kWorkerSocketPrefix);
-  });
+  const auto names = list_directory(socket.parent_path());
+  return names && std::ranges::any_of(*names, [](const std::string& name) {
+           return name.starts_with(control::kWorkerSocketPrefix);
+         });
 }
 
 Result<control::Reply> exchange(ControlClient& client, const control::Request& request,

@@ -1,5 +1,6 @@
 #include "daemon/handover/worker_socket.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -9,18 +10,18 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 
+#include "daemon/base/directory.hpp"
 #include "daemon/control/protocol.hpp"
 
 namespace vramswap::worker_socket {
 namespace {
 
-Result<UniqueFd> make_socket(const std::string& path, sockaddr_un& address) {
+Result<UniqueFd> make_socket(const std::string& path, sockaddr_un& address, int flags = 0) {
   address = {.sun_family = AF_UNIX, .sun_path = {}};
   if (path.size() >= sizeof address.sun_path) return fail_errno(path, "bind", ENAMETOOLONG);
   std::memcpy(address.sun_path, path.data(), path.size());
-  UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0));
   if (!socket) return fail_errno(path, "socket", errno);
   return socket;
 }
@@ -33,10 +34,12 @@ std::string path(const std::string& runtime_directory, std::size_t device) {
 
 std::vector<std::string> find(const std::string& runtime_directory) {
   std::vector<std::string> paths;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(runtime_directory, error)) {
-    if (entry.path().filename().native().starts_with(control::kWorkerSocketPrefix))
-      paths.push_back(entry.path());
+  const auto names = list_directory(runtime_directory);
+  if (!names) return paths;
+  for (const std::string& name : *names) {
+    if (name.starts_with(control::kWorkerSocketPrefix)) {
+      paths.push_back(fmt::format("{}/{}", runtime_directory, name));
+    }
   }
   std::ranges::sort(paths);
   return paths;
@@ -62,11 +65,15 @@ UniqueFd accept(int listener) {
 
 Result<WorkerConnection> connect(const std::string& path) {
   sockaddr_un address;
-  auto socket = make_socket(path, address);
+  // Otherwise connect() would wait for as long as earlier connections wait to be accepted.
+  auto socket = make_socket(path, address, SOCK_NONBLOCK);
   if (!socket) return socket.error();
   if (::connect(socket->get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    return fail_errno(path, "connect", errno);
+    Error error = errno_error(path, "connect", errno);
+    if (error.code == EAGAIN) error.message += "; the worker does not answer";
+    return error;
   }
+  fcntl(socket->get(), F_SETFL, 0);
   // Of the process that called listen(), exec or not.
   ucred peer{};
   socklen_t size = sizeof peer;

@@ -25,7 +25,8 @@ struct WorkerConnection {
   UniqueFd channel;  // like those of make_channel(); the worker uses it once its old one is closed
   pid_t worker;      // the process that listens
 };
-// For the supervisor. ECONNREFUSED or ENOENT: no process listens there.
+// For the supervisor. Never waits. ECONNREFUSED or ENOENT: no process listens there. EAGAIN: a
+// worker listens, and has not accepted the connections that were made before.
 Result<WorkerConnection> connect(const std::string& path);
 
 }  // namespace vramswap::worker_socket

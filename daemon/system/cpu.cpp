@@ -1,21 +1,24 @@
 #include "daemon/system/cpu.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <filesystem>
 #include <set>
 
+#include "daemon/base/directory.hpp"
 #include "daemon/system/proc.hpp"
 
 namespace vramswap {
 
 unsigned count_physical_cores(const std::string& cpu_directory) {
   std::set<std::string> cores;  // by the list of their hyper-threads
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(cpu_directory, error)) {
+  const auto names = list_directory(cpu_directory);
+  if (!names) return 1;
+  for (const std::string& name : *names) {
     // An offline CPU has no topology.
-    if (auto threads = read_file(entry.path() / "topology/thread_siblings_list")) {
-      cores.insert(*std::move(threads));
-    }
+    auto threads =
+        read_file(fmt::format("{}/{}/topology/thread_siblings_list", cpu_directory, name));
+    if (threads) cores.insert(*std::move(threads));
   }
   return std::max(1U, static_cast<unsigned>(cores.size()));
 }

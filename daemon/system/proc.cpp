@@ -6,9 +6,9 @@
 
 #include <cerrno>
 #include <charconv>
-#include <filesystem>
 #include <sstream>
 
+#include "daemon/base/directory.hpp"
 #include "daemon/base/unique_fd.hpp"
 
 namespace vramswap {
@@ -115,16 +115,16 @@ Result<ThreadStat> parse_thread_stat(std::string_view line) {
 }
 
 Result<std::vector<ThreadStat>> read_thread_stats(const std::string& task_directory) {
-  std::error_code error;
+  const auto threads = list_directory(task_directory);
+  if (!threads) return threads.error();
   std::vector<ThreadStat> stats;
-  for (const auto& entry : std::filesystem::directory_iterator(task_directory, error)) {
-    const auto line = read_file(entry.path() / "stat");
+  for (const std::string& thread : *threads) {
+    const auto line = read_file(fmt::format("{}/{}/stat", task_directory, thread));
     if (!line) continue;  // the thread has ended meanwhile
     const auto stat = parse_thread_stat(*line);
     if (!stat) return stat.error();
     stats.push_back(*stat);
   }
-  if (error) return fail_errno(task_directory, "readdir", error.value());
   if (stats.empty()) return fail(fmt::format("{}: no thread in it", task_directory));
   return stats;
 }

@@ -6,8 +6,8 @@
 
 #include <cerrno>
 #include <charconv>
-#include <filesystem>
 
+#include "daemon/base/directory.hpp"
 #include "daemon/supervisor/machine/child.hpp"
 #include "daemon/system/block_queue.hpp"
 #include "daemon/system/log.hpp"
@@ -92,9 +92,9 @@ Result<void> KernelNbdDriver::set_queue(std::uint32_t index, std::uint64_t max_r
 
 std::vector<NbdDevice> KernelNbdDriver::find_devices(std::string_view prefix) const {
   std::vector<NbdDevice> devices;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(block_directory_, error)) {
-    const std::string name = entry.path().filename();
+  const auto names = list_directory(block_directory_);
+  if (!names) return devices;
+  for (const std::string& name : *names) {
     if (!name.starts_with("nbd")) continue;
     NbdDevice device{};
     const char* end = name.data() + name.size();

@@ -11,6 +11,7 @@
 #include "cuda/driver.hpp"
 #include "cuda/page_kernel.hpp"
 #include "cuda/vram.hpp"
+#include "daemon/base/directory.hpp"
 #include "daemon/system/log.hpp"
 #include "daemon/system/proc.hpp"
 #include "daemon/worker/store/vram_copier.hpp"
@@ -30,10 +31,13 @@ Error import_error(const cuda::Error& error) {
 // Wayland desktops. The Linux kernel's list of connectors shows those displays too.
 bool has_connected_display(const std::string& drm_directory, const std::string& pci_address) {
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(drm_directory, error)) {
-    const auto device = std::filesystem::canonical(entry.path(), error);
+  const auto names = list_directory(drm_directory);
+  if (!names) return false;
+  for (const std::string& name : *names) {
+    const auto connector = std::filesystem::path(drm_directory) / name;
+    const auto device = std::filesystem::canonical(connector, error);
     if (error || device.native().find(pci_address) == std::string::npos) continue;
-    const auto status = read_file(entry.path() / "status");
+    const auto status = read_file(connector / "status");
     if (status && *status == "connected\n") return true;
   }
   return false;

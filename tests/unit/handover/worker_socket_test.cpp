@@ -120,6 +120,19 @@ TEST_F(Rendezvous, WhereNobodyWaitsNothingIsAccepted) {
   EXPECT_EQ(errno, EAGAIN);
 }
 
+// A worker that stands still does not make the supervisor wait.
+TEST_F(Rendezvous, AFullBacklogIsAnError) {
+  const auto listener = listen(socket_).value();
+  std::vector<WorkerConnection> waiting;
+  auto connection = connect(socket_);
+  for (; connection && waiting.size() < 10; connection = connect(socket_)) {
+    waiting.push_back(*std::move(connection));
+  }
+  ASSERT_FALSE(connection);
+  EXPECT_EQ(connection.error().code, EAGAIN);
+  EXPECT_THAT(connection.error().message, HasSubstr("the worker does not answer"));
+}
+
 TEST_F(Rendezvous, FindsWorkersAndNothingElse) {
   EXPECT_THAT(find(directory_), IsEmpty());
   EXPECT_THAT(find(directory_ + "/nonexistent"), IsEmpty());
