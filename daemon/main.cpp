@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <boost/program_options.hpp>
 #include <cerrno>
+#include <csignal>
 #include <iostream>
 
 #include "daemon/control/daemon_arguments.hpp"
 #include "daemon/control/protocol.hpp"
 #include "daemon/control/scratch.hpp"
 #include "daemon/supervisor/machine/real_machine.hpp"
+#include "daemon/supervisor/machine/swap_call.hpp"
 #include "daemon/supervisor/supervisor.hpp"
 #include "daemon/system/cpu.hpp"
 #include "daemon/system/log.hpp"
@@ -48,6 +50,7 @@ PoolOptions pool_options(bool is_scratch, const KernelPaths& paths) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (const auto result = make_swap_call(argc, argv)) return *result;
   po::options_description options(
       "vramswapd serves swap on VRAM. It is started by vramswap or systemd");
   options.add_options()(option_name(kDetachedOption),
@@ -100,6 +103,8 @@ int main(int argc, char** argv) {
     std::cerr << "vramswapd: needs root\n";
     return kExitFailed;
   }
+  // Whoever started the daemon may have ignored it, and then the kernel keeps no wait status.
+  std::signal(SIGCHLD, SIG_DFL);
   const KernelPaths paths;
   RealMachine real(paths);
   Machine machine = real.interfaces();

@@ -12,6 +12,7 @@ inline constexpr const char* kDetachedOption = "--detached";  // log to the kern
 inline constexpr const char* kScratchOption = "--scratch";    // serve a scratch segment, no swap
 inline constexpr const char* kWorkerOption = "--worker";      // be a worker, not the supervisor
 inline constexpr const char* kInheritOption = "--inherit";    // go on as the supervisor; takes text
+inline constexpr const char* kSwapCallOption = "--swap-call";  // make one call, as a child
 // Ask whether this program understands a handover; takes a number.
 inline constexpr const char* kTakesOverFromOption = "--takes-over-from";
 

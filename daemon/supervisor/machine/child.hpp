@@ -1,47 +1,42 @@
 // Short-lived child processes, waited for on the reactor.
 #pragma once
 
-#include <sys/types.h>
-
-#include <functional>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "daemon/supervisor/asio.hpp"
+#include "daemon/supervisor/machine/program.hpp"
 
 namespace vramswap {
 
 class Child {
  public:
-  // Forks. The child runs `body` and exits with what it returns. It is killed when the supervisor
-  // dies, and has none of its privileges over memory (see soften_child).
-  static Result<Child> start(asio::io_context& io, const std::function<int()>& body);
+  static Result<Child> start(asio::io_context& io, const Program& program);
   Child(Child&&) = default;
-  // Kills and reaps it, unless `wait` has.
+  // Kills and reaps it, unless wait() has reaped it.
   ~Child();
 
-  // The wait status (wait(2)), once.
-  awaitable<int> wait();
-  // It then ends with SIGKILL in its wait status.
+  // Its wait status (wait(2)), once. An error: somebody else has it, or the kernel keeps none.
+  awaitable<Result<int>> wait();
+  // The same without the reactor, which waits meanwhile. ETIMEDOUT: it has not ended within
+  // `limit`, and may be waited for again.
+  Result<int> wait_for(std::chrono::milliseconds limit);
+  // wait() then tells of SIGKILL, unless the child has ended before.
   void kill();
 
  private:
-  Child(asio::io_context& io, pid_t pid, UniqueFd pidfd);
+  Child(asio::io_context& io, StartedProgram started);
 
   pid_t pid_;
   std::unique_ptr<WatchedFd> pidfd_;
   bool reaped_ = false;
 };
 
-// The pidfd of a child that has not been reaped: readable when it ends.
-Result<UniqueFd> open_pidfd(pid_t pid);
-
-// Reaps a child that has ended, and returns its wait status.
-int reap(pid_t pid);
-
-// Runs a program found by PATH or in the directories of administration, and waits. Success is exit
-// status 0; the error of anything else has the last line that it wrote to stderr.
+// Runs a program that is in one of the directories of PATH's default or of administration, or that
+// has a path, and waits. Success is exit status 0; the error of anything else has the last line
+// that it wrote to stderr.
 awaitable<Result<void>> run_program(asio::io_context& io, std::vector<std::string> arguments);
 
 }  // namespace vramswap

@@ -1,33 +1,49 @@
 #include "daemon/supervisor/machine/kernel_swap_calls.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/close_range.h>
-#include <sys/swap.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <optional>
 
-#include "daemon/base/page_size.hpp"
 #include "daemon/base/wait_status.hpp"
+#include "daemon/control/daemon_arguments.hpp"
 #include "daemon/supervisor/machine/child.hpp"
+#include "daemon/supervisor/machine/nbd_path.hpp"
 
 namespace vramswap {
 namespace {
 
-// A child without exec would keep every descriptor of the supervisor open for as long as the call
-// takes.
-void close_inherited() {
-  close_range(3, ~0U, 0);
+// To open a device takes milliseconds, unless the kernel looks for partitions on it and nobody
+// serves it.
+constexpr std::chrono::milliseconds kClaimLimit{1000};
+
+// See swap_call.hpp.
+Result<Child> start_call(asio::io_context& io, std::vector<std::string> call) {
+  Program program{.path = kOwnProgram, .arguments = {kDaemonArgument0, kSwapCallOption}};
+  for (std::string& word : call) program.arguments.push_back(std::move(word));
+  return Child::start(io, program);
 }
 
-// `call` returns 0 or an errno, and so does the child.
-Result<void> result_of(const std::string& device, const char* call, int status) {
-  if (status == 0) return {};
-  if (WIFEXITED(status)) return fail_errno(device, call, WEXITSTATUS(status));
-  return fail(fmt::format("{}: {}: {}", device, call, describe_wait_status(status)));
+// The child's exit status is 0 or an errno.
+Result<void> result_of(const std::string& device, const char* call, const Result<int>& status) {
+  if (!status) {
+    return Error{fmt::format("{}: {}: {}", device, call, status.error().message),
+                 status.error().code};
+  }
+  if (*status == 0) return {};
+  if (WIFEXITED(*status)) return fail_errno(device, call, WEXITSTATUS(*status));
+  return fail(fmt::format("{}: {}: {}", device, call, describe_wait_status(*status)));
+}
+
+// A call that waits for its device cannot be killed: somebody waits for the child, and outlives
+// whoever started it.
+void leave_to_end(asio::io_context& io, Child child) {
+  child.kill();
+  asio::co_spawn(
+      io, [](Child ending) -> awaitable<void> { (void)co_await ending.wait(); }(std::move(child)),
+      asio::detached);
 }
 
 class SwapOffChild : public SwapOff {
@@ -36,7 +52,7 @@ class SwapOffChild : public SwapOff {
       : device_(std::move(device)), child_(std::move(child)) {}
 
   awaitable<Result<void>> wait() override {
-    const int status = co_await child_.wait();
+    const auto status = co_await child_.wait();
     co_return result_of(device_, "swapoff", status);
   }
   void kill() override { child_.kill(); }
@@ -46,18 +62,34 @@ class SwapOffChild : public SwapOff {
   Child child_;
 };
 
-int read_one_page(const char* device, std::uint64_t offset) {
-  const UniqueFd fd(open(device, O_RDONLY | O_DIRECT | O_CLOEXEC));
-  if (!fd) return errno;
-  alignas(kPageBytes) static char page[kPageBytes];
-  const ssize_t bytes = pread(fd.get(), page, sizeof page, static_cast<off_t>(offset));
-  return bytes < 0 ? errno : bytes == sizeof page ? 0 : EIO;
+std::optional<dev_t> device_number(const std::string& path) {
+  struct stat about {};
+  if (stat(path.c_str(), &about) != 0 || !S_ISBLK(about.st_mode)) return std::nullopt;
+  return about.st_rdev;
 }
 
 }  // namespace
 
 Result<std::vector<SwapArea>> KernelSwapCalls::areas() const {
-  return read_swap_areas(paths_.swaps);
+  auto areas = read_swap_areas(paths_.swaps);
+  if (!areas) return areas;
+  for (SwapArea& area : *areas) {
+    auto path = nbd_path(area, device_number(area.path), paths_.block_directory);
+    if (path) area.path = *std::move(path);
+  }
+  return areas;
+}
+
+Result<bool> KernelSwapCalls::is_held(std::string device) const {
+  auto child = start_call(io_, {"claim", device});
+  if (!child) return child.error();
+  const auto result = result_of(device, "open", child->wait_for(kClaimLimit));
+  if (result) return false;
+  if (result.error().code == EBUSY) return true;
+  // Without a file in /dev nothing can be asked. Swap on the device shows in /proc/swaps still.
+  if (result.error().code == ENOENT) return false;
+  if (result.error().code == ETIMEDOUT) leave_to_end(io_, *std::move(child));
+  return result.error();
 }
 
 Result<MemoryInfo> KernelSwapCalls::memory() const {
@@ -70,15 +102,10 @@ awaitable<Result<void>> KernelSwapCalls::make_area(std::string device) {
 }
 
 awaitable<Result<void>> KernelSwapCalls::on(std::string device, int priority) {
-  const int flags =
-      priority < 0 ? 0
-                   : SWAP_FLAG_PREFER | ((priority << SWAP_FLAG_PRIO_SHIFT) & SWAP_FLAG_PRIO_MASK);
-  auto child = Child::start(io_, [&] {
-    close_inherited();
-    return swapon(device.c_str(), flags) == 0 ? 0 : errno;
-  });
+  std::vector<std::string> call{"on", device, std::to_string(priority)};
+  auto child = start_call(io_, std::move(call));
   if (!child) co_return child.error();
-  const int status = co_await child->wait();
+  const auto status = co_await child->wait();
   auto result = result_of(device, "swapon", status);
   if (result) co_return result;
   Error error = std::move(result.error());
@@ -90,27 +117,22 @@ awaitable<Result<void>> KernelSwapCalls::on(std::string device, int priority) {
 }
 
 Result<std::unique_ptr<SwapOff>> KernelSwapCalls::off(std::string device) {
-  auto child = Child::start(io_, [&] {
-    close_inherited();
-    return swapoff(device.c_str()) == 0 ? 0 : errno;
-  });
+  auto child = start_call(io_, {"off", device});
   if (!child) return child.error();
   return std::make_unique<SwapOffChild>(std::move(device), *std::move(child));
 }
 
 awaitable<Result<void>> KernelSwapCalls::read_page(std::string device, std::uint64_t offset,
                                                    std::chrono::seconds limit) {
-  auto started = Child::start(io_, [&] {
-    close_inherited();
-    return read_one_page(device.c_str(), offset);
-  });
+  std::vector<std::string> call{"read", device, std::to_string(offset)};
+  auto started = start_call(io_, std::move(call));
   if (!started) co_return started.error();
   // A read that waits for its device cannot be killed: whoever waits for the child outlives this
   // call then.
   struct Read {
     Child child;
     std::unique_ptr<Timer> timer;
-    std::optional<int> status = {};
+    std::optional<Result<int>> status = {};
   };
   const auto read = std::make_shared<Read>(*std::move(started), clock_.make_timer());
   read->timer->expires_after(limit);
@@ -125,13 +147,6 @@ awaitable<Result<void>> KernelSwapCalls::read_page(std::string device, std::uint
   if (read->status) co_return result_of(device, "read", *read->status);
   read->child.kill();
   co_return fail_errno(device, "read", ETIMEDOUT);
-}
-
-Result<bool> KernelSwapCalls::is_held(std::string device) const {
-  const UniqueFd fd(open(device.c_str(), O_RDWR | O_EXCL | O_CLOEXEC));
-  if (fd) return false;
-  if (errno == EBUSY) return true;
-  return fail_errno(device, "open", errno);
 }
 
 }  // namespace vramswap

@@ -1,5 +1,4 @@
-// The running kernel's swap. swapon(2), swapoff(2) and reads are made in a child: swapoff(2) makes
-// its caller the OOM killer's first choice, and all of them wait for the device.
+// The running kernel's swap. What waits for a device is done by a child (see swap_call.hpp).
 #pragma once
 
 #include "daemon/supervisor/machine/clock.hpp"

@@ -2,9 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/close_range.h>
-#include <sched.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,34 +11,11 @@
 
 #include "daemon/control/daemon_arguments.hpp"
 #include "daemon/handover/worker_socket.hpp"
-#include "daemon/supervisor/machine/child.hpp"
+#include "daemon/supervisor/machine/program.hpp"
 #include "daemon/system/proc.hpp"
 
 namespace vramswap {
 namespace {
-
-// The channel's number in the worker; what is above is closed by exec.
-constexpr int kWorkerChannel = 3;
-
-[[noreturn]] void exec_worker(int channel) {
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  // It may have to start on a machine without free memory: a realtime task allocates below the min
-  // watermark. Its threads begin as ordinary ones; those for I/O ask for the same, and check.
-  const sched_param priority{.sched_priority = 1};
-  sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &priority);
-  if (channel == kWorkerChannel) {
-    fcntl(channel, F_SETFD, 0);
-  } else {
-    dup2(channel, kWorkerChannel);
-  }
-  // Asio's sockets are not close-on-exec: a worker that had the control socket would keep it open
-  // after the supervisor's death, and clients would wait for an answer.
-  close_range(kWorkerChannel + 1, ~0U, CLOSE_RANGE_CLOEXEC);
-  execl("/proc/self/exe", kDaemonArgument0, kWorkerOption, nullptr);
-  _exit(127);
-}
 
 class ProcessLink : public WorkerLink {
  public:
@@ -88,7 +64,9 @@ class ProcessLink : public WorkerLink {
     co_return std::nullopt;
   }
 
-  void kill() override { ::kill(pid_, SIGKILL); }
+  // By the descriptor: a worker that was no child of ours has been reaped by somebody else when it
+  // ends, and another process may have its number.
+  void kill() override { syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0); }
 
   Result<std::uint64_t> resident_bytes() const override {
     return read_resident_bytes(status_path_);
@@ -107,16 +85,14 @@ Result<std::shared_ptr<WorkerLink>> ProcessLauncher::spawn() {
   auto channel = make_channel();
   if (!channel) return channel.error();
   auto& [ours, theirs] = *channel;
-  const pid_t pid = fork();
-  if (pid < 0) return fail_errno("worker", "fork", errno);
-  if (pid == 0) exec_worker(theirs.get());
-  auto pidfd = open_pidfd(pid);
-  if (!pidfd) {
-    ::kill(pid, SIGKILL);
-    reap(pid);
-    return pidfd.error();
-  }
-  return std::make_shared<ProcessLink>(io_, pid, std::move(ours), *std::move(pidfd), processes_);
+  // The channel is the worker's descriptor 3.
+  auto started = start_program({.kind = Program::Kind::worker,
+                                .path = kOwnProgram,
+                                .arguments = {kDaemonArgument0, kWorkerOption},
+                                .fds = {-1, -1, -1, theirs.get()}});
+  if (!started) return started.error();
+  return std::make_shared<ProcessLink>(io_, started->pid, std::move(ours),
+                                       std::move(started->pidfd), processes_);
 }
 
 std::vector<std::string> ProcessLauncher::find_sockets(const std::string& runtime_directory) const {

@@ -3,8 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
 
 #include "daemon/base/wait_status.hpp"
 #include "tests/unit/supervisor/run.hpp"
@@ -14,32 +18,89 @@ namespace {
 
 using testing::HasSubstr;
 
+Program shell(const std::string& script) {
+  return {.path = "/bin/sh", .arguments = {"sh", "-c", script}};
+}
+const Program kSleep{.path = "/bin/sleep", .arguments = {"sleep", "1000"}};
+
 TEST(Child, ExitStatusComesBack) {
   asio::io_context io;
-  auto child = Child::start(io, [] { return 42; });
+  auto child = Child::start(io, shell("exit 42"));
   ASSERT_TRUE(child);
-  const int status = run(io, child->wait());
+  const int status = run(io, child->wait()).value();
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 42);
 }
 
 TEST(Child, CanBeKilled) {
   asio::io_context io;
-  auto child = Child::start(io, [] { return pause(); });
+  auto child = Child::start(io, kSleep);
   ASSERT_TRUE(child);
+  EXPECT_EQ(child->wait_for(std::chrono::milliseconds(0)).error().code, ETIMEDOUT);
   child->kill();
-  const int status = run(io, child->wait());
+  const int status = run(io, child->wait()).value();
   EXPECT_EQ(describe_wait_status(status), "killed by SIGKILL");
+}
+
+TEST(Child, CanBeWaitedForWithoutTheReactor) {
+  asio::io_context io;
+  auto child = Child::start(io, shell("exit 3"));
+  ASSERT_TRUE(child);
+  EXPECT_EQ(WEXITSTATUS(child->wait_for(std::chrono::hours(1)).value()), 3);
 }
 
 TEST(Child, DestructionLeavesNoProcess) {
   asio::io_context io;
   {
-    auto child = Child::start(io, [] { return pause(); });
+    auto child = Child::start(io, kSleep);
     ASSERT_TRUE(child);
   }
   EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
   EXPECT_EQ(errno, ECHILD);
+}
+
+// A status that nobody has is not that of a success: it may be a swapoff's.
+TEST(Child, AStatusThatTheKernelDoesNotKeepIsAnError) {
+  asio::io_context io;
+  auto child = Child::start(io, kSleep);
+  ASSERT_TRUE(child);
+  std::signal(SIGCHLD, SIG_IGN);
+  child->kill();
+  const auto status = run(io, child->wait());
+  std::signal(SIGCHLD, SIG_DFL);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, ECHILD);
+}
+
+// The memory of this process is not shared any more, and none of it was copied.
+TEST(StartProgram, ReturnsWhenTheProgramIsLoaded) {
+  const auto started = start_program(kSleep);
+  ASSERT_TRUE(started) << started.error().message;
+  const auto own = std::filesystem::read_symlink("/proc/self/exe");
+  const auto exe = std::filesystem::read_symlink("/proc/" + std::to_string(started->pid) + "/exe");
+  EXPECT_NE(exe, own);
+  kill(started->pid, SIGKILL);
+  EXPECT_EQ(describe_wait_status(reap(started->pid).value()), "killed by SIGKILL");
+}
+
+TEST(StartProgram, AHelperDiesWithTheSupervisor) {
+  prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const pid_t supervisor = fork();
+  if (supervisor == 0) {
+    const auto started = start_program(kSleep);
+    const pid_t helper = started ? started->pid : -1;
+    _exit(write(ends[1], &helper, sizeof helper) == sizeof helper ? 0 : 1);
+  }
+  pid_t helper = -1;
+  ASSERT_EQ(read(ends[0], &helper, sizeof helper), static_cast<ssize_t>(sizeof helper));
+  ASSERT_GT(helper, 0);
+  EXPECT_EQ(reap(supervisor).value(), 0);
+  EXPECT_EQ(describe_wait_status(reap(helper).value()), "killed by SIGKILL");
+  prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+  close(ends[0]);
+  close(ends[1]);
 }
 
 Result<void> run_words(std::vector<std::string> words) {
@@ -64,6 +125,15 @@ TEST(RunProgram, MissingProgramSaysSo) {
   EXPECT_THAT(result.error().message, HasSubstr("vramswap-no-such-program: not found"));
 }
 
+TEST(RunProgram, WhatCannotBeLoadedSaysSo) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "the thread sanitizer cannot follow two processes in one memory";
+#endif
+  EXPECT_THAT(run_words({"/nonexistent/program"}).error().message,
+              HasSubstr("/nonexistent/program: not found"));
+  EXPECT_THAT(run_words({"/dev/null"}).error().message, HasSubstr("/dev/null: execve: EACCES"));
+}
+
 // An end of a socket that leaks into mkswap hides the end of a connection from the kernel.
 TEST(RunProgram, InheritsNothing) {
   const auto result = run_words({"sh", "-c", "ls /proc/self/fd | tr '\\n' ' ' >&2; exit 1"});
@@ -71,6 +141,20 @@ TEST(RunProgram, InheritsNothing) {
   // 3 is ls reading the directory.
   EXPECT_THAT(result.error().message, HasSubstr(": 0 1 2 3 "));
   EXPECT_THAT(result.error().message, testing::Not(HasSubstr(" 4 ")));
+}
+
+TEST(RunProgram, BlocksNoSignal) {
+  // By the shell itself, which blocks signals while it starts programs.
+  const auto result = run_words({"sh", "-c",
+                                 "while read -r key value; do"
+                                 " [ \"$key\" = SigBlk: ] && echo \"$value\" >&2; "
+                                 "done </proc/self/status; exit 1"});
+  EXPECT_THAT(result.error().message, testing::EndsWith(": 0000000000000000"));
+}
+
+TEST(RunProgram, FindsProgramsOfAdministration) {
+  const auto result = run_words({"sh", "-c", "echo $PATH >&2; exit 1"});
+  EXPECT_THAT(result.error().message, HasSubstr("/usr/sbin:"));
 }
 
 }  // namespace
