@@ -71,7 +71,7 @@ Result<void> FakeNbd::reconfigure(const netlink::ReconfigureRequest& request) {
 
 Result<void> FakeNbd::disconnect(std::uint32_t index) {
   if (auto step = steps_.take(fmt::format("disconnect nbd{}", index)); !step) return step;
-  devices.erase(index);
+  if (!stays(index)) devices.erase(index);
   return {};
 }
 

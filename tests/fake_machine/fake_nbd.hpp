@@ -1,6 +1,7 @@
 // The kernel's nbd driver: keeps its ends of the sockets, and drops those it is told to drop.
 #pragma once
 
+#include <functional>
 #include <map>
 
 #include "daemon/supervisor/machine/nbd_driver.hpp"
@@ -32,6 +33,9 @@ class FakeNbd : public NbdDriver {
   // That many RECONFIGUREs succeed, and the kernel keeps no socket of theirs.
   unsigned drop_silently = 0;
   unsigned reconfigures = 0;
+  // Called in each DISCONNECT, with the device that goes. True: it stays, because somebody has it
+  // open.
+  std::function<bool(std::uint32_t)> stays = [](std::uint32_t) { return false; };
 
  private:
   Steps& steps_;

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <charconv>
 
+#include "daemon/supervisor/pool/device_use.hpp"
 #include "daemon/system/log.hpp"
 #include "daemon/system/proc.hpp"
 
@@ -135,16 +136,22 @@ Result<PoolParts> build_parts(Machine& machine, const PoolOptions& options,
 }
 
 // What the kernel has of each segment. Those of which nothing is left go.
-Result<void> find_devices(Machine& machine, const PoolOptions& options, PoolParts& parts) {
-  const auto areas = machine.swap.areas();
-  if (!areas) return areas.error();
+awaitable<Result<void>> find_devices(Machine& machine, const PoolOptions& options,
+                                     PoolParts& parts) {
   const auto devices = machine.nbd.find_devices(options.device_prefix);
+  // What holds a device without swap may be ending, such as the dead supervisor's mkswap.
+  for (const NbdDevice& device : devices) {
+    if (!device.identifier.starts_with(parts.settings.identifier_prefix)) continue;
+    (void)co_await check_unused(machine, device_path(device.index));
+  }
+  const auto areas = machine.swap.areas();
+  if (!areas) co_return areas.error();
   for (const auto& segment : parts.segments) {
-    if (auto found = segment->adopt_device(devices, *areas); !found) return found;
+    if (auto found = segment->adopt_device(devices, *areas); !found) co_return found;
   }
   std::erase_if(parts.segments,
                 [](const auto& segment) { return segment->state() == SegmentState::planned; });
-  return {};
+  co_return Result<void>{};
 }
 
 }  // namespace
@@ -169,7 +176,7 @@ awaitable<Result<PoolParts>> adopt(Machine& machine, const PoolOptions& options,
     auto adopted = co_await segment->adopt_memory(inherited);
     if (!adopted) co_return adopted.error();
   }
-  if (auto found = find_devices(machine, options, *parts); !found) co_return found.error();
+  if (auto found = co_await find_devices(machine, options, *parts); !found) co_return found.error();
   co_return parts;
 }
 
@@ -180,12 +187,18 @@ awaitable<Result<void>> disconnect_leftovers(Machine& machine, std::string devic
     const auto areas = machine.swap.areas();
     if (!areas) co_return areas.error();
     const std::string path = device_path(device.index);
-    if (std::ranges::find(*areas, path, &SwapArea::path) != areas->end()) {
+    if (is_swap_area(*areas, path)) {
       co_return Error{
           fmt::format("{} is swap of a vramswapd that has died together with its worker, and its "
                       "pages are lost: swapoff {} by hand",
                       path, path),
           EOWNERDEAD};
+    }
+    if (auto unused = co_await check_unused(machine, path); !unused) {
+      const bool is_used = unused.error().code == EBUSY;
+      co_return Error{
+          fmt::format("a vramswapd that has died left a device: {}", unused.error().message),
+          is_used ? EOWNERDEAD : unused.error().code};
     }
     if (auto opened = co_await machine.nbd.open(); !opened) co_return opened;
     if (auto gone = machine.nbd.disconnect(device.index); !gone) co_return gone;

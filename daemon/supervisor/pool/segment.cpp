@@ -7,6 +7,7 @@
 
 #include "daemon/handover/nbd_export.hpp"
 #include "daemon/handover/page_map.hpp"
+#include "daemon/supervisor/pool/device_use.hpp"
 #include "daemon/system/log.hpp"
 
 namespace vramswap {
@@ -159,18 +160,19 @@ awaitable<Result<void>> Segment::disconnect() {
   if (state_ != SegmentState::connected && state_ != SegmentState::stranded) {
     co_return Result<void>{};
   }
-  // The kernel would not refuse, and every process with pages there would die.
-  const auto areas = machine_.swap.areas();
-  if (!areas) co_return areas.error();
-  if (std::ranges::find(*areas, path(), &SwapArea::path) != areas->end()) {
-    co_return fail(fmt::format("{}: is a swap area still, so it stays connected", path()));
-  }
+  if (auto unused = co_await check_unused(machine_, path()); !unused) co_return unused;
   if (auto gone = machine_.nbd.disconnect(nbd_index_); !gone) co_return gone;
   co_return advance(SegmentEvent::device_disconnected);
 }
 
 awaitable<Result<void>> Segment::release_store() {
   if (state_ != SegmentState::allocated) co_return Result<void>{};
+  // A device that is disconnected while somebody has it open stays until it is closed.
+  for (const NbdDevice& device : machine_.nbd.find_devices(connections_.identifier())) {
+    if (device.identifier != connections_.identifier()) continue;
+    auto unused = co_await check_unused(machine_, device_path(device.index));
+    if (!unused) co_return unused;
+  }
   auto scrubbed = co_await scrub();
   // Once more where the worker has died of it: the supervisor holds the memory.
   if (!scrubbed && !slot_.is_running()) scrubbed = co_await scrub();

@@ -7,6 +7,7 @@
 
 #include "daemon/handover/nbd_export.hpp"
 #include "daemon/handover/page_map.hpp"
+#include "daemon/supervisor/pool/device_use.hpp"
 #include "daemon/supervisor/pool/segment.hpp"
 #include "daemon/system/log.hpp"
 
@@ -128,8 +129,12 @@ Result<void> Segment::adopt_device(const std::vector<NbdDevice>& devices,
   const auto device = std::ranges::find(devices, connections_.identifier(), &NbdDevice::identifier);
   const bool has_device = device != devices.end();
   if (has_device) nbd_index_ = device->index;
-  const bool is_swap = has_device && std::ranges::find(areas, device_path(nbd_index_),
-                                                       &SwapArea::path) != areas.end();
+  bool is_swap = false;
+  if (has_device) {
+    // If the kernel cannot say whether somebody holds it: it is asked again before the device goes.
+    const auto is_held = machine_.swap.is_held(device_path(nbd_index_));
+    is_swap = is_swap_area(areas, device_path(nbd_index_)) || (is_held && *is_held);
+  }
   state_ = state_as_found(has_device, is_swap, slot_.is_running());
   if (!has_device && !store_) state_ = SegmentState::planned;
   if (has_device && !page_map_) return make_page_map_of_lost_pages();

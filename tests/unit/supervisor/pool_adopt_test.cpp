@@ -110,6 +110,41 @@ TEST_F(PoolAdoptTest, WhatCarriesNoSwapIsUndone) {
   EXPECT_EQ(machine_.launcher.latest().segments.size(), 1U);
 }
 
+// Its path in /proc/swaps is of a mount namespace that went with the dead supervisor.
+TEST_F(PoolAdoptTest, WhatTheKernelHoldsIsTakenForSwap) {
+  ASSERT_TRUE(up(1));
+  end_supervisor();
+  kill_worker();
+  machine_.swap.turn_off("/dev/nbd0");
+  machine_.swap.held.insert("/dev/nbd0");
+  begin_supervisor();
+  machine_.steps.clear();
+  ASSERT_TRUE(adopt(fdstore()));
+  recover();
+  EXPECT_THAT(states(), ElementsAre("active"));
+  EXPECT_TRUE(machine_.nbd.devices.contains(0));
+  EXPECT_THAT(machine_.steps.names(), testing::Not(testing::Contains("Remove")));
+}
+
+// By the dead supervisor's mkswap, which is ending.
+TEST_F(PoolAdoptTest, WhatIsHeldForAMomentIsNotTakenForSwap) {
+  ASSERT_TRUE(up(1));
+  end_supervisor();
+  machine_.swap.turn_off("/dev/nbd0");
+  machine_.swap.held.insert("/dev/nbd0");
+  begin_supervisor();
+  std::optional<Result<void>> adopted;
+  asio::co_spawn(
+      machine_.io, [&]() -> awaitable<void> { adopted = co_await pool_->adopt({}); },
+      asio::detached);
+  machine_.pass(std::chrono::milliseconds(300));
+  machine_.swap.held.clear();
+  machine_.run_until([&] { return adopted.has_value(); });
+  ASSERT_TRUE(*adopted);
+  recover();
+  expect_nothing_left();
+}
+
 TEST_F(PoolAdoptTest, NothingCarriesSwap) {
   ASSERT_TRUE(up());
   machine_.swap.turn_off("/dev/nbd0");
@@ -214,6 +249,16 @@ TEST_F(PoolAdoptTest, LeftoversWithoutSwapAreDisconnected) {
   EXPECT_FALSE(machine_.nbd.devices.contains(3));
   EXPECT_TRUE(machine_.nbd.devices.contains(4));
   EXPECT_TRUE(machine_.nbd.devices.contains(5));
+}
+
+TEST_F(PoolAdoptTest, LeftoversThatAreHeldAreRefused) {
+  machine_.nbd.devices[3].identifier = "vramswap-00c0ffee-0";
+  machine_.swap.held.insert("/dev/nbd3");
+  const auto result = machine_.run(disconnect_leftovers(machine_.interfaces, "vramswap-", ""));
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, EOWNERDEAD);
+  EXPECT_THAT(result.error().message, HasSubstr("/dev/nbd3: is in use"));
+  EXPECT_TRUE(machine_.nbd.devices.contains(3));
 }
 
 TEST_F(PoolAdoptTest, LiveSwapOfADeadSupervisorIsRefusedByName) {

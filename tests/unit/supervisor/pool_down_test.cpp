@@ -133,6 +133,50 @@ TEST_F(PoolTest, ADeviceThatIsSwapIsNeverDisconnected) {
   expect_all_up(1);
 }
 
+// /proc/swaps may show a path that nobody knows: the kernel holds the device all the same.
+TEST_F(PoolTest, ADeviceThatIsHeldIsNeverDisconnected) {
+  ASSERT_TRUE(up(1));
+  machine_.swap.held.insert("/dev/nbd0");
+  EXPECT_EQ(down().error().message, "not everything could be freed; see the log");
+  EXPECT_EQ(machine_.nbd.devices.size(), 1U);
+  EXPECT_THAT(states(), ElementsAre("connected"));
+  machine_.swap.held.clear();
+  ASSERT_TRUE(down());
+  expect_nothing_left();
+}
+
+// By a program that is ending.
+TEST_F(PoolTest, ADeviceThatIsHeldForAMomentIsDisconnectedAfterIt) {
+  ASSERT_TRUE(up(1));
+  machine_.swap.held.insert("/dev/nbd0");
+  std::optional<Result<void>> result;
+  asio::co_spawn(
+      machine_.io, [&]() -> awaitable<void> { result = co_await pool_->down(false, {}); },
+      asio::detached);
+  machine_.pass(std::chrono::milliseconds(300));
+  EXPECT_FALSE(result);
+  machine_.swap.held.clear();
+  machine_.run_until([&] { return result.has_value(); });
+  ASSERT_TRUE(*result) << result->error().message;
+  expect_nothing_left();
+}
+
+// DISCONNECT succeeds, but the device stays while somebody has it open.
+TEST_F(PoolTest, AStoreIsNotScrubbedWhileItsDeviceIsHeld) {
+  ASSERT_TRUE(up(1));
+  machine_.nbd.stays = [this](std::uint32_t index) {
+    machine_.swap.held.insert(device_path(index));
+    return true;
+  };
+  machine_.steps.clear();
+  EXPECT_FALSE(down());
+  EXPECT_THAT(machine_.steps.names(), testing::Not(testing::Contains("Remove")));
+  machine_.swap.held.clear();
+  machine_.nbd.devices.clear();
+  ASSERT_TRUE(down());
+  expect_nothing_left();
+}
+
 // A worker that died and is not back yet: swapoff would count the pages that it cannot read as
 // gone.
 TEST_F(PoolTest, WhatNobodyServesIsNotSwappedOff) {
