@@ -23,10 +23,9 @@ Result<PageMap> PageMap::map(int fd, std::uint64_t page_count) {
   if (std::cmp_not_equal(status.st_size, page_count)) {
     return fail_errno("page map", "size check", EINVAL);
   }
-  void* address =
-      mmap(nullptr, page_count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-  if (address == MAP_FAILED) return fail_errno("page map", "mmap", errno);
-  return PageMap({static_cast<std::atomic<std::uint8_t>*>(address), page_count});
+  const auto memory = map_host_memory("page map", fd, page_count);
+  if (!memory) return memory.error();
+  return PageMap({reinterpret_cast<std::atomic<std::uint8_t>*>(memory->data()), page_count});
 }
 
 PageMap::PageMap(PageMap&& other) noexcept : pages_(std::exchange(other.pages_, {})) {}

@@ -23,6 +23,10 @@ namespace {
 
 constexpr const char* kOomScoreAdj = "/proc/self/oom_score_adj";
 
+// fs/coredump.c: no dump is shorter, so 1 byte stops dumps into files, as 0 does. Only the value 1
+// also stops dumps into a program ("|..." in core_pattern), which have no limit otherwise.
+constexpr rlim_t kNoCoreDump = 1;
+
 // include/linux/sched.h: what PR_SET_IO_FLUSHER sets.
 constexpr std::uint64_t kMemallocNoio = 0x00080000;
 
@@ -88,6 +92,20 @@ Result<void> make_realtime() {
   return {};
 }
 
+Result<void> forbid_core_dumps() {
+  const rlimit limit{.rlim_cur = kNoCoreDump, .rlim_max = kNoCoreDump};
+  if (setrlimit(RLIMIT_CORE, &limit) != 0) {
+    return refuse(errno_error("core dumps", "RLIMIT_CORE", errno), "it needs CAP_SYS_RESOURCE");
+  }
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
+    return fail_errno("core dumps", "PR_SET_DUMPABLE", errno);
+  }
+  if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0) {
+    return fail("core dumps: PR_SET_DUMPABLE had no effect");
+  }
+  return {};
+}
+
 Result<void> verify_every_thread_is_io_flusher() {
   const auto threads = read_thread_stats("/proc/self/task");
   if (!threads) return threads.error();
@@ -102,7 +120,8 @@ Result<void> verify_every_thread_is_io_flusher() {
 Result<void> harden_process() {
   if (auto result = lock_memory(); !result) return result;
   if (auto result = mark_io_flusher(); !result) return result;
-  return exempt_from_oom_killer();
+  if (auto result = exempt_from_oom_killer(); !result) return result;
+  return forbid_core_dumps();
 }
 
 void soften_child() {

@@ -1,5 +1,5 @@
 // Keeps a process that serves swap alive and able to run while memory is exhausted. Each call makes
-// a change, then checks in /proc that it took effect. An error means that this process must not
+// a change, then asks the kernel whether it took effect. An error means that this process must not
 // serve swap; it says which limit to raise.
 #pragma once
 
@@ -26,11 +26,17 @@ Result<void> exempt_from_oom_killer();
 // watermark; without that, a server livelocks in direct reclaim.
 Result<void> make_realtime();
 
+// Forbids core dumps. The kernel keeps the sockets of a crashed process open until its dump is
+// complete, and nobody serves the swap until then: a program in core_pattern may need pages from
+// that very swap. The dump would also hold other programs' pages. Lasts until exec, after which
+// only RLIMIT_CORE remains.
+Result<void> forbid_core_dumps();
+
 // Checks that IO_FLUSHER is in force for every thread of the process, CUDA's threads included.
 Result<void> verify_every_thread_is_io_flusher();
 
-// Makes the three changes for a whole process: memory, IO_FLUSHER, OOM killer. Call it before the
-// process starts a thread.
+// Makes the four changes for a whole process: memory, IO_FLUSHER, OOM killer, core dumps. Call it
+// before the process starts a thread, and again after each exec.
 Result<void> harden_process();
 
 // Undoes the changes that a child should not inherit: under IO_FLUSHER swapoff(2) could not

@@ -49,4 +49,15 @@ Result<UniqueFd> create_host_memory(const char* name, std::uint64_t bytes, HostM
                                          : create_swappable(name, bytes);
 }
 
+Result<std::span<std::byte>> map_host_memory(const char* name, int fd, std::uint64_t bytes) {
+  void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+  if (address == MAP_FAILED) return fail_errno(name, "mmap", errno);
+  if (madvise(address, bytes, MADV_DONTDUMP) != 0) {
+    const int error = errno;
+    munmap(address, bytes);
+    return fail_errno(name, "MADV_DONTDUMP", error);
+  }
+  return std::span(static_cast<std::byte*>(address), bytes);
+}
+
 }  // namespace vramswap

@@ -1,7 +1,9 @@
 // Host memory as a file descriptor: several processes can map it, and it outlives each of them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
@@ -19,5 +21,9 @@ enum class HostMemory {
 
 // Returns `bytes` bytes of zeros. Swappable memory cannot be resized. /proc/PID/fd shows `name`.
 Result<UniqueFd> create_host_memory(const char* name, std::uint64_t bytes, HostMemory kind);
+
+// Maps all `bytes` of `fd`, resident and shared. Core dumps leave the mapping out: swapped pages of
+// other programs pass through it. Errors name `name`.
+Result<std::span<std::byte>> map_host_memory(const char* name, int fd, std::uint64_t bytes);
 
 }  // namespace vramswap

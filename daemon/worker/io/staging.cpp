@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "daemon/system/host_memory.hpp"
+
 namespace vramswap {
 namespace {
 
@@ -20,10 +22,9 @@ Result<Staging> Staging::create() {
   if (ftruncate(fd.get(), kTotalBytes) != 0) {
     return fail_errno("staging memory", "ftruncate", errno);
   }
-  void* memory =
-      mmap(nullptr, kTotalBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd.get(), 0);
-  if (memory == MAP_FAILED) return fail_errno("staging memory", "mmap", errno);
-  return Staging({static_cast<std::byte*>(memory), kTotalBytes});
+  const auto memory = map_host_memory("staging memory", fd.get(), kTotalBytes);
+  if (!memory) return memory.error();
+  return Staging(*memory);
 }
 
 Staging::Staging(std::span<std::byte> memory) : memory_(memory) {}

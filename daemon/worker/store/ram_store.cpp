@@ -17,14 +17,12 @@ class RamStore final : public Store {
   // mlockall(MCL_FUTURE) makes the mapping resident at once, so a store that does not fit into
   // memory fails here and not at a later write.
   static Result<std::unique_ptr<Store>> map(UniqueFd fd, std::uint64_t size_bytes) {
-    void* memory =
-        mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd.get(), 0);
-    if (memory == MAP_FAILED) return fail_errno("ram store", "mmap", errno);
-    return std::make_unique<RamStore>(std::move(fd), static_cast<std::byte*>(memory), size_bytes);
+    const auto memory = map_host_memory("ram store", fd.get(), size_bytes);
+    if (!memory) return memory.error();
+    return std::make_unique<RamStore>(std::move(fd), *memory);
   }
 
-  RamStore(UniqueFd fd, std::byte* memory, std::uint64_t size_bytes)
-      : fd_(std::move(fd)), memory_(memory, size_bytes) {}
+  RamStore(UniqueFd fd, std::span<std::byte> memory) : fd_(std::move(fd)), memory_(memory) {}
   RamStore(const RamStore&) = delete;
   ~RamStore() override { munmap(memory_.data(), memory_.size()); }
 

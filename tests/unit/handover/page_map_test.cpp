@@ -1,10 +1,13 @@
 #include "daemon/handover/page_map.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
+
+#include "tests/support/mapping_flags.hpp"
 
 namespace vramswap {
 namespace {
@@ -72,6 +75,11 @@ TEST(PageMap, RefusesAnotherSizeAndOtherDescriptors) {
   EXPECT_EQ(PageMap::map(fd->get(), 15).error().code, EINVAL);
   EXPECT_EQ(PageMap::map(fd->get(), 17).error().code, EINVAL);
   EXPECT_EQ(PageMap::map(-1, 16).error().code, EBADF);
+}
+
+TEST(PageMap, IsLeftOutOfCoreDumps) {
+  const auto map = PageMap::map(PageMap::create(16)->get(), 16).value();
+  EXPECT_THAT(mapping_flags("vramswap-page-map"), testing::HasSubstr(" dd "));
 }
 
 TEST(PageMap, CannotBeResized) {

@@ -1,9 +1,12 @@
 #include "daemon/worker/io/staging.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <set>
+
+#include "tests/support/mapping_flags.hpp"
 
 namespace vramswap {
 namespace {
@@ -28,6 +31,11 @@ TEST(Staging, PiecesAreAlignedApartAndInside) {
     end = staging->data(chunk).data() + staging->data(chunk).size();
   }
   EXPECT_EQ(end, memory.data() + memory.size());
+}
+
+TEST(Staging, IsLeftOutOfCoreDumps) {
+  const auto staging = Staging::create().value();
+  EXPECT_THAT(mapping_flags("vramswap-staging"), testing::HasSubstr(" dd "));
 }
 
 TEST(Staging, HandsOutEachChunkOnce) {
