@@ -5,7 +5,10 @@
 #include <boost/program_options.hpp>
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <iostream>
+#include <string_view>
+#include <utility>
 
 #include "daemon/control/daemon_arguments.hpp"
 #include "daemon/control/protocol.hpp"
@@ -45,6 +48,18 @@ PoolOptions pool_options(bool is_scratch, const KernelPaths& paths) {
   pool.waits_for_operation = true;
   pool.up_already = "another vramswap bench runs";
   return pool;
+}
+
+// systemd-run cannot choose argument 0, by which systemd spares a process at shutdown, so the
+// daemon executes itself again. Returns if it has the name, or cannot have it. Not by way of
+// /proc/self/exe, which would call the process "exe".
+void take_daemon_name(char** arguments) {
+  if (std::string_view(arguments[0]) == kDaemonArgument0) return;
+  std::error_code ignored;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", ignored);
+  char* const given = std::exchange(arguments[0], const_cast<char*>(kDaemonArgument0));
+  execv(program.c_str(), arguments);
+  arguments[0] = given;
 }
 
 }  // namespace
@@ -105,6 +120,7 @@ int main(int argc, char** argv) {
   }
   // Whoever started the daemon may have ignored it, and then the kernel keeps no wait status.
   std::signal(SIGCHLD, SIG_DFL);
+  take_daemon_name(argv);
   const KernelPaths paths;
   RealMachine real(paths);
   Machine machine = real.interfaces();

@@ -20,31 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr const char* kUnit = "vramswap.service";
 constexpr const char* kProgram = "vramswapd";
-
-bool unit_is_installed(const DaemonStart& start) {
-  std::error_code ignored;
-  if (!fs::exists(start.systemd_directory, ignored)) return false;
-  const auto status = run_command({start.systemctl, "cat", kUnit});
-  return status && *status == 0;
-}
-
-// The swap limit of init.scope does not cover memory that init allocated before it made that group,
-// and if one of init's pages is lost, the machine dies. After it has executed itself again, all its
-// memory is in the group.
-void get_init_out_of_swap(const DaemonStart& start) {
-  (void)run_command({start.systemctl, "daemon-reexec"});  // if it fails, starting the unit tells
-}
-
-Result<void> start_unit(const DaemonStart& start) {
-  get_init_out_of_swap(start);
-  const auto status = run_command({start.systemctl, "start", kUnit});
-  if (!status) return status.error();
-  if (*status == 0) return {};
-  return fail(fmt::format("systemctl start {} failed ({}): see journalctl -u {}", kUnit,
-                          describe_wait_status(*status), kUnit));
-}
 
 Result<fs::path> find_program(const std::vector<fs::path>& directories) {
   for (const auto& directory : directories) {
@@ -107,12 +83,22 @@ std::vector<fs::path> daemon_directories() {
 }
 
 Result<ControlClient> start_daemon(const fs::path& socket, const DaemonStart& start) {
-  if (start.purpose == Purpose::swap && unit_is_installed(start)) {
-    if (const auto started = start_unit(start); !started) return started.error();
-    return wait_for_answer(socket, start, std::nullopt);
+  const bool by_systemd = start.purpose == Purpose::swap && systemd_runs(start.systemd);
+  if (by_systemd) {
+    const auto is_known = unit_is_known(start.systemd);
+    if (!is_known) return is_known.error();
+    if (*is_known) {
+      if (const auto started = start_unit(start.systemd); !started) return started.error();
+      return wait_for_answer(socket, start, std::nullopt);
+    }
   }
   const auto program = find_program(start.directories);
   if (!program) return program.error();
+  if (by_systemd) {
+    const auto started = start_transient_unit(start.systemd, *program);
+    if (!started) return started.error();
+    return wait_for_answer(socket, start, std::nullopt);
+  }
   std::vector<std::string> command{program->string(), kDetachedOption};
   if (start.purpose == Purpose::scratch) command.emplace_back(kScratchOption);
   const auto child =

@@ -1,14 +1,14 @@
-// Starts vramswapd: through systemd if its unit is installed, else as a detached process.
+// Starts vramswapd: through systemd where it runs, else as a detached process.
 #pragma once
 
 #include <chrono>
 #include <filesystem>
-#include <string>
 #include <vector>
 
 #include "daemon/base/error.hpp"
 #include "daemon/control/scratch.hpp"
 #include "swapctl/control_client.hpp"
+#include "swapctl/systemd_unit.hpp"
 
 namespace vramswap::swapctl {
 
@@ -16,10 +16,10 @@ namespace vramswap::swapctl {
 std::vector<std::filesystem::path> daemon_directories();
 
 struct DaemonStart {
-  // The daemon of a scratch segment is never started through systemd, whose unit serves swap.
+  // The daemon of a scratch segment is never started through systemd, whose unit serves swap. It
+  // may die with its caller's control group.
   Purpose purpose = Purpose::swap;
-  std::filesystem::path systemd_directory = "/run/systemd/system";  // exists if systemd runs
-  std::string systemctl = "systemctl";
+  Systemd systemd = {};
   std::vector<std::filesystem::path> directories = daemon_directories();
   // A daemon listens before it uses a GPU; one that does not listen within this time hangs.
   std::chrono::milliseconds limit = std::chrono::seconds(15);

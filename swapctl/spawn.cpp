@@ -78,8 +78,8 @@ Result<std::optional<int>> ended_child(pid_t child) {
   return status;
 }
 
-Result<int> run_command(const std::vector<std::string>& command) {
-  const auto child = spawn(command);
+Result<int> run_command(const std::vector<std::string>& command, const SpawnOptions& options) {
+  const auto child = spawn(command, options);
   if (!child) return child.error();
   int status = 0;
   while (waitpid(*child, &status, 0) < 0) {

@@ -24,6 +24,6 @@ Result<pid_t> spawn(const std::vector<std::string>& command, const SpawnOptions&
 // Reaps the child and returns its wait status if it has ended; no value if it runs.
 Result<std::optional<int>> ended_child(pid_t child);
 // Runs `command` to its end and returns its wait status.
-Result<int> run_command(const std::vector<std::string>& command);
+Result<int> run_command(const std::vector<std::string>& command, const SpawnOptions& options = {});
 
 }  // namespace vramswap::swapctl

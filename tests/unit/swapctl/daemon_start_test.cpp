@@ -1,8 +1,10 @@
 #include "swapctl/daemon_start.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <optional>
 #include <sstream>
 
@@ -14,7 +16,9 @@
 namespace vramswap::swapctl {
 namespace {
 
+using testing::EndsWith;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 std::string contents(const std::filesystem::path& path) {
   std::ostringstream text;
@@ -28,20 +32,25 @@ struct DaemonStartTest : testing::Test {
     EXPECT_FALSE(client);
     return client ? Error{} : client.error();
   }
-  // A systemd that runs, and a systemctl that notes what it is asked.
+  // A systemd that runs. Its programs note what they are asked.
   void install_systemctl(std::string_view script) {
-    std::filesystem::create_directory(start.systemd_directory);
-    start.systemctl = directory
-                          .write_program("systemctl", "#!/bin/sh\necho \"$@\" >>" +
-                                                          (directory / "asked").string() + '\n' +
-                                                          std::string(script))
-                          .string();
+    std::filesystem::create_directory(start.systemd.directory);
+    start.systemd.systemctl = write_noting_program("systemctl", script);
+  }
+  void install_systemd_run(std::string_view script) {
+    start.systemd.systemd_run = write_noting_program("systemd-run", script);
+  }
+  std::string write_noting_program(std::string_view name, std::string_view script) {
+    const std::string asked = (directory / "asked").string();
+    return directory.write_program(name,
+                                   fmt::format("#!/bin/sh\necho \"$@\" >>{}\n{}", asked, script));
   }
 
   TempDirectory directory;
   const std::filesystem::path socket = directory / "control";
-  DaemonStart start{.systemd_directory = directory / "systemd",
-                    .systemctl = "/nonexistent/systemctl",
+  DaemonStart start{.systemd = {.directory = directory / "systemd",
+                                .systemctl = "/nonexistent/systemctl",
+                                .systemd_run = "/nonexistent/systemd-run"},
                     .directories = {directory / "none", directory / "bin"},
                     .limit = std::chrono::seconds(5),
                     .poll_interval = std::chrono::milliseconds(5)};
@@ -149,21 +158,83 @@ TEST_F(DaemonStartTest, SystemdStartsAnInstalledUnit) {
   const auto client = start_daemon(socket, start);
   ASSERT_TRUE(client) << client.error().message;
   EXPECT_EQ(contents(directory / "asked"),
-            "cat vramswap.service\ndaemon-reexec\nstart vramswap.service\n");
+            "status --no-pager --lines=0 vramswap.service\n"
+            "daemon-reexec\n"
+            "start vramswap.service\n");
 }
 
 TEST_F(DaemonStartTest, AUnitThatFailsIsReportedWithItsLog) {
-  install_systemctl("[ $1 = cat ]\n");
+  install_systemctl("case $1 in status) exit 3 ;; start) exit 1 ;; esac\n");
   EXPECT_EQ(start_error().message,
             "systemctl start vramswap.service failed (exit status 1): see journalctl -u "
             "vramswap.service");
 }
 
-TEST_F(DaemonStartTest, WithoutTheUnitItRunsDetached) {
+// In the control group of its caller it would die with the caller's session.
+TEST_F(DaemonStartTest, WithoutTheUnitItRunsInATransientOne) {
+  install_systemctl("[ $1 != status ] || exit 4\n");
+  install_systemd_run("exit 0\n");
+  const auto program = directory.write_program("bin/vramswapd", "#!/bin/sh\nkill -TERM $$\n");
+  FakeDaemon daemon(socket, [](FakeConnection& connection) { connection.read_line(); });
+  const auto client = start_daemon(socket, start);
+  ASSERT_TRUE(client) << client.error().message;
+  const std::string asked = contents(directory / "asked");
+  EXPECT_THAT(asked, StartsWith("status --no-pager --lines=0 vramswap.service\n"
+                                "set-property --runtime init.scope MemorySwapMax=0\n"
+                                "daemon-reexec\n"
+                                "--quiet --collect --unit=vramswap.service --property="));
+  EXPECT_THAT(asked, HasSubstr(" --property=FileDescriptorStoreMax=64 "));
+  EXPECT_THAT(asked, EndsWith(" " + program.string() + "\n"));
+}
+
+TEST_F(DaemonStartTest, ATransientUnitThatFailsIsReportedWithItsLog) {
+  install_systemctl("exit 4\n");
+  install_systemd_run("exit 1\n");
+  directory.write_program("bin/vramswapd", "#!/bin/sh\n");
+  EXPECT_EQ(start_error().message,
+            "systemd-run --unit vramswap.service failed (exit status 1): see journalctl -u "
+            "vramswap.service");
+}
+
+TEST_F(DaemonStartTest, ATransientUnitNeedsTheProgram) {
+  install_systemctl("exit 4\n");
+  EXPECT_THAT(start_error().message, HasSubstr("vramswapd is not installed"));
+}
+
+// Nothing is started then: the unit may be installed, and its daemon about to start.
+TEST_F(DaemonStartTest, ASystemctlThatFailsIsNoMissingUnit) {
   install_systemctl("exit 1\n");
-  directory.write_program("bin/vramswapd", "#!/bin/sh\nkill -TERM $$\n");
-  EXPECT_EQ(start_error().message, "vramswapd did not start (killed by SIGTERM)");
-  EXPECT_EQ(contents(directory / "asked"), "cat vramswap.service\n");
+  install_systemd_run("exit 0\n");
+  directory.write_program("bin/vramswapd", "#!/bin/sh\ntouch $(dirname $0)/started\nexit 1\n");
+  EXPECT_EQ(start_error().message,
+            "systemctl status vramswap.service failed (exit status 1): systemd does not answer");
+  EXPECT_EQ(contents(directory / "asked"), "status --no-pager --lines=0 vramswap.service\n");
+  EXPECT_FALSE(std::filesystem::exists(directory / "bin/started"));
+}
+
+TEST_F(DaemonStartTest, ASystemctlThatIsNotThereIsReported) {
+  std::filesystem::create_directory(start.systemd.directory);
+  EXPECT_THAT(start_error().message, HasSubstr("/nonexistent/systemctl: exec: ENOENT"));
+}
+
+// Settings of the unit that systemd-run takes: all that do not say what to run, and are known to
+// the oldest systemd that we support.
+std::vector<std::string> settings_of_unit() {
+  std::vector<std::string> settings;
+  std::ifstream unit(VRAMSWAP_UNIT);
+  for (std::string line; std::getline(unit, line);) {
+    if (line.starts_with('#') || line.find('=') == std::string::npos) continue;
+    const auto name = line.substr(0, line.find('='));
+    if (name == "Documentation" || name == "ExecStart" || name == "ExecReload") continue;
+    if (name == "RestartSteps" || name == "RestartMaxDelaySec") continue;
+    settings.push_back(line == "Type=notify" ? "Type=" VRAMSWAP_SERVICE_TYPE : line);
+  }
+  return settings;
+}
+
+TEST(TransientUnit, HasTheSettingsOfTheInstalledOne) {
+  EXPECT_THAT(settings_of_unit(), testing::SizeIs(testing::Gt(10)));
+  EXPECT_THAT(transient_unit_properties(), testing::UnorderedElementsAreArray(settings_of_unit()));
 }
 
 TEST(DaemonDirectories, BesideUsFirst) {
