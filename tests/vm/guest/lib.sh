@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2016,SC2034 # wait_for evaluates what is quoted; cases read *_pid
+# shellcheck shell=sh disable=SC2016,SC2034,SC2119,SC2120 # wait_for evaluates what is quoted; cases read *_pid
 # Functions for the cases, which run under dash with -eu.
 
 reason_file=/tmp/reason
@@ -94,6 +94,15 @@ use_fake_cuda() {
   mkdir "$fake_cuda"
   mount -t ramfs ramfs "$fake_cuda"
   export FAKE_CUDA_DIR="$fake_cuda" FAKE_CUDA_MEMORY_MIB=128
+}
+
+# A worker that starts finds no driver; one that runs has loaded it already.
+take_driver_away() {
+  mv /usr/lib/libcuda.so.1 /tmp/
+}
+
+put_driver_back() {
+  mv /tmp/libcuda.so.1 /usr/lib/
 }
 
 # Allocations of the card are locked ranges of its file.
@@ -204,6 +213,16 @@ verify_held() { # NAME PID SECONDS
   kill -USR1 "$2"
   wait_for '[ "$(grep -c "^hog: verified" /tmp/'"$1"')" -gt '"$verified_before"' ]' "$3"
   assert_contains "$(tail -n 1 "/tmp/$1")" "wrong_words=0 lost_pages=0 "
+}
+
+# Starts a hog that holds MIB of memory, a good part of it in swap, and takes no more. The machine is not
+# short of memory afterwards, so that only what a case does needs the swap.
+hold_in_swap() { # MIB LEAVE_FREE_MIB
+  leave_free "$2"
+  start_hog hog --mib "$1" --passes 0 --hold
+  wait_for 'hog_is_holding hog' 60
+  give_back_memory
+  assert_at_least "$(swap_used)" 10000 "KiB in swap"
 }
 
 # Swap that is not ours, on the disk that the case's header asks for.
