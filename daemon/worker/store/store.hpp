@@ -60,8 +60,9 @@ class StoreDevice {
   virtual Result<StoreDeviceInfo> info() = 0;
   // Returns a zeroed store. `size_bytes` must be a multiple of the granularity.
   virtual Result<std::unique_ptr<Store>> create(std::uint64_t size_bytes) = 0;
-  // Returns the store behind an exported fd, with its content. The error code ESTALE means that, as
-  // far as the device can tell, the fd holds no store any more.
+  // Returns the store behind an exported fd, with its content. The error code ESTALE means that the
+  // fd holds no store any more as far as the device can tell: it fails before and after a fresh
+  // store was made and imported.
   virtual Result<std::unique_ptr<Store>> import(UniqueFd fd, std::uint64_t size_bytes) = 0;
   // Must be called on the thread that will use the Copier. `host` outlives the Copier.
   virtual Result<std::unique_ptr<Copier>> make_copier(std::span<std::byte> host) = 0;

@@ -19,12 +19,34 @@
 namespace vramswap {
 namespace {
 
-// The driver does not report a GPU reset as such (CUDA_ERROR_UNKNOWN was seen). So every error
-// counts as one, except those that pass: too little memory, or a context that is lost itself.
-Error import_error(const cuda::Error& error) {
-  const bool passes =
-      error.code == cuda::api::CUDA_ERROR_OUT_OF_MEMORY || cuda::context_is_lost(error.code);
-  return {error.message(), passes ? 0 : ESTALE};
+// Whether an import that failed so may succeed later. 999 (UNKNOWN) is not among these: it is what
+// the driver says of a descriptor without memory. can_import_fresh_memory() tells that from a
+// failure of the driver as a whole.
+bool may_pass(const cuda::Error& error) {
+  switch (error.code) {
+    case cuda::api::CUDA_SUCCESS:  // not an error of the driver
+    case cuda::api::CUDA_ERROR_OUT_OF_MEMORY:
+    case cuda::api::CUDA_ERROR_DEVICE_UNAVAILABLE:
+    case cuda::api::CUDA_ERROR_OPERATING_SYSTEM:
+    case cuda::api::CUDA_ERROR_NOT_SUPPORTED:
+    case cuda::api::CUDA_ERROR_SYSTEM_NOT_READY:
+    case cuda::api::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH:
+      return true;
+    default:
+      return cuda::context_is_lost(error.code);
+  }
+}
+
+// Whether memory can be allocated, exported and imported at this moment.
+bool can_import_fresh_memory(const cuda::Context& context) {
+  const auto size_bytes = cuda::VramMemory::granularity(context);
+  if (!size_bytes) return false;
+  const auto fresh = cuda::VramMemory::create(context, *size_bytes);
+  if (!fresh) return false;
+  const auto exported = fresh->export_fd();
+  if (!exported) return false;
+  const UniqueFd fd(*exported);
+  return cuda::VramMemory::import(context, fd.get(), *size_bytes).has_value();
 }
 
 // CUDA reports a display only if the driver limits the run time of kernels, which it does not under
@@ -104,7 +126,12 @@ class VramDevice final : public StoreDevice {
 
   Result<std::unique_ptr<Store>> import(UniqueFd fd, std::uint64_t size_bytes) override {
     auto memory = cuda::VramMemory::import(context_, fd.get(), size_bytes);
-    if (!memory) return std::unexpected(import_error(memory.error()));
+    if (!memory && !may_pass(memory.error()) && can_import_fresh_memory(context_)) {
+      // The driver did its work for fresh memory between the two attempts.
+      memory = cuda::VramMemory::import(context_, fd.get(), size_bytes);
+      if (!memory && !may_pass(memory.error())) return Error{memory.error().message(), ESTALE};
+    }
+    if (!memory) return Error{memory.error().message()};
     return std::make_unique<VramStore>(*std::move(memory));
   }
 
