@@ -49,8 +49,8 @@ class VramCopier final : public Copier {
       : parts_(std::move(parts)), shared_(shared), host_(host) {}
 
   Result<void> begin(Direction direction, unsigned slot, std::span<const Copy> batch) override {
-    if (under_way_++ == 0) ++shared_.busy;
     Pending& pending = pending_of(direction, slot);
+    if (!std::exchange(pending.is_under_way, true) && under_way_++ == 0) ++shared_.busy;
     // Never 0, the initial value of the flags.
     if (++last_tag_ == 0) ++last_tag_;
     pending.tag = last_tag_;
@@ -75,12 +75,15 @@ class VramCopier final : public Copier {
     Pending& pending = pending_of(direction, slot);
     const bool all = copies == pending.copies;
     auto result = wait_for_flags(direction, slot, copies);
-    if (all && --under_way_ == 0) --shared_.busy;
+    // Once, however often the caller waits for all of it.
+    const bool is_over = all && std::exchange(pending.is_under_way, false);
+    if (is_over && --under_way_ == 0) --shared_.busy;
     return result;
   }
 
  private:
   struct Pending {
+    bool is_under_way = false;
     std::uint32_t tag = 0;
     std::size_t flag_count = 0;  // 0: only the driver knows when the batch is done
     std::size_t copies = 0;

@@ -151,6 +151,20 @@ TEST_F(VramCopierTest, IsNotAloneWhileAnotherHasABatchUnderWay) {
   EXPECT_FALSE(second.copier->begin(Direction::to_host, 0, page)) << "alone by now";
 }
 
+TEST_F(VramCopierTest, ABatchThatIsWaitedForTwiceIsCountedOnce) {
+  allow({"cuMemcpyDtoHAsync_v2", "cuStreamSynchronize", "cuLaunchKernel"});
+  ASSERT_NO_FATAL_FAILURE(open_device());
+  Lane lane(*this);
+  const auto batch = copies(lane, scattered(3));
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(lane.copier->begin(Direction::to_host, 0, batch));
+    EXPECT_EQ(shared_.busy.load(), 1U);
+    ASSERT_TRUE(lane.copier->wait(Direction::to_host, 0, batch.size()));
+    ASSERT_TRUE(lane.copier->wait(Direction::to_host, 0, batch.size()));
+    EXPECT_EQ(shared_.busy.load(), 0U);
+  }
+}
+
 TEST_F(VramCopierTest, ADeviceThatCannotLoadTheKernelCopiesWithoutIt) {
   setenv("FAKE_CUDA_FAIL", "cuModuleLoadDataEx=2,cuLaunchKernel=1", 1);
   test::in_child([&] {
