@@ -125,6 +125,9 @@ Result<ControlThread::Answer> ControlThread::handle(const Import& import,
   auto added =
       segments_.add(import.segment, *std::move(store), std::move(fds[1]), std::move(fds[0]));
   if (!added) return added.error();
+  // The kernel may have swapped pages there. Should the supervisor die before it sends the sockets,
+  // this worker may be the only one that holds them, and waits for the next supervisor.
+  if (auto entry = segments_.find(import.segment)) (*entry)->awaits_reconnect = true;
   return Answer{Done{}};
 }
 
