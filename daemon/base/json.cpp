@@ -7,7 +7,7 @@ Json parse_json(std::string_view text) {
 }
 
 std::string dump_json(const Json& json) {
-  return json.dump();
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace vramswap

@@ -13,7 +13,8 @@ using Json = nlohmann::json;
 // Throws nlohmann::json::exception on malformed text.
 Json parse_json(std::string_view text);
 
-// On one line. Throws nlohmann::json::exception if a string in it is not UTF-8.
+// On one line. What is not UTF-8 in a string, such as the name that a driver gives a GPU, becomes
+// U+FFFD.
 std::string dump_json(const Json& json);
 
 }  // namespace vramswap
