@@ -1,7 +1,10 @@
 #include "tests/fake_machine/fake_worker.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+
+#include <utility>
 
 #include "daemon/system/host_memory.hpp"
 
@@ -12,6 +15,11 @@ UniqueFd duplicate(int fd) {
   return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
+bool is_open_at_the_other_end(const UniqueFd& socket) {
+  pollfd end{socket.get(), POLLRDHUP, 0};
+  return poll(&end, 1, 0) == 0;
+}
+
 const char* name_of(const messages::Request& request) {
   constexpr const char* kNames[] = {"Start",    "Create", "Import",   "Connect", "Remove",
                                     "Describe", "Adopt",  "HandOver", "Replace", "ReportStats"};
@@ -20,7 +28,7 @@ const char* name_of(const messages::Request& request) {
 
 }  // namespace
 
-class FakeLink : public WorkerLink {
+class FakeLink : public WorkerLink, public std::enable_shared_from_this<FakeLink> {
  public:
   FakeLink(asio::io_context& io, std::shared_ptr<FakeWorker> worker)
       : worker_(std::move(worker)), received_(io, asio::steady_timer::time_point::max()) {}
@@ -28,7 +36,7 @@ class FakeLink : public WorkerLink {
   pid_t pid() const override { return worker_->pid; }
   Result<void> send(std::string_view text, std::span<const int> fds) override {
     if (!worker_->is_alive) return fail_errno("worker channel", "sendmsg", EPIPE);
-    worker_->receive(text, fds);
+    worker_->receive(shared_from_this(), text, fds);
     return {};
   }
   awaitable<Result<std::optional<Packet>>> receive() override {
@@ -39,15 +47,16 @@ class FakeLink : public WorkerLink {
   Result<std::optional<Packet>> receive_now() override {
     if (!is_open_) return std::optional<Packet>();
     if (packets_.empty()) return fail_errno("worker channel", "recvmsg", EAGAIN);
-    std::optional<Packet> packet = std::move(packets_.front());
+    auto packet = std::move(packets_.front());
     packets_.pop_front();
-    return packet;
+    if (!packet) return packet.error();
+    return std::optional<Packet>(*std::move(packet));
   }
   // A worker that serves nobody ends with its channel.
   void close() override {
     is_open_ = false;
     received_.cancel();
-    worker_->die();
+    if (!worker_->serves_somebody()) worker_->die();
   }
   bool is_open() const override { return is_open_; }
   awaitable<std::optional<int>> wait_for_exit() override {
@@ -58,7 +67,7 @@ class FakeLink : public WorkerLink {
   void kill() override { worker_->die(); }
   Result<std::uint64_t> resident_bytes() const override { return 1 << 20; }
 
-  void deliver(Packet packet) {
+  void deliver(Result<Packet> packet) {
     packets_.push_back(std::move(packet));
     received_.cancel();
   }
@@ -66,15 +75,25 @@ class FakeLink : public WorkerLink {
  private:
   const std::shared_ptr<FakeWorker> worker_;
   bool is_open_ = true;
-  std::deque<Packet> packets_;  // to the supervisor
+  std::deque<Result<Packet>> packets_;  // to the supervisor
   asio::steady_timer received_;
 };
 
 FakeWorker::FakeWorker(asio::io_context& io, Steps& steps, pid_t id)
     : pid(id), steps_(steps), exited_(io, asio::steady_timer::time_point::max()) {}
 
-void FakeWorker::receive(std::string_view text, std::span<const int> fds) {
+void FakeWorker::receive(const std::shared_ptr<FakeLink>& link, std::string_view text,
+                         std::span<const int> fds) {
   auto request = messages::decode_request(text);
+  if (request && stops_at == request->index()) {
+    stops_at.reset();
+    stop();
+  }
+  if (is_stopped_) {
+    auto& waiting = waiting_.emplace_back(link, std::string(text));
+    for (const int fd : fds) waiting.fds.push_back(duplicate(fd));
+    return;
+  }
   if (!request) return tell(messages::Failed{request.error().message, request.error().code});
   const auto step = steps_.take(name_of(*request));
   if (dies_at == request->index()) return die();
@@ -109,6 +128,7 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
     return Done{};
   }
   if (const auto* import = std::get_if<Import>(&request)) {
+    if (stale_segments.contains(import->segment)) return Failed{"ordered to fail", ESTALE};
     segments[import->segment] = {
         import->size_bytes, std::move(fds.at(0)), std::move(fds.at(1)), {}};
     return Done{};
@@ -137,6 +157,7 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
     for (const auto& [id, segment] : segments) {
       auto& held = adopted.segments.emplace_back(id);
       for (const auto& [name, socket] : segment.connections) {
+        if (!is_open_at_the_other_end(socket.second)) continue;
         held.connections.push_back({name, socket.first});
       }
     }
@@ -147,7 +168,34 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
 }
 
 void FakeWorker::tell(const messages::Message& message, std::vector<UniqueFd> fds) {
-  if (const auto link = link_.lock()) link->deliver({encode(message), std::move(fds)});
+  if (const auto link = link_.lock()) link->deliver(Packet{encode(message), std::move(fds)});
+}
+
+void FakeWorker::fail_receive(int code) {
+  if (const auto link = link_.lock()) link->deliver(Error{"worker channel: recvmsg", code});
+}
+
+void FakeWorker::go_on() {
+  is_stopped_ = false;
+  const auto latest = link_;
+  for (auto& waiting : std::exchange(waiting_, {})) {
+    const auto link = waiting.link.lock();
+    if (!link || !link->is_open()) continue;
+    link_ = link;
+    std::vector<int> fds;
+    for (const UniqueFd& fd : waiting.fds) fds.push_back(fd.get());
+    receive(link, waiting.text, fds);
+  }
+  link_ = latest;
+}
+
+bool FakeWorker::serves_somebody() const {
+  for (const auto& [id, segment] : segments) {
+    for (const auto& [name, connection] : segment.connections) {
+      if (is_open_at_the_other_end(connection.second)) return true;
+    }
+  }
+  return false;
 }
 
 void FakeWorker::die() {
@@ -162,6 +210,7 @@ Result<std::shared_ptr<WorkerLink>> FakeLauncher::spawn() {
       std::make_shared<FakeWorker>(io_, steps_, static_cast<pid_t>(1000 + workers.size()));
   worker->fails_with = fails_with;
   worker->answers = answer;
+  worker->stale_segments = stale_segments;
   workers.push_back(worker);
   if (die_at_start > 0) {
     --die_at_start;

@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <map>
+#include <set>
 
 #include "daemon/handover/messages.hpp"
 #include "daemon/supervisor/machine/worker_launcher.hpp"
@@ -27,12 +28,21 @@ class FakeWorker {
   void die();
   // What it says unasked, to the supervisor that is there.
   void tell(const messages::Message& message, std::vector<UniqueFd> fds = {});
+  // The supervisor's next attempt to receive from it fails so.
+  void fail_receive(int code);
+  // As by SIGSTOP and SIGCONT: requests wait, and are then answered to who sent them.
+  void stop() { is_stopped_ = true; }
+  void go_on();
+  // Whether the kernel has one of its connections open.
+  bool serves_somebody() const;
 
   const pid_t pid;
   bool is_alive = true;
   bool answers = true;
-  std::map<std::size_t, int> fails_with;  // by kind_of: the errno that such requests fail with
-  std::optional<std::size_t> dies_at;     // by kind_of: such a request kills it
+  std::map<std::size_t, int> fails_with;   // by kind_of: the errno that such requests fail with
+  std::set<std::uint32_t> stale_segments;  // imports of these fail with ESTALE
+  std::optional<std::size_t> dies_at;      // by kind_of: such a request kills it
+  std::optional<std::size_t> stops_at;     // by kind_of: such a request, once, stops it
   messages::Start start;
   std::string description;
   std::string program;
@@ -42,12 +52,21 @@ class FakeWorker {
   friend class FakeLink;
   friend class FakeLauncher;
 
-  void receive(std::string_view text, std::span<const int> fds);
+  struct Waiting {
+    std::weak_ptr<FakeLink> link;
+    std::string text;
+    std::vector<UniqueFd> fds;
+  };
+
+  void receive(const std::shared_ptr<FakeLink>& link, std::string_view text,
+               std::span<const int> fds);
   messages::Message answer(const messages::Request& request, std::vector<UniqueFd> fds,
                            std::vector<UniqueFd>& answer_fds);
 
   Steps& steps_;
   std::weak_ptr<FakeLink> link_;  // to the latest supervisor
+  bool is_stopped_ = false;
+  std::deque<Waiting> waiting_;
   asio::steady_timer exited_;
 };
 
@@ -69,6 +88,7 @@ class FakeLauncher : public WorkerLauncher {
   bool answer = true;
   // New workers answer this kind of request with this errno, see FakeWorker.
   std::map<std::size_t, int> fails_with;
+  std::set<std::uint32_t> stale_segments;
   std::map<std::string, std::shared_ptr<FakeWorker>> sockets;
 
  private:

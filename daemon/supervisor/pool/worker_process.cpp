@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "daemon/base/wait_status.hpp"
+#include "daemon/supervisor/spawn.hpp"
 #include "daemon/system/log.hpp"
 
 namespace vramswap {
@@ -12,14 +13,20 @@ namespace {
 
 // For the worker to close what it has open; the driver takes its time over a context.
 constexpr std::chrono::seconds kDismissTimeout{30};
+// Before the supervisor reads the channel again when it had no memory or no descriptors for that.
+constexpr std::chrono::milliseconds kReadAgainAfter{50};
+
+bool is_short_of_something(int code) {
+  return code == EINTR || code == ENOBUFS || code == ENOMEM || code == EMFILE || code == ENFILE;
+}
 
 }  // namespace
 
 std::shared_ptr<WorkerProcess> WorkerProcess::watch(Machine& machine,
                                                     std::shared_ptr<WorkerLink> link) {
   std::shared_ptr<WorkerProcess> worker(new WorkerProcess(machine, std::move(link)));
-  asio::co_spawn(machine.io, read_messages(worker), asio::detached);
-  asio::co_spawn(machine.io, await_exit(worker), asio::detached);
+  spawn(machine.io, read_messages(worker));
+  spawn(machine.io, await_exit(worker));
   return worker;
 }
 
@@ -34,10 +41,21 @@ WorkerProcess::WorkerProcess(Machine& machine, std::shared_ptr<WorkerLink> link)
 awaitable<void> WorkerProcess::read_messages(std::shared_ptr<WorkerProcess> self) {
   for (;;) {
     auto packet = co_await self->link_->receive();
-    // The channel's end is the end of the worker, or soon will be: await_exit tells.
-    if (!packet || !*packet) co_return;
-    self->receive(*std::move(*packet));
+    if (packet && *packet) {
+      self->receive(*std::move(*packet));
+    } else if (!packet && packet.error().code == EMSGSIZE) {
+      // Only answers bring descriptors, and only descriptors make a packet too large.
+      self->take_answer(packet.error());
+    } else if (!packet && is_short_of_something(packet.error().code)) {
+      co_await self->machine_.clock.sleep(kReadAgainAfter);
+    } else {
+      if (!packet) log_error(packet.error().message);
+      break;
+    }
   }
+  // The end of the worker, or soon it will be: await_exit tells.
+  self->has_hung_up_ = true;
+  self->answer_or_timeout_->cancel();
 }
 
 void WorkerProcess::receive(Packet packet) {
@@ -59,13 +77,22 @@ void WorkerProcess::receive(Packet packet) {
     return;
   }
   if (!message) {
-    answer_ = message.error();
+    take_answer(message.error());
   } else if (const auto* failed = std::get_if<messages::Failed>(&*message)) {
-    answer_ = Error{failed->message, failed->code};
+    take_answer(Error{failed->message, failed->code});
   } else {
     if (const auto* adopted = std::get_if<messages::Adopted>(&*message)) state_ = adopted->state;
-    answer_ = Answer{*std::move(message), std::move(packet.fds)};
+    take_answer(Answer{*std::move(message), std::move(packet.fds)});
   }
+}
+
+// The worker answers in the order of the requests.
+void WorkerProcess::take_answer(Result<Answer> answer) {
+  if (late_answers_ > 0) {
+    --late_answers_;
+    return;
+  }
+  answer_ = std::move(answer);
   answer_or_timeout_->cancel();
 }
 
@@ -92,28 +119,42 @@ std::string WorkerProcess::how_it_ended() const {
 awaitable<Result<WorkerProcess::Answer>> WorkerProcess::call(messages::Request request,
                                                              std::vector<int> fds,
                                                              std::chrono::seconds timeout) {
-  const auto pass = co_await calls_.enter_alone();
-  co_return co_await exchange(messages::encode(request), std::move(fds), timeout);
+  return exchange(std::move(request), std::move(fds), timeout, true);
 }
 
-awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(std::string request,
+awaitable<Result<WorkerProcess::Answer>> WorkerProcess::ask(messages::Request request,
+                                                            std::vector<int> fds,
+                                                            std::chrono::seconds timeout) {
+  return exchange(std::move(request), std::move(fds), timeout, false);
+}
+
+awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(messages::Request request,
                                                                  std::vector<int> fds,
-                                                                 std::chrono::seconds timeout) {
+                                                                 std::chrono::seconds timeout,
+                                                                 bool may_kill) {
+  const auto pass = co_await calls_.enter_alone();
   const auto ended = [this] { return fail(fmt::format("worker {}: {}", pid(), how_it_ended())); };
   if (has_ended_ || !link_->is_open()) co_return ended();  // without a channel it is dismissed
   answer_.reset();
   answer_or_timeout_->expires_after(timeout);
-  if (auto sent = link_->send(request, fds); !sent) {
+  if (auto sent = link_->send(messages::encode(request), fds); !sent) {
     // The worker is ending; its last message may be in the channel already.
     const bool is_ending = sent.error().code == EPIPE || sent.error().code == ECONNRESET;
     if (!is_ending) co_return sent.error();
   }
   while (!answer_ && !has_ended_) {
-    const bool is_late = co_await answer_or_timeout_->wait();
-    if (is_late) {
-      link_->kill();
-      co_return fail(fmt::format("worker {}: no answer within {} s", pid(), timeout.count()));
+    if (has_hung_up_ && !may_kill) {
+      co_return Error{fmt::format("worker {}: has closed its channel", pid()), ECONNRESET};
     }
+    const bool is_late = co_await answer_or_timeout_->wait();
+    if (!is_late || answer_) continue;
+    if (may_kill) {
+      link_->kill();
+    } else {
+      ++late_answers_;
+    }
+    co_return Error{fmt::format("worker {}: no answer within {} s", pid(), timeout.count()),
+                    ETIMEDOUT};
   }
   if (!answer_) co_return ended();
   co_return std::move(*answer_);
@@ -139,6 +180,11 @@ std::optional<control::IoStats> WorkerProcess::stats() const {
 
 void WorkerProcess::kill() {
   if (!has_ended_) link_->kill();
+}
+
+void WorkerProcess::abandon() {
+  handlers_ = {};
+  link_->close();
 }
 
 awaitable<void> WorkerProcess::dismiss() {

@@ -45,10 +45,14 @@ class WorkerProcess {
   void set_handlers(Handlers handlers) { handlers_ = std::move(handlers); }
 
   // Calls are made one after another. A Failed message comes back as an error, and so does the end
-  // of the worker. A worker that does not answer within `timeout` is killed: a later answer could
-  // not be told from the answer to the next call.
+  // of the worker. A worker that does not answer within `timeout` is killed, so this is only for a
+  // worker whose memory the supervisor holds, too.
   awaitable<Result<Answer>> call(messages::Request request, std::vector<int> fds,
                                  std::chrono::seconds timeout);
+  // The same for a worker that may be the only holder of its memory: it is never killed. ETIMEDOUT:
+  // it has not answered, and a later answer is dropped. ECONNRESET: it has closed the channel.
+  awaitable<Result<Answer>> ask(messages::Request request, std::vector<int> fds,
+                                std::chrono::seconds timeout);
 
   // Asks for the statistics, unless a request for them is under way; a call may be, too. No harm is
   // done if the worker does not answer.
@@ -58,8 +62,10 @@ class WorkerProcess {
   // If they are not older than kStatsAge.
   std::optional<control::IoStats> stats() const;
 
-  // Without regard to what it serves.
+  // Without regard to what it serves: the supervisor must hold the worker's memory.
   void kill();
+  // Closes the channel and leaves the worker alone: it serves on and waits for a supervisor.
+  void abandon();
 
   // Closes the channel, which tells the worker that it is not needed, and waits until it has ended.
   // It must not serve swap.
@@ -79,17 +85,20 @@ class WorkerProcess {
   static awaitable<void> read_messages(std::shared_ptr<WorkerProcess> self);
   static awaitable<void> await_exit(std::shared_ptr<WorkerProcess> self);
   void receive(Packet packet);
-  awaitable<Result<Answer>> exchange(std::string request, std::vector<int> fds,
-                                     std::chrono::seconds timeout);
+  void take_answer(Result<Answer> answer);
+  awaitable<Result<Answer>> exchange(messages::Request request, std::vector<int> fds,
+                                     std::chrono::seconds timeout, bool may_kill);
 
   Machine& machine_;
   const std::shared_ptr<WorkerLink> link_;
   Handlers handlers_;
   WorkerState state_ = WorkerState::fresh;
   bool has_ended_ = false;
+  bool has_hung_up_ = false;        // the channel is at its end, or cannot be read
   std::optional<int> exit_status_;  // of a child
   Gate calls_;
   std::optional<Result<Answer>> answer_;
+  unsigned late_answers_ = 0;  // that the worker owes to callers who have stopped waiting
   std::unique_ptr<Timer> answer_or_timeout_;  // cancelled when answer_ is set or the worker ends
   std::unique_ptr<Timer> exited_;             // cancelled when the worker ends
   bool stats_requested_ = false;

@@ -141,6 +141,58 @@ TEST(SilentWorkerTest, OneThatDoesNotAnswerACallIsKilled) {
   EXPECT_FALSE(worker->is_running());
 }
 
+TEST(SilentWorkerTest, OneThatIsOnlyAskedLivesAndItsLateAnswerIsDropped) {
+  fake::FakeMachine machine;
+  const auto worker = WorkerProcess::watch(machine.interfaces, machine.launcher.spawn().value());
+  auto& silent = machine.launcher.latest();
+  silent.stop();
+  const messages::Adopt adopt;
+  const auto none = machine.run(worker->ask(adopt, {}, std::chrono::seconds(20)));
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().code, ETIMEDOUT);
+  EXPECT_TRUE(worker->is_running());
+  silent.go_on();
+  const messages::Describe describe{"text"};
+  const auto answer = machine.run(worker->call(describe, {}, std::chrono::seconds(20)));
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_TRUE(std::holds_alternative<messages::Done>(answer->message));
+}
+
+// The packet is gone, the channel is not.
+TEST(SilentWorkerTest, AnAnswerThatIsTooLargeFailsOneCall) {
+  fake::FakeMachine machine;
+  const auto worker = WorkerProcess::watch(machine.interfaces, machine.launcher.spawn().value());
+  auto& talker = machine.launcher.latest();
+  const messages::Describe describe{"text"};
+  talker.answers = false;
+  std::optional<int> code;
+  asio::co_spawn(
+      machine.io,
+      [&]() -> awaitable<void> {
+        const auto failed = co_await worker->call(describe, {}, std::chrono::seconds(20));
+        code = failed ? 0 : failed.error().code;
+      },
+      asio::detached);
+  machine.settle();
+  talker.fail_receive(EMSGSIZE);
+  machine.settle();
+  EXPECT_EQ(code, EMSGSIZE);
+  talker.answers = true;
+  const auto answer = machine.run(worker->call(describe, {}, std::chrono::seconds(20)));
+  EXPECT_TRUE(answer) << answer.error().message;
+  EXPECT_TRUE(worker->is_running());
+}
+
+TEST(SilentWorkerTest, AChannelThatCannotBeReadForAMomentIsReadAgain) {
+  fake::FakeMachine machine;
+  const auto worker = WorkerProcess::watch(machine.interfaces, machine.launcher.spawn().value());
+  auto& talker = machine.launcher.latest();
+  for (const int code : {ENOBUFS, ENOMEM, EINTR, EMFILE}) talker.fail_receive(code);
+  const messages::Describe describe{"text"};
+  const auto answer = machine.run(worker->call(describe, {}, std::chrono::seconds(20)));
+  EXPECT_TRUE(answer) << answer.error().message;
+}
+
 TEST(SilentWorkerTest, CallsAreMadeOneAfterAnother) {
   fake::FakeMachine machine;
   const auto worker = WorkerProcess::watch(machine.interfaces, machine.launcher.spawn().value());
