@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "daemon/supervisor/pool/pool_parts.hpp"
 #include "daemon/system/log.hpp"
@@ -41,6 +42,7 @@ awaitable<Result<void>> StatePublisher::tell(WorkerProcess& worker) const {
 
 // The new description is in the service manager's store before the old one leaves it.
 awaitable<void> StatePublisher::publish() {
+  const auto pass = co_await publications_.enter_alone();
   ++sequence_;
   // Of its own: a worker may be replaced while another one is told.
   std::vector<std::shared_ptr<WorkerProcess>> workers;
@@ -59,14 +61,20 @@ awaitable<void> StatePublisher::publish() {
   }
   description_ = *std::move(file);
   auto& manager = machine_.service_manager;
-  manager.push_to_fdstore(description_name(sequence_), description_.get());
+  const std::string earlier = std::exchange(name_, description_name(sequence_));
+  manager.push_to_fdstore(name_, description_.get());
   manager.wait_for_fdstore();
-  manager.remove_from_fdstore(description_name(sequence_ - 1));
+  if (!earlier.empty()) manager.remove_from_fdstore(earlier);
 }
 
 void StatePublisher::withdraw() {
-  machine_.service_manager.remove_from_fdstore(description_name(sequence_));
+  if (!name_.empty()) machine_.service_manager.remove_from_fdstore(std::exchange(name_, ""));
   description_.reset();
+}
+
+void StatePublisher::continue_from(std::uint64_t sequence) {
+  sequence_ = sequence;
+  name_ = description_name(sequence);
 }
 
 void StatePublisher::push_memory(std::uint32_t segment, const UniqueFd& page_map,

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "daemon/supervisor/machine/machine.hpp"
+#include "daemon/supervisor/pool/gate.hpp"
 #include "daemon/system/host_memory.hpp"
 
 namespace vramswap {
@@ -24,16 +25,17 @@ class StatePublisher {
  public:
   // `parts` is read whenever something is published.
   StatePublisher(Machine& machine, HostMemory memory, const PoolParts& parts)
-      : machine_(machine), memory_(memory), parts_(parts) {}
+      : machine_(machine), memory_(memory), parts_(parts), publications_(machine.io) {}
 
-  // Tells the workers that run and the service manager how the pool is now. What fails is logged.
+  // Tells the workers that run and the service manager how the pool is now. What fails is logged,
+  // and tried again by the next call. One call follows the other.
   awaitable<void> publish();
   // Tells one worker, which has just started.
   awaitable<Result<void>> tell(WorkerProcess& worker) const;
   // The pool is down: the service manager is to keep nothing.
   void withdraw();
   // The number of the description that an earlier supervisor published last.
-  void continue_from(std::uint64_t sequence) { sequence_ = sequence; }
+  void continue_from(std::uint64_t sequence);
 
   // The descriptors of a segment's memory, for the case that supervisor and worker die together.
   void push_memory(std::uint32_t segment, const UniqueFd& page_map, const UniqueFd& store) const;
@@ -50,6 +52,8 @@ class StatePublisher {
   const PoolParts& parts_;
   std::uint64_t sequence_ = 0;  // of the description published last
   UniqueFd description_;        // which is also here
+  std::string name_;            // of the one in the fd store; empty: there is none
+  Gate publications_;           // one at a time
 };
 
 }  // namespace vramswap
