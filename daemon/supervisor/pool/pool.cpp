@@ -155,13 +155,11 @@ awaitable<Result<void>> Pool::swap_off_all(bool force, const ProgressSink& progr
     }
     if (auto fits = check_swap_off_fits(*memory, *areas, ours); !fits) co_return fits;
   }
-  const auto result = co_await swap_off_segments(progress);
-  if (result) co_return result;
-  if (is_cancelled_) co_return fail("cancelled: the swap is up as before");
-  co_return Error{result.error().message + "; the swap is up as before"};
+  co_return co_await swap_off_segments(progress);
 }
 
-// If one fails, those that were swapped off before it are swapped on again.
+// If one fails, those that were swapped off before it are swapped on again. The error says which
+// could not.
 awaitable<Result<void>> Pool::swap_off_segments(const ProgressSink& progress) {
   const auto is_over = std::make_shared<bool>(false);
   if (progress) asio::co_spawn(machine_.io, report_progress(progress, is_over), asio::detached);
@@ -180,10 +178,14 @@ awaitable<Result<void>> Pool::swap_off_segments(const ProgressSink& progress) {
   }
   *is_over = true;
   if (result) co_return result;
+  std::string as_before = "the swap is up as before";
   for (Segment* segment : std::views::reverse(swapped_off)) {
-    if (auto on = co_await segment->activate(); !on) log_error(on.error().message);
+    const auto on = co_await segment->activate();
+    if (on) continue;
+    as_before += fmt::format(", except that {} stays off: {}", segment->path(), on.error().message);
   }
-  co_return result;
+  const std::string why = is_cancelled_ ? "cancelled: " : result.error().message + "; ";
+  co_return fail(why + as_before);
 }
 
 awaitable<void> Pool::report_progress(ProgressSink progress,

@@ -31,6 +31,20 @@ TEST_F(PoolTest, ASwapoffThatFailsAfterOthersPutsThemBack) {
   expect_all_up(3);
 }
 
+TEST_F(PoolTest, WhatCannotBeSwappedOnAgainIsNamed) {
+  ASSERT_TRUE(up(3));
+  machine_.swap.unreadable.insert("/dev/nbd1");
+  machine_.steps.fail_at(5);  // swapon of nbd2, after nbd1 has failed
+  const auto result = down();
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message,
+              HasSubstr("; the swap is up as before, except that /dev/nbd2 stays off: swapon"));
+  EXPECT_THAT(states(), ElementsAre("active", "active", "connected"));
+  machine_.swap.unreadable.clear();
+  ASSERT_TRUE(down());
+  expect_nothing_left();
+}
+
 TEST_F(PoolTest, WhateverStepOfDownFailsItIsUpAsBeforeOrMayBeTakenDownAgain) {
   for (std::size_t step = 0;; ++step) {
     ASSERT_TRUE(up());
