@@ -24,6 +24,10 @@ awaitable<Result<void>> FakeNbd::open() {
 }
 
 Result<SocketPairs> FakeNbd::make_socket_pairs(unsigned count) {
+  if (refuse_sockets > 0) {
+    --refuse_sockets;
+    return fail_errno("nbd socket", "socketpair", EMFILE);
+  }
   SocketPairs pairs;
   for (unsigned i = 0; i < count; ++i) {
     int ends[2];
@@ -44,6 +48,10 @@ Result<std::uint32_t> FakeNbd::connect(const netlink::ConnectRequest& request) {
   device.identifier = request.backend_identifier;
   device.size_bytes = request.size_bytes;
   for (const int socket : request.sockets) device.sockets.push_back(duplicate(socket));
+  if (lose_answers > 0) {
+    --lose_answers;
+    return fail_errno(device_name(index), "CONNECT", ENOBUFS);
+  }
   return index;
 }
 
@@ -53,6 +61,10 @@ Result<void> FakeNbd::reconfigure(const netlink::ReconfigureRequest& request) {
   const auto device = devices.find(request.index);
   if (device == devices.end() || device->second.identifier != request.backend_identifier) {
     return fail_errno(device_name(request.index), "RECONFIGURE", EINVAL);
+  }
+  if (refuse_reconfigures > 0) {
+    --refuse_reconfigures;
+    return fail_errno(device_name(request.index), "RECONFIGURE", ENOBUFS);
   }
   if (drop_silently > 0) {
     --drop_silently;
@@ -65,6 +77,10 @@ Result<void> FakeNbd::reconfigure(const netlink::ReconfigureRequest& request) {
       old = duplicate(socket);
       break;
     }
+  }
+  if (lose_answers > 0) {
+    --lose_answers;
+    return fail_errno(device_name(request.index), "RECONFIGURE", ENOBUFS);
   }
   return {};
 }

@@ -36,6 +36,12 @@ class FakeNbd : public NbdDriver {
   // Called in each DISCONNECT, with the device that goes. True: it stays, because somebody has it
   // open.
   std::function<bool(std::uint32_t)> stays = [](std::uint32_t) { return false; };
+  // That many CONNECTs and RECONFIGUREs take effect, but their answer is lost (ENOBUFS).
+  unsigned lose_answers = 0;
+  // That many RECONFIGUREs have no effect and fail so.
+  unsigned refuse_reconfigures = 0;
+  // That many calls get no sockets (EMFILE).
+  unsigned refuse_sockets = 0;
 
  private:
   Steps& steps_;

@@ -45,20 +45,36 @@ awaitable<Result<std::uint32_t>> SegmentConnections::connect(
     std::uint64_t size_bytes, std::chrono::seconds reconnect_timeout) {
   auto pairs = machine_.nbd.make_socket_pairs(static_cast<unsigned>(connections_.size()));
   if (!pairs) co_return pairs.error();
+  const unsigned lost_workers = lost_workers_;
   auto served = co_await serve(pairs->worker_ends, unconnected_threads());
   if (!served) co_return served.error();
-  // It may have died since it answered. Nobody replaces a worker that serves no device yet.
-  if (!slot_.is_running()) co_return fail("the worker died before its device was connected");
+  // It may have died since it answered. The next one knows nothing of these sockets.
+  if (lost_workers_ != lost_workers || !slot_.is_running()) {
+    co_return fail("the worker died before its device was connected");
+  }
+  auto index = machine_.nbd.connect({.size_bytes = size_bytes,
+                                     .block_size_bytes = kPageBytes,
+                                     .server_flags = transmission::kServerFlags,
+                                     // Explicitly the default of 30 s: a device keeps what its last
+                                     // user had set.
+                                     .timeout = std::chrono::seconds(0),
+                                     .dead_connection_timeout = reconnect_timeout,
+                                     .backend_identifier = identifier_,
+                                     .sockets = raw(pairs->kernel_ends)});
+  if (!index) {
+    const auto found = find_device();
+    if (!found) co_return index;
+    index = *found;
+  }
   for (const auto& name : *served) connections_[name.thread] = name.id;
-  co_return machine_.nbd.connect({.size_bytes = size_bytes,
-                                  .block_size_bytes = kPageBytes,
-                                  .server_flags = transmission::kServerFlags,
-                                  // Explicitly the default of 30 s: a device keeps what its last
-                                  // user had set.
-                                  .timeout = std::chrono::seconds(0),
-                                  .dead_connection_timeout = reconnect_timeout,
-                                  .backend_identifier = identifier_,
-                                  .sockets = raw(pairs->kernel_ends)});
+  co_return index;
+}
+
+std::optional<std::uint32_t> SegmentConnections::find_device() const {
+  for (const NbdDevice& device : machine_.nbd.find_devices(identifier_)) {
+    if (device.identifier == identifier_) return device.index;
+  }
+  return std::nullopt;
 }
 
 // Hands sockets to the worker, one for each of `threads`.
@@ -71,35 +87,48 @@ awaitable<Result<std::vector<messages::ConnectionName>>> SegmentConnections::ser
   co_return std::move(connect.connections);
 }
 
-awaitable<Result<void>> SegmentConnections::restore(std::uint32_t index) {
+awaitable<Result<void>> SegmentConnections::offer(std::uint32_t index) {
   const auto pass = co_await restoring_.enter_alone();
-  co_return co_await offer_sockets(index);
+  auto offered = co_await offer_sockets(index);
+  problem_ = offered ? "" : offered.error().message;
+  co_return offered;
+}
+
+awaitable<Result<void>> SegmentConnections::restore(std::uint32_t index) {
+  for (unsigned offers = 1;; ++offers) {
+    auto offered = co_await offer(index);
+    if (offered || offers == kOffers || !slot_.is_running()) co_return offered;
+    co_await machine_.clock.sleep(kOfferInterval);
+  }
 }
 
 awaitable<Result<void>> SegmentConnections::offer_sockets(std::uint32_t index) {
-  for (unsigned offer = 0; offer < kOffers; ++offer) {
-    if (are_complete()) co_return Result<void>{};
-    if (offer > 0) co_await machine_.clock.sleep(kOfferInterval);
-    auto threads = unconnected_threads();
-    auto pairs = machine_.nbd.make_socket_pairs(static_cast<unsigned>(threads.size()));
-    if (!pairs) co_return pairs.error();
-    const auto served = co_await serve(pairs->worker_ends, std::move(threads));
-    if (!served) co_return served.error();
-    const auto done = machine_.nbd.reconfigure(
-        {.index = index, .backend_identifier = identifier_, .sockets = raw(pairs->kernel_ends)});
-    if (!done) co_return done.error();
-    // From now on only the kernel can have the other ends open.
-    pairs->kernel_ends.clear();
-    for (std::size_t i = 0; i < served->size(); ++i) {
-      const auto& name = (*served)[i];
-      if (is_connected(pairs->worker_ends[i])) connections_[name.thread] = name.id;
-    }
+  auto threads = unconnected_threads();
+  if (threads.empty()) co_return Result<void>{};
+  auto pairs = machine_.nbd.make_socket_pairs(static_cast<unsigned>(threads.size()));
+  if (!pairs) co_return pairs.error();
+  const unsigned lost_workers = lost_workers_;
+  const auto served = co_await serve(pairs->worker_ends, std::move(threads));
+  if (!served) co_return served.error();
+  if (lost_workers_ != lost_workers) {
+    co_return fail(fmt::format("{}: the worker died while it was connected", device_path(index)));
+  }
+  const auto done = machine_.nbd.reconfigure(
+      {.index = index, .backend_identifier = identifier_, .sockets = raw(pairs->kernel_ends)});
+  // From now on only the kernel can have the other ends open: also after an error, for it is the
+  // answer that may have been lost.
+  pairs->kernel_ends.clear();
+  for (std::size_t i = 0; i < served->size(); ++i) {
+    const auto& name = (*served)[i];
+    if (is_connected(pairs->worker_ends[i])) connections_[name.thread] = name.id;
   }
   if (are_complete()) co_return Result<void>{};
+  if (!done) co_return done.error();
   co_return fail(fmt::format("{}: the kernel takes no new sockets", device_path(index)));
 }
 
 void SegmentConnections::lose_all() {
+  ++lost_workers_;
   std::ranges::fill(connections_, 0);
 }
 
@@ -118,6 +147,19 @@ Result<void> SegmentConnections::adopt(const messages::ConnectionName& connectio
   connections_[connection.thread] = connection.id;
   last_id_ = std::max(last_id_, connection.id);
   return {};
+}
+
+void SegmentConnections::compare(const std::vector<messages::ConnectionName>& open) {
+  for (std::uint32_t& connection : connections_) {
+    const auto found = std::ranges::find(open, connection, &messages::ConnectionName::id);
+    if (found == open.end()) connection = 0;
+  }
+  // What is being offered is open at the worker, and the kernel may not take it.
+  if (!restoring_.is_empty()) return;
+  for (const auto& name : open) {
+    if (name.thread < connections_.size() && connections_[name.thread] == 0) (void)adopt(name);
+  }
+  if (are_complete()) problem_.clear();
 }
 
 }  // namespace vramswap

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,12 +21,15 @@ class SegmentConnections {
   SegmentConnections(Machine& machine, WorkerSlot& slot, std::uint32_t segment, unsigned count,
                      std::string identifier);
 
-  // A new device with all its connections. Its index.
+  // A new device with all its connections. Its index. A device that the kernel has made is used
+  // also where its answer was lost.
   awaitable<Result<std::uint32_t>> connect(std::uint64_t size_bytes,
                                            std::chrono::seconds reconnect_timeout);
-  // Offers fresh sockets in the place of dead ones until the kernel has taken one for each I/O
-  // thread. The kernel drops those that come before it has noticed that the old ones are dead, and
-  // says nothing.
+  // Offers fresh sockets in the place of dead ones, once. An error: a thread is still without a
+  // connection. The kernel drops sockets that come before it has noticed that the old ones are
+  // dead, and says nothing.
+  awaitable<Result<void>> offer(std::uint32_t index);
+  // The same again and again, for a second.
   awaitable<Result<void>> restore(std::uint32_t index);
 
   // The worker is dead, and its ends of the sockets with it.
@@ -34,8 +38,13 @@ class SegmentConnections {
   bool lose(std::uint32_t connection);
   // A connection that a worker of an earlier supervisor serves. An error: there is no such thread.
   Result<void> adopt(const messages::ConnectionName& connection);
+  // `open` are those that the worker has.
+  void compare(const std::vector<messages::ConnectionName>& open);
 
   bool are_complete() const { return unconnected_threads().empty(); }
+  bool is_any_there() const { return unconnected_threads().size() < connections_.size(); }
+  // Why the last offer was not enough; empty: all are there.
+  const std::string& problem() const { return problem_; }
   const std::string& identifier() const { return identifier_; }
 
  private:
@@ -43,6 +52,7 @@ class SegmentConnections {
   awaitable<Result<std::vector<messages::ConnectionName>>> serve(
       const std::vector<UniqueFd>& sockets, std::vector<unsigned> threads);
   awaitable<Result<void>> offer_sockets(std::uint32_t index);
+  std::optional<std::uint32_t> find_device() const;
 
   Machine& machine_;
   WorkerSlot& slot_;
@@ -51,6 +61,9 @@ class SegmentConnections {
   // By I/O thread, the id of the connection that the kernel has taken; 0: none.
   std::vector<std::uint32_t> connections_;
   std::uint32_t last_id_ = 0;
+  // Counts the workers that have died: what one has served, the next one does not.
+  unsigned lost_workers_ = 0;
+  std::string problem_;
   Gate restoring_;  // one at a time
 };
 

@@ -50,6 +50,15 @@ TEST_F(PoolTest, UpFailsWhenTheWorkerDiesAsItStarts) {
   expect_nothing_left();
 }
 
+// The device is there, so it is used: nobody else would ever take it away.
+TEST_F(PoolTest, AConnectWhoseAnswerIsLostHasMadeADevice) {
+  machine_.nbd.lose_answers = 1;
+  ASSERT_TRUE(up());
+  expect_all_up(2);
+  ASSERT_TRUE(down());
+  expect_nothing_left();
+}
+
 TEST_F(PoolTest, UpIsRefusedWhileItIsUp) {
   ASSERT_TRUE(up());
   const auto again = up();
