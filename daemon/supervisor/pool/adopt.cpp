@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <memory>
 
 #include "daemon/supervisor/pool/device_use.hpp"
 #include "daemon/system/log.hpp"
@@ -18,10 +19,14 @@ constexpr std::chrono::seconds kAdoptTimeout{60};
 
 // A worker that an earlier supervisor left.
 struct ReattachedWorker {
-  std::size_t slot;  // the index of its slot
+  std::size_t slot = 0;  // the index of its slot
   std::shared_ptr<WorkerProcess> worker;
-  messages::Adopted state;
+  messages::Adopted state = {};
+  // The reports that came while there was no segment to hear them.
+  std::vector<messages::ConnectionEnded> ended = {};
 };
+// With addresses that stay.
+using ReattachedWorkers = std::vector<std::unique_ptr<ReattachedWorker>>;
 
 // As worker_socket::path has it, or a number that no slot has.
 std::size_t slot_index(const std::string& path) {
@@ -30,37 +35,53 @@ std::size_t slot_index(const std::string& path) {
   return index;
 }
 
-awaitable<Result<std::vector<ReattachedWorker>>> reattach_workers(
-    Machine& machine, const std::string& runtime_directory) {
-  std::vector<ReattachedWorker> workers;
+Error left_alone(const WorkerProcess& worker, const Error& error) {
+  return {
+      fmt::format("worker {} cannot be taken over now, and serves on: {}. If it is stopped, let "
+                  "it go on (kill -CONT {}); do not kill it, it may be the only holder of the "
+                  "swapped pages",
+                  worker.pid(), error.message, worker.pid()),
+      error.code};
+}
+
+awaitable<Result<void>> reattach_workers(Machine& machine, std::string runtime_directory,
+                                         ReattachedWorkers& workers) {
   for (const std::string& socket : machine.launcher.find_sockets(runtime_directory)) {
     auto link = machine.launcher.reattach(socket);
     if (!link) {
-      if (link.error().code != ECONNREFUSED) co_return link.error();
+      if (link.error().code != ECONNREFUSED && link.error().code != ENOENT) co_return link.error();
       machine.launcher.remove_socket(socket);
       continue;
     }
-    auto worker = WorkerProcess::watch(machine, *std::move(link));
+    auto& reattached = *workers.emplace_back(std::make_unique<ReattachedWorker>());
+    reattached.slot = slot_index(socket);
+    reattached.worker = WorkerProcess::watch(machine, *std::move(link));
+    reattached.worker->set_handlers(
+        {.on_connection_ended = [&ended = reattached.ended](const auto& report) {
+          ended.push_back(report);
+        }});
     const messages::Adopt adopt;
-    auto answer = co_await worker->call(adopt, {}, kAdoptTimeout);
-    // It was ending, with nothing left that anybody needs, or it dies at this very moment.
-    if (!answer && !worker->is_running()) continue;
+    auto answer = co_await reattached.worker->ask(adopt, {}, kAdoptTimeout);
+    if (!answer && reattached.worker->is_running()) {
+      co_return left_alone(*reattached.worker, answer.error());
+    }
     if (!answer) {
-      co_return Error{fmt::format("worker {} cannot be taken over, and serves on: {}",
-                                  worker->pid(), answer.error().message),
-                      answer.error().code};
+      // It was ending, with nothing left that anybody needs, or it dies at this very moment.
+      reattached.worker->abandon();
+      workers.pop_back();
+      continue;
     }
     auto* adopted = std::get_if<messages::Adopted>(&answer->message);
     if (adopted == nullptr) co_return fail("worker: an unexpected answer to its adoption");
-    workers.push_back({slot_index(socket), std::move(worker), std::move(*adopted)});
+    reattached.state = std::move(*adopted);
   }
-  co_return workers;
+  co_return Result<void>{};
 }
 
 // The latest description that there is, if any.
-Result<std::optional<PoolDescription>> read_description(
-    ServiceManager& manager, const NamedFds& inherited,
-    const std::vector<ReattachedWorker>& workers) {
+Result<std::optional<PoolDescription>> read_description(ServiceManager& manager,
+                                                        const NamedFds& inherited,
+                                                        const ReattachedWorkers& workers) {
   std::optional<PoolDescription> latest;
   const auto consider = [&](std::string_view text) -> Result<void> {
     auto description = decode_pool_description(text);
@@ -74,9 +95,9 @@ Result<std::optional<PoolDescription>> read_description(
     if (!text) return text.error();
     if (auto result = consider(*text); !result) return result.error();
   }
-  for (const ReattachedWorker& worker : workers) {
-    if (worker.state.description.empty()) continue;
-    if (auto result = consider(worker.state.description); !result) return result.error();
+  for (const auto& worker : workers) {
+    if (worker->state.description.empty()) continue;
+    if (auto result = consider(worker->state.description); !result) return result.error();
   }
   // The latest one goes when the next one is published.
   for (const auto& [name, fd] : inherited) {
@@ -87,18 +108,28 @@ Result<std::optional<PoolDescription>> read_description(
 }
 
 // Workers that nobody has described: their supervisor died before the kernel knew of them.
-awaitable<Result<void>> stop_unclaimed_workers(const std::vector<ReattachedWorker>& workers) {
-  for (const ReattachedWorker& unclaimed : workers) {
-    for (const auto& segment : unclaimed.state.segments) {
+awaitable<Result<void>> stop_unclaimed_workers(const ReattachedWorkers& workers) {
+  for (const auto& unclaimed : workers) {
+    auto& worker = *unclaimed->worker;
+    bool is_empty = true;
+    for (const auto& segment : unclaimed->state.segments) {
       if (!segment.connections.empty()) {
         co_return fail(fmt::format("worker {} serves a device, but does not know of which pool",
-                                   unclaimed.worker->pid()));
+                                   worker.pid()));
       }
       const messages::Remove remove{segment.id};
-      const auto answer = co_await unclaimed.worker->call(remove, {}, kAdoptTimeout);
+      const auto answer = co_await worker.ask(remove, {}, kAdoptTimeout);
+      if (!answer && answer.error().code == ETIMEDOUT) {
+        co_return left_alone(worker, answer.error());
+      }
       if (!answer) log_error(answer.error().message);
+      is_empty = is_empty && answer.has_value();
     }
-    co_await unclaimed.worker->dismiss();
+    if (is_empty) {
+      co_await worker.dismiss();
+    } else {
+      worker.abandon();  // it ends by itself, unless somebody needs it after all
+    }
   }
   co_return Result<void>{};
 }
@@ -107,7 +138,7 @@ awaitable<Result<void>> stop_unclaimed_workers(const std::vector<ReattachedWorke
 Result<PoolParts> build_parts(Machine& machine, const PoolOptions& options,
                               RecoveryReserve& reserve, StatePublisher& publisher,
                               const PoolDescription& description,
-                              const std::vector<ReattachedWorker>& workers) {
+                              const ReattachedWorkers& workers) {
   PoolParts parts{.request = description.request,
                   .pool_id = description.pool_id,
                   .settings = SegmentSettings::of(options, description.request, description.pool_id,
@@ -117,19 +148,23 @@ Result<PoolParts> build_parts(Machine& machine, const PoolOptions& options,
   for (const auto& known : description.devices) {
     auto& slot = *parts.slots.emplace_back(
         std::make_unique<WorkerSlot>(machine, reserve, publisher, parts.slots.size(), known));
-    const auto worker = std::ranges::find(workers, slot.index(), &ReattachedWorker::slot);
-    if (worker != workers.end()) slot.adopt(worker->worker);
+    for (const auto& worker : workers) {
+      if (worker->slot == slot.index() && worker->worker->is_running()) slot.adopt(worker->worker);
+    }
   }
   for (const auto& known : description.segments) {
     auto& slot = *parts.slots[known.device];
     auto& segment = *parts.segments.emplace_back(
         std::make_unique<Segment>(machine, parts.settings, slot, publisher, known));
-    for (const ReattachedWorker& worker : workers) {
-      if (worker.slot != slot.index()) continue;
+    for (const auto& worker : workers) {
+      if (worker->worker != slot.worker()) continue;
       const auto held =
-          std::ranges::find(worker.state.segments, known.id, &messages::Adopted::Segment::id);
-      if (held == worker.state.segments.end()) continue;
+          std::ranges::find(worker->state.segments, known.id, &messages::Adopted::Segment::id);
+      if (held == worker->state.segments.end()) continue;
       if (auto result = segment.adopt_from_worker(*held); !result) return result.error();
+      for (const auto& ended : worker->ended) {
+        if (ended.segment == known.id) segment.on_connection_ended(ended);
+      }
     }
   }
   return parts;
@@ -154,30 +189,57 @@ awaitable<Result<void>> find_devices(Machine& machine, const PoolOptions& option
   co_return Result<void>{};
 }
 
-}  // namespace
-
-awaitable<Result<PoolParts>> adopt(Machine& machine, const PoolOptions& options,
-                                   RecoveryReserve& reserve, StatePublisher& publisher,
-                                   NamedFds inherited) {
-  const auto workers = co_await reattach_workers(machine, options.runtime_directory);
-  if (!workers) co_return workers.error();
-  const auto description = read_description(machine.service_manager, inherited, *workers);
+awaitable<Result<PoolParts>> adopt_from(Machine& machine, const PoolOptions& options,
+                                        RecoveryReserve& reserve, StatePublisher& publisher,
+                                        const NamedFds& inherited, ReattachedWorkers& workers) {
+  auto reattached = co_await reattach_workers(machine, options.runtime_directory, workers);
+  if (!reattached) co_return reattached.error();
+  const auto description = read_description(machine.service_manager, inherited, workers);
   if (!description) co_return description.error();
   if (!*description) {
-    auto stopped = co_await stop_unclaimed_workers(*workers);
+    auto stopped = co_await stop_unclaimed_workers(workers);
     if (!stopped) co_return stopped.error();
     co_return PoolParts{};
   }
   if (auto opened = co_await machine.nbd.open(); !opened) co_return opened.error();
   publisher.continue_from((*description)->sequence);
-  auto parts = build_parts(machine, options, reserve, publisher, **description, *workers);
+  auto parts = build_parts(machine, options, reserve, publisher, **description, workers);
   if (!parts) co_return parts.error();
   for (const auto& segment : parts->segments) {
     auto adopted = co_await segment->adopt_memory(inherited);
-    if (!adopted) co_return adopted.error();
+    if (adopted) continue;
+    const auto worker = segment->worker();
+    if (worker && worker->is_running()) co_return left_alone(*worker, adopted.error());
+    // Without this worker it goes on.
+    co_return Error{adopted.error().message, worker ? EAGAIN : adopted.error().code};
   }
   if (auto found = co_await find_devices(machine, options, *parts); !found) co_return found.error();
   co_return parts;
+}
+
+}  // namespace
+
+awaitable<Result<PoolParts>> adopt(Machine& machine, const PoolOptions& options,
+                                   RecoveryReserve& reserve, StatePublisher& publisher,
+                                   const NamedFds& inherited) {
+  ReattachedWorkers workers;
+  auto parts = co_await adopt_from(machine, options, reserve, publisher, inherited, workers);
+  for (const auto& reattached : workers) {
+    const auto& worker = reattached->worker;
+    const bool is_used = parts && std::ranges::any_of(parts->slots, [&](const auto& slot) {
+                           return slot->worker() == worker;
+                         });
+    if (!is_used) worker->abandon();
+  }
+  co_return parts;
+}
+
+bool adoption_may_succeed_later(const Error& error) {
+  for (const int code :
+       {ETIMEDOUT, ECONNRESET, EAGAIN, EINTR, EMSGSIZE, EMFILE, ENFILE, ENOMEM, ENOBUFS}) {
+    if (error.code == code) return true;
+  }
+  return false;
 }
 
 awaitable<Result<void>> disconnect_leftovers(Machine& machine, std::string device_prefix,

@@ -10,12 +10,16 @@
 #include "daemon/supervisor/pool/adopt.hpp"
 #include "daemon/supervisor/pool/pool_plan.hpp"
 #include "daemon/supervisor/pool/swap_off_fit.hpp"
+#include "daemon/supervisor/spawn.hpp"
 #include "daemon/system/log.hpp"
 
 namespace vramswap {
 namespace {
 
 constexpr std::chrono::milliseconds kProgressInterval{250};
+// Between two attempts to take over what an earlier supervisor left: a pause that doubles.
+constexpr std::chrono::milliseconds kFirstAdoptPause{100};
+constexpr std::chrono::milliseconds kLongestAdoptPause{5000};
 
 std::string describe_segments(const std::vector<control::SegmentStatus>& segments) {
   std::uint64_t total = 0;
@@ -162,7 +166,7 @@ awaitable<Result<void>> Pool::swap_off_all(bool force, const ProgressSink& progr
 // could not.
 awaitable<Result<void>> Pool::swap_off_segments(const ProgressSink& progress) {
   const auto is_over = std::make_shared<bool>(false);
-  if (progress) asio::co_spawn(machine_.io, report_progress(progress, is_over), asio::detached);
+  if (progress) spawn(machine_.io, report_progress(progress, is_over));
   Result<void> result;
   std::vector<Segment*> swapped_off;
   // The lowest rank first: it is the emptiest, and its pages may go to the others only.
@@ -225,9 +229,20 @@ awaitable<void> Pool::drop_released() {
   reserve_.release();
 }
 
+// A worker that does not answer may be the only holder of the swapped pages: it is waited for.
+awaitable<Result<PoolParts>> Pool::find_parts(NamedFds inherited) {
+  bool is_logged = false;
+  for (auto pause = kFirstAdoptPause;; pause = std::min(pause * 2, kLongestAdoptPause)) {
+    auto parts = co_await vramswap::adopt(machine_, options_, reserve_, publisher_, inherited);
+    if (parts || !adoption_may_succeed_later(parts.error())) co_return parts;
+    if (!is_logged) log_error(parts.error().message + "; trying again until it is taken over");
+    is_logged = true;
+    co_await machine_.clock.sleep(pause);
+  }
+}
+
 awaitable<Result<void>> Pool::adopt(NamedFds inherited) {
-  auto parts =
-      co_await vramswap::adopt(machine_, options_, reserve_, publisher_, std::move(inherited));
+  auto parts = co_await find_parts(std::move(inherited));
   if (!parts) co_return parts.error();
   parts_ = *std::move(parts);
   if (parts_.slots.empty()) co_return Result<void>{};
@@ -236,7 +251,7 @@ awaitable<Result<void>> Pool::adopt(NamedFds inherited) {
   for (const auto& slot : parts_.slots) {
     if (!slot->is_running()) slot->begin_recovery();
   }
-  asio::co_spawn(machine_.io, finish_adoption(*operations_.enter()), asio::detached);
+  spawn(machine_.io, finish_adoption(*operations_.enter()));
   co_return Result<void>{};
 }
 

@@ -25,8 +25,9 @@ class Pool {
 
   // Takes over what an earlier supervisor left: its workers, its devices, and the memory that
   // `inherited` holds. What carries swap is kept, what is half done is undone, and workers that
-  // died with it are replaced; the last two go on after the return. An error: something is there
-  // that this program cannot take over, and it is left alone.
+  // died with it are replaced; the last two go on after the return. While a worker does not answer,
+  // this goes on asking. An error: something is there that this program cannot take over, and it is
+  // left alone.
   awaitable<Result<void>> adopt(NamedFds inherited);
   // What the next supervisor, in this process after exec, is to inherit.
   NamedFds handover_fds() const { return publisher_.handover_fds(); }
@@ -62,6 +63,7 @@ class Pool {
   awaitable<void> report_progress(ProgressSink progress, std::shared_ptr<const bool> is_over) const;
   awaitable<void> release_all();
   awaitable<void> drop_released();
+  awaitable<Result<PoolParts>> find_parts(NamedFds inherited);
   awaitable<void> finish_adoption(Gate::Pass pass);
   void size_reserve();
 

@@ -46,6 +46,8 @@ Segment::Segment(Machine& machine, const SegmentSettings& settings, WorkerSlot& 
       known_(known),
       connections_(machine, slot, known.id, settings.connections,
                    fmt::format("{}{}", settings.identifier_prefix, known.id)),
+      connecting_(machine.io),
+      stale_imports_(settings.reconnect_timeout),
       work_(machine.io) {
   slot_.segments_.push_back(this);
 }
@@ -182,6 +184,8 @@ awaitable<Result<void>> Segment::release_store() {
   }
   publisher_.remove_memory(known_.id);
   store_.reset();
+  for (const auto& [name, store] : lost_stores_) publisher_.remove_lost_store(name);
+  lost_stores_.clear();
   is_in_worker_ = false;
   co_return advance(SegmentEvent::store_released);
 }

@@ -11,6 +11,7 @@
 #include "daemon/supervisor/pool/pool_options.hpp"
 #include "daemon/supervisor/pool/segment_connections.hpp"
 #include "daemon/supervisor/pool/segment_state.hpp"
+#include "daemon/supervisor/pool/stale_imports.hpp"
 #include "daemon/supervisor/pool/state_publisher.hpp"
 #include "daemon/supervisor/pool/worker_slot.hpp"
 
@@ -57,20 +58,29 @@ class Segment {
   // Recovery: the worker is dead; a new one gets the store, then the connections.
   void on_worker_lost();
   awaitable<Result<void>> restore_store();
+  // The row of imports that found no store has ended.
+  void forget_stale_imports() { stale_imports_.forget(); }
+  // An error: the kernel has not taken all sockets within a second. It is offered more of them, in
+  // the background, for as long as the segment has a device.
   awaitable<Result<void>> restore_connections();
-  Result<void> on_worker_restored();
   void on_connection_ended(const messages::ConnectionEnded& ended);
+  // `now` is what the worker has: the report of an end may have been lost.
+  void compare_connections(const messages::Adopted& now);
+  // Why I/O threads are without a connection; empty: none is.
+  const std::string& connection_problem() const { return connections_.problem(); }
   // Work on this segment, which then stays until it is over. Nothing: it is being removed.
   std::optional<Gate::Pass> enter() { return work_.enter(); }
 
   // Adoption of what an earlier supervisor left: what its worker says, what was inherited or is
   // asked of the worker, and what the kernel has. A segment without memory and device is planned.
   Result<void> adopt_from_worker(const messages::Adopted::Segment& held);
-  awaitable<Result<void>> adopt_memory(NamedFds& inherited);
+  // Never kills the worker; `inherited` is as it was after an error.
+  awaitable<Result<void>> adopt_memory(const NamedFds& inherited);
   Result<void> adopt_device(const std::vector<NbdDevice>& devices,
                             const std::vector<SwapArea>& areas);
-  // Gives a worker that lives what it lacks: its supervisor may have died while it was setting up.
-  awaitable<Result<void>> finish_worker_setup();
+  // Gives a worker that lives the store if it lacks that: its supervisor may have died while it was
+  // setting up.
+  awaitable<Result<void>> finish_store();
   void push_memory() const { publisher_.push_memory(known_.id, page_map_, store_); }
 
   std::uint32_t id() const { return known_.id; }
@@ -83,8 +93,12 @@ class Segment {
     return state_ == SegmentState::active || state_ == SegmentState::interrupted;
   }
   std::string path() const { return has_nbd() ? device_path(nbd_index_) : ""; }
+  const std::shared_ptr<WorkerProcess>& worker() const { return slot_.worker(); }
   const UniqueFd& page_map() const { return page_map_; }
   const UniqueFd& store() const { return store_; }
+  // Those whose content was declared lost, kept in case that it is not: until the segment is
+  // released.
+  const NamedFds& lost_stores() const { return lost_stores_; }
   PoolDescription::Segment describe() const { return known_; }
   control::SegmentStatus status(const std::vector<SwapArea>& areas) const;
 
@@ -92,9 +106,12 @@ class Segment {
   std::uint64_t page_count() const;
   Result<void> advance(SegmentEvent event);
   awaitable<Result<void>> check_served();
-  awaitable<void> restore_ended_connections(Gate::Pass pass);
+  void note_served();
+  void keep_connecting();
+  awaitable<void> connect_until_complete(Gate::Pass pass, Gate::Pass connecting);
   awaitable<Result<void>> scrub();
   Result<void> lose_content();
+  void keep_lost_store();
   Result<void> make_page_map_of_lost_pages();
 
   Machine& machine_;
@@ -104,10 +121,13 @@ class Segment {
   PoolDescription::Segment known_;
   SegmentState state_ = SegmentState::planned;
   UniqueFd page_map_;
-  UniqueFd store_;             // empty while its content is lost and the next store not made
+  UniqueFd store_;  // empty while its content is lost and the next store not made
+  NamedFds lost_stores_;
   bool is_in_worker_ = false;  // whether the worker has the store
   std::uint32_t nbd_index_ = 0;
   SegmentConnections connections_;
+  Gate connecting_;  // in the background
+  StaleImports stale_imports_;
   std::unique_ptr<SwapOff> swap_off_;  // while it is under way
   Gate work_;
 };

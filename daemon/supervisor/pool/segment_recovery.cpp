@@ -9,6 +9,7 @@
 #include "daemon/handover/page_map.hpp"
 #include "daemon/supervisor/pool/device_use.hpp"
 #include "daemon/supervisor/pool/segment.hpp"
+#include "daemon/supervisor/spawn.hpp"
 #include "daemon/system/log.hpp"
 
 namespace vramswap {
@@ -17,12 +18,18 @@ namespace {
 constexpr std::chrono::seconds kImportTimeout{60};
 // A worker hands its memory over at once, unless it is busy with an allocation or a scrub.
 constexpr std::chrono::seconds kHandOverTimeout{60};
-// The kernel notices the end of a connection within milliseconds.
-constexpr std::chrono::milliseconds kRestoreDelay{20};
+// Before sockets are offered in the place of those that have ended: the kernel notices that within
+// milliseconds. The pause doubles while the kernel does not take them.
+constexpr std::chrono::milliseconds kFirstOfferPause{20};
+constexpr std::chrono::milliseconds kLongestOfferPause{1000};
 
-UniqueFd take(NamedFds& fds, const std::string& name) {
+// Empty where there is none of that name.
+Result<UniqueFd> copy_of(const NamedFds& fds, const std::string& name) {
   const auto found = fds.find(name);
-  return found == fds.end() ? UniqueFd() : std::move(found->second);
+  if (found == fds.end() || !found->second) return UniqueFd();
+  UniqueFd copy = found->second.duplicate();
+  if (!copy) return fail_errno(name, "F_DUPFD_CLOEXEC", errno);
+  return copy;
 }
 
 }  // namespace
@@ -41,8 +48,12 @@ awaitable<Result<void>> Segment::restore_store() {
     std::vector<int> fds{page_map_.get(), store_.get()};
     auto answer = co_await slot_.call(import, std::move(fds), kImportTimeout);
     if (answer) is_in_worker_ = true;
-    if (answer) co_return Result<void>{};
-    if (answer.error().code != ESTALE || !slot_.count_stale_import()) co_return answer.error();
+    if (answer || answer.error().code != ESTALE) {
+      stale_imports_.forget();
+      co_return answer ? Result<void>{} : answer.error();
+    }
+    if (!stale_imports_.count(machine_.clock.now())) co_return answer.error();
+    stale_imports_.forget();
   }
   if (auto result = lose_content(); !result) co_return result;
   co_return co_await create_store();
@@ -54,11 +65,7 @@ Result<void> Segment::lose_content() {
   auto pages = PageMap::map(page_map_.get(), page_count());
   if (!pages) return pages.error();
   const std::uint64_t lost = pages->lose_valid();
-  if (store_) {
-    publisher_.remove_memory(known_.id);
-    store_.reset();
-    ++known_.generation;
-  }
+  if (store_) keep_lost_store();
   if (lost == 0) return {};
   known_.lost_pages += lost;
   known_.lost_at = machine_.clock.wall_time();
@@ -69,33 +76,74 @@ Result<void> Segment::lose_content() {
   return {};
 }
 
-awaitable<Result<void>> Segment::restore_connections() {
-  if (!has_nbd()) co_return Result<void>{};
-  co_return co_await connections_.restore(nbd_index_);
+// The verdict may be wrong, and the bytes still there.
+void Segment::keep_lost_store() {
+  const std::string name = lost_store_name(known_.id, ++known_.generation);
+  publisher_.keep_lost_store(known_.id, name, store_);
+  log_error(
+      fmt::format("{}: no worker can import its memory, though fresh memory works. The old "
+                  "descriptor is kept as {} until the swap is taken down",
+                  path(), name));
+  lost_stores_[name] = std::move(store_);
 }
 
-Result<void> Segment::on_worker_restored() {
-  return advance(SegmentEvent::worker_restored);
+awaitable<Result<void>> Segment::restore_connections() {
+  if (!has_nbd()) co_return Result<void>{};
+  auto restored = co_await connections_.restore(nbd_index_);
+  note_served();
+  if (!restored && has_nbd()) keep_connecting();
+  co_return restored;
+}
+
+// Once a connection is there, somebody serves the device.
+void Segment::note_served() {
+  const bool was_lost = state_ == SegmentState::interrupted || state_ == SegmentState::stranded;
+  if (!was_lost || !is_in_worker_ || !connections_.is_any_there()) return;
+  if (auto result = advance(SegmentEvent::worker_restored); !result) {
+    log_error(result.error().message);
+  }
 }
 
 void Segment::on_connection_ended(const messages::ConnectionEnded& ended) {
-  if (!has_nbd() || !connections_.lose(ended.connection)) return;
+  if (!connections_.lose(ended.connection) || !has_nbd()) return;
   if (ended.end == ConnectionEnd::disconnected || ended.end == ConnectionEnd::dropped) {
     if (state_ != SegmentState::connected) {
       log_error(fmt::format("{}: somebody else has disconnected it", path()));
     }
     return;
   }
+  keep_connecting();
+}
+
+void Segment::compare_connections(const messages::Adopted& now) {
+  const auto held = std::ranges::find(now.segments, known_.id, &messages::Adopted::Segment::id);
+  if (held == now.segments.end() || !has_nbd()) return;
+  connections_.compare(held->connections);
+  if (!connections_.are_complete()) keep_connecting();
+}
+
+void Segment::keep_connecting() {
+  if (!connecting_.is_empty()) return;
   if (auto pass = work_.enter()) {
-    asio::co_spawn(machine_.io, restore_ended_connections(*std::move(pass)), asio::detached);
+    spawn(machine_.io, connect_until_complete(*std::move(pass), *connecting_.enter()));
   }
 }
 
 // The kernel drops a socket that it finds slow, and the others go on: only this one is replaced.
-awaitable<void> Segment::restore_ended_connections([[maybe_unused]] Gate::Pass pass) {
-  co_await machine_.clock.sleep(kRestoreDelay);
-  if (!slot_.is_serving()) co_return;  // its recovery restores all connections
-  if (auto result = co_await restore_connections(); !result) log_error(result.error().message);
+awaitable<void> Segment::connect_until_complete([[maybe_unused]] Gate::Pass pass,
+                                                [[maybe_unused]] Gate::Pass connecting) {
+  bool is_logged = false;
+  for (auto pause = kFirstOfferPause;; pause = std::min(pause * 2, kLongestOfferPause)) {
+    co_await machine_.clock.sleep(pause);
+    if (!has_nbd()) co_return;
+    if (!slot_.is_serving()) continue;  // its recovery restores all connections
+    const auto offered = co_await connections_.offer(nbd_index_);
+    note_served();
+    if (offered) break;
+    if (!is_logged) log_error(offered.error().message + "; trying again until it does");
+    is_logged = true;
+  }
+  if (is_logged) log_info(fmt::format("{}: all connections are there again", path()));
 }
 
 Result<void> Segment::adopt_from_worker(const messages::Adopted::Segment& held) {
@@ -106,9 +154,19 @@ Result<void> Segment::adopt_from_worker(const messages::Adopted::Segment& held) 
   return {};
 }
 
-awaitable<Result<void>> Segment::adopt_memory(NamedFds& inherited) {
-  page_map_ = take(inherited, page_map_name(known_.id));
-  store_ = take(inherited, store_name(known_.id));
+awaitable<Result<void>> Segment::adopt_memory(const NamedFds& inherited) {
+  auto page_map = copy_of(inherited, page_map_name(known_.id));
+  if (!page_map) co_return page_map.error();
+  auto store = copy_of(inherited, store_name(known_.id));
+  if (!store) co_return store.error();
+  page_map_ = *std::move(page_map);
+  store_ = *std::move(store);
+  for (const auto& [name, fd] : inherited) {
+    if (!is_lost_store_of(known_.id, name)) continue;
+    auto kept = copy_of(inherited, name);
+    if (!kept) co_return kept.error();
+    lost_stores_[name] = *std::move(kept);
+  }
   if (page_map_ && store_) co_return Result<void>{};
   if (!is_in_worker_) {
     // Only together: a page map without its store would call pages valid that are not there.
@@ -116,7 +174,7 @@ awaitable<Result<void>> Segment::adopt_memory(NamedFds& inherited) {
     co_return Result<void>{};
   }
   const messages::HandOver hand_over{known_.id};
-  auto answer = co_await slot_.call(hand_over, {}, kHandOverTimeout);
+  auto answer = co_await slot_.ask(hand_over, {}, kHandOverTimeout);
   if (!answer) co_return answer.error();
   if (answer->fds.size() != 2) co_return fail("worker: hands over no memory");
   page_map_ = std::move(answer->fds[0]);
@@ -154,11 +212,9 @@ Result<void> Segment::make_page_map_of_lost_pages() {
   return {};
 }
 
-awaitable<Result<void>> Segment::finish_worker_setup() {
-  if (!is_in_worker_) {
-    if (auto result = co_await restore_store(); !result) co_return result;
-  }
-  co_return co_await restore_connections();
+awaitable<Result<void>> Segment::finish_store() {
+  if (is_in_worker_) co_return Result<void>{};
+  co_return co_await restore_store();
 }
 
 }  // namespace vramswap

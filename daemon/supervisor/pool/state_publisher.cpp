@@ -27,6 +27,13 @@ std::string store_name(std::uint32_t segment) {
   return fmt::format("store-{}", segment);
 }
 
+std::string lost_store_name(std::uint32_t segment, unsigned generation) {
+  return fmt::format("lost-store-{}-{}", segment, generation);
+}
+bool is_lost_store_of(std::uint32_t segment, std::string_view name) {
+  return name.starts_with(fmt::format("lost-store-{}-", segment));
+}
+
 std::string StatePublisher::text() const {
   PoolDescription description = describe(parts_);
   description.sequence = sequence_;
@@ -88,6 +95,18 @@ void StatePublisher::remove_memory(std::uint32_t segment) const {
   machine_.service_manager.remove_from_fdstore(store_name(segment));
 }
 
+// Under its new name before it leaves the old one.
+void StatePublisher::keep_lost_store(std::uint32_t segment, const std::string& name,
+                                     const UniqueFd& store) const {
+  machine_.service_manager.push_to_fdstore(name, store.get());
+  machine_.service_manager.wait_for_fdstore();
+  machine_.service_manager.remove_from_fdstore(store_name(segment));
+}
+
+void StatePublisher::remove_lost_store(const std::string& name) const {
+  machine_.service_manager.remove_from_fdstore(name);
+}
+
 NamedFds StatePublisher::handover_fds() const {
   NamedFds fds;
   if (parts_.segments.empty()) return fds;
@@ -95,6 +114,7 @@ NamedFds StatePublisher::handover_fds() const {
   for (const auto& segment : parts_.segments) {
     fds[page_map_name(segment->id())] = segment->page_map().duplicate();
     if (segment->store()) fds[store_name(segment->id())] = segment->store().duplicate();
+    for (const auto& [name, store] : segment->lost_stores()) fds[name] = store.duplicate();
   }
   return fds;
 }

@@ -20,6 +20,9 @@ inline constexpr std::string_view kDescriptionName = "pool";
 std::string description_name(std::uint64_t sequence);
 std::string page_map_name(std::uint32_t segment);
 std::string store_name(std::uint32_t segment);
+// Of a store whose content was declared lost: `generation` counts those of the segment, from 1.
+std::string lost_store_name(std::uint32_t segment, unsigned generation);
+bool is_lost_store_of(std::uint32_t segment, std::string_view name);
 
 class StatePublisher {
  public:
@@ -40,6 +43,9 @@ class StatePublisher {
   // The descriptors of a segment's memory, for the case that supervisor and worker die together.
   void push_memory(std::uint32_t segment, const UniqueFd& page_map, const UniqueFd& store) const;
   void remove_memory(std::uint32_t segment) const;
+  // The content of a store was declared lost: its descriptor stays there, under that name.
+  void keep_lost_store(std::uint32_t segment, const std::string& name, const UniqueFd& store) const;
+  void remove_lost_store(const std::string& name) const;
 
   // All descriptors that the next program is to inherit, this one's copies.
   NamedFds handover_fds() const;

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "daemon/supervisor/pool/segment.hpp"
+#include "daemon/supervisor/spawn.hpp"
 #include "daemon/system/log.hpp"
 
 namespace vramswap {
@@ -16,10 +18,9 @@ constexpr std::chrono::seconds kReplaceTimeout{60};
 // A worker that dies as it starts is started again after a pause that doubles up to this.
 constexpr std::chrono::milliseconds kFirstBackoff{100};
 constexpr std::chrono::milliseconds kLongestBackoff{10000};
-// The driver does not tell a reset from a passing failure. Only after so many attempts, each by a
-// new worker on a card that works, over so long a time, is the content of a store taken for lost.
-constexpr unsigned kStaleImports = 3;
-constexpr std::chrono::seconds kStaleTime{3};
+// Between two comparisons of the connections with what the worker says.
+constexpr std::chrono::seconds kCompareInterval{10};
+constexpr std::chrono::seconds kCompareTimeout{60};
 
 }  // namespace
 
@@ -30,7 +31,10 @@ WorkerSlot::WorkerSlot(Machine& machine, RecoveryReserve& reserve, StatePublishe
       publisher_(publisher),
       index_(index),
       known_(std::move(known)),
-      recoveries_(machine.io) {}
+      recoveries_(machine.io),
+      recovering_(machine.io) {
+  spawn(machine.io, compare_connections(machine, self_));
+}
 
 WorkerSlot::~WorkerSlot() {
   if (worker_) worker_->set_handlers({});
@@ -78,12 +82,20 @@ awaitable<Result<WorkerProcess::Answer>> WorkerSlot::call(messages::Request requ
   co_return co_await worker->call(std::move(request), std::move(fds), timeout);
 }
 
+awaitable<Result<WorkerProcess::Answer>> WorkerSlot::ask(messages::Request request,
+                                                         std::vector<int> fds,
+                                                         std::chrono::seconds timeout) {
+  const auto worker = worker_;
+  if (!worker) co_return fail(fmt::format("{}: there is no worker", known_.info.name));
+  co_return co_await worker->ask(std::move(request), std::move(fds), timeout);
+}
+
 void WorkerSlot::on_state_changed(WorkerState state) {
   if (is_dismissed_) return;
   waking_.reset();
   // A context takes memory, and the machine may have none.
   if (state == WorkerState::waking) waking_ = reserve_.begin_start();
-  if (state == WorkerState::serving && !is_recovering_) reserve_.refill();
+  if (state == WorkerState::serving && recovering_.is_empty()) reserve_.refill();
 }
 
 void WorkerSlot::on_exit() {
@@ -92,7 +104,7 @@ void WorkerSlot::on_exit() {
   log_error(fmt::format("worker {} of {}: {}", worker_->pid(), known_.info.name,
                         worker_->how_it_ended()));
   for (Segment* segment : segments_) segment->on_worker_lost();
-  if (is_needed() && !is_recovering_) begin_recovery();
+  if (is_needed() && recovering_.is_empty()) begin_recovery();
 }
 
 bool WorkerSlot::is_needed() const {
@@ -100,12 +112,12 @@ bool WorkerSlot::is_needed() const {
 }
 
 void WorkerSlot::begin_recovery() {
-  is_recovering_ = true;
   died_at_ = machine_.clock.now();
-  asio::co_spawn(machine_.io, recover(*recoveries_.enter()), asio::detached);
+  // Both from now on, and not only when the coroutine runs.
+  spawn(machine_.io, recover(*recoveries_.enter(), *recovering_.enter()));
 }
 
-awaitable<void> WorkerSlot::recover([[maybe_unused]] Gate::Pass pass) {
+awaitable<void> WorkerSlot::recover([[maybe_unused]] Gate::Pass pass, Gate::Pass recovering) {
   auto recovery = reserve_.begin_recovery();
   for (auto backoff = kFirstBackoff; is_needed();
        backoff = std::min(backoff * 2, kLongestBackoff)) {
@@ -115,8 +127,10 @@ awaitable<void> WorkerSlot::recover([[maybe_unused]] Gate::Pass pass) {
       problem_.clear();
       last_pause_ =
           std::chrono::duration_cast<std::chrono::milliseconds>(machine_.clock.now() - died_at_);
-      log_info(fmt::format("worker {} of {}: serves again after {} ms", worker_->pid(),
-                           known_.info.name, last_pause_.count()));
+      const std::string problem = connection_problem();
+      log_info(fmt::format("worker {} of {}: {} after {} ms{}", worker_->pid(), known_.info.name,
+                           problem.empty() ? "serves again" : "has its memory again",
+                           last_pause_.count(), problem.empty() ? "" : "; " + problem));
       break;
     }
     problem_ = result.error().message;
@@ -126,7 +140,7 @@ awaitable<void> WorkerSlot::recover([[maybe_unused]] Gate::Pass pass) {
                     problem_, backoff.count()));
     co_await machine_.clock.sleep(backoff);
   }
-  is_recovering_ = false;
+  recovering.leave();
   recovery.leave();
   reserve_.refill();
   if (problem_.empty()) co_await publisher_.publish();
@@ -156,18 +170,24 @@ std::vector<std::pair<Segment*, Gate::Pass>> WorkerSlot::enter_segments() const 
 }
 
 // A new worker over the same memory. The old one is dead, so nothing that it was doing can come
-// after what this one does.
+// after what this one does. Sockets that the kernel does not take yet are no reason to start over.
 awaitable<Result<void>> WorkerSlot::restart() {
   const auto segments = enter_segments();
-  if (auto result = co_await start(); !result) co_return result;
-  if (auto result = co_await publisher_.tell(*worker_); !result) co_return result;
-  for (const auto& [segment, pass] : segments) {
-    if (auto result = co_await segment->restore_store(); !result) co_return result;
+  for (const auto& [segment, pass] : segments) segment->on_worker_lost();
+  auto result = co_await start();
+  if (result) result = co_await publisher_.tell(*worker_);
+  if (!result) {
+    for (const auto& [segment, pass] : segments) segment->forget_stale_imports();
+    co_return result;
   }
-  stale_imports_ = 0;
   for (const auto& [segment, pass] : segments) {
-    if (auto result = co_await segment->restore_connections(); !result) co_return result;
-    if (auto result = segment->on_worker_restored(); !result) co_return result;
+    const auto restored = co_await segment->restore_store();
+    if (result) result = restored;
+  }
+  if (!result) co_return result;
+  for (const auto& [segment, pass] : segments) {
+    const auto restored = co_await segment->restore_connections();
+    if (!restored) log_error(restored.error().message);
   }
   // It may have died since its last answer. Then this is not over.
   if (!is_running()) co_return fail(fmt::format("worker {}: died again", worker_->pid()));
@@ -175,26 +195,65 @@ awaitable<Result<void>> WorkerSlot::restart() {
 }
 
 awaitable<void> WorkerSlot::finish_setup() {
+  const auto worker = worker_;
   const auto segments = enter_segments();
   for (const auto& [segment, pass] : segments) {
-    if (const auto result = co_await segment->finish_worker_setup(); !result) {
-      log_error(result.error().message);
-      worker_->kill();
+    const auto stored = co_await segment->finish_store();
+    // One that follows a dead one is given everything.
+    if (worker_ != worker || !is_serving()) co_return;
+    if (!stored) {
+      log_error(stored.error().message);
+      worker->kill();
       co_return;
     }
+    const auto connected = co_await segment->restore_connections();
+    if (!connected) log_error(connected.error().message);
+    if (worker_ != worker || !is_serving()) co_return;
   }
 }
 
 awaitable<Result<void>> WorkerSlot::ensure_worker() {
-  co_await recoveries_.wait_until_empty();
+  const auto pass = co_await recoveries_.enter_alone();
   if (is_running()) co_return Result<void>{};
-  co_return co_await try_recover();
+  // Should it die on the way, no recovery begins beside this one.
+  auto recovering = *recovering_.enter();
+  auto result = co_await try_recover();
+  recovering.leave();
+  if (!is_running() && is_needed()) begin_recovery();
+  co_return result;
 }
 
-bool WorkerSlot::count_stale_import() {
-  const auto now = machine_.clock.now();
-  if (stale_imports_++ == 0) first_stale_import_ = now;
-  return stale_imports_ >= kStaleImports && now - first_stale_import_ >= kStaleTime;
+std::string WorkerSlot::connection_problem() const {
+  for (const Segment* segment : segments_) {
+    if (segment->has_nbd() && !segment->connection_problem().empty()) {
+      return segment->connection_problem();
+    }
+  }
+  return "";
+}
+
+// The report of a connection's end may be lost, with the supervisor before this one for example.
+awaitable<void> WorkerSlot::compare_connections(Machine& machine, std::weak_ptr<WorkerSlot*> slot) {
+  for (;;) {
+    co_await machine.clock.sleep(kCompareInterval);
+    std::shared_ptr<WorkerProcess> worker;
+    if (const auto self = slot.lock()) {
+      if (!(*self)->is_serving() || !(*self)->is_needed()) continue;
+      worker = (*self)->worker_;
+    } else {
+      co_return;
+    }
+    const messages::Adopt question;
+    const auto answer = co_await worker->ask(question, {}, kCompareTimeout);
+    const auto self = slot.lock();
+    if (!self) co_return;
+    if ((*self)->worker_ != worker || !(*self)->is_serving()) continue;
+    // It hears nobody any more. The supervisor holds its memory.
+    if (!answer && answer.error().code == ECONNRESET) worker->kill();
+    const auto* open = answer ? std::get_if<messages::Adopted>(&answer->message) : nullptr;
+    if (open == nullptr) continue;
+    for (Segment* segment : (*self)->segments_) segment->compare_connections(*open);
+  }
 }
 
 awaitable<Result<void>> WorkerSlot::replace_program(std::string program) {
@@ -221,7 +280,7 @@ control::WorkerStatus WorkerSlot::status() const {
           .state = is_running() ? std::string(to_string(worker_->state())) : "dead",
           .restarts = known_.restarts,
           .last_pause_ms = last_pause_.count(),
-          .problem = problem_,
+          .problem = problem_.empty() ? connection_problem() : problem_,
           .io = is_running() ? worker_->stats() : std::nullopt};
 }
 

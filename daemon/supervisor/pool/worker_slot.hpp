@@ -37,9 +37,13 @@ class WorkerSlot {
   // Tells the worker, see WorkerProcess::call.
   awaitable<Result<WorkerProcess::Answer>> call(messages::Request request, std::vector<int> fds,
                                                 std::chrono::seconds timeout);
+  // Never kills the worker, see WorkerProcess::ask.
+  awaitable<Result<WorkerProcess::Answer>> ask(messages::Request request, std::vector<int> fds,
+                                               std::chrono::seconds timeout);
 
   // Gives an adopted worker what it lacks: its supervisor may have died while it was setting up. A
-  // worker that cannot take it is killed, and then replaced.
+  // worker that cannot import a store is killed, and then replaced: the supervisor holds all memory
+  // by now.
   awaitable<void> finish_setup();
   // Replaces a worker that is dead, in the background, for as long as a segment needs one: what is
   // in VRAM is kept, and the kernel queues the I/O.
@@ -52,12 +56,9 @@ class WorkerSlot {
   // Ends the worker, which serves nothing any more, and removes its socket.
   awaitable<void> dismiss();
 
-  // One more import found nothing behind a descriptor. True: the memory is taken to be lost.
-  bool count_stale_import();
-
   bool is_running() const { return worker_ && worker_->is_running(); }
   // Running, with all that it is to serve.
-  bool is_serving() const { return is_running() && !is_recovering_; }
+  bool is_serving() const { return is_running() && recovering_.is_empty(); }
   const std::shared_ptr<WorkerProcess>& worker() const { return worker_; }
   const StoreDeviceInfo& info() const { return known_.info; }
   std::uint64_t worker_bytes() const { return known_.worker_bytes; }
@@ -71,11 +72,15 @@ class WorkerSlot {
   void watch_worker(std::shared_ptr<WorkerProcess> worker);
   void on_state_changed(WorkerState state);
   void on_exit();
-  awaitable<void> recover(Gate::Pass pass);
+  awaitable<void> recover(Gate::Pass pass, Gate::Pass recovering);
   awaitable<Result<void>> try_recover();
   awaitable<Result<void>> restart();
   bool is_needed() const;
   std::vector<std::pair<Segment*, Gate::Pass>> enter_segments() const;
+  std::string connection_problem() const;
+  // Compares, from time to time, what connections the worker has with what the segments know. It
+  // ends when the slot is gone.
+  static awaitable<void> compare_connections(Machine& machine, std::weak_ptr<WorkerSlot*> slot);
 
   Machine& machine_;
   RecoveryReserve& reserve_;
@@ -85,15 +90,13 @@ class WorkerSlot {
   std::shared_ptr<WorkerProcess> worker_;
   std::vector<Segment*> segments_;
   Gate recoveries_;
-  bool is_recovering_ = false;
+  Gate recovering_;  // until the worker serves again; what a recovery does after that is not in it
   std::optional<Gate::Pass> waking_;  // while the worker wakes from a doze
   bool is_dismissed_ = false;
   Clock::TimePoint died_at_;
   std::chrono::milliseconds last_pause_{0};
   std::string problem_;  // why the last attempt to replace the worker failed; empty: it did not
-  // Attempts in a row at which a store could not be imported, and when the first was.
-  unsigned stale_imports_ = 0;
-  Clock::TimePoint first_stale_import_;
+  const std::shared_ptr<WorkerSlot*> self_ = std::make_shared<WorkerSlot*>(this);
 };
 
 }  // namespace vramswap

@@ -156,8 +156,8 @@ TEST_F(PoolAdoptTest, NothingCarriesSwap) {
 
 TEST_F(PoolAdoptTest, AWorkerThatWasBeingSetUpGetsItsConnections) {
   ASSERT_TRUE(up(1));
-  machine_.launcher.latest().segments.at(0).connections.clear();
   begin_supervisor();
+  machine_.launcher.latest().segments.at(0).connections.clear();
   ASSERT_TRUE(adopt());
   expect_all_up(1);
   EXPECT_EQ(machine_.launcher.latest().segments.at(0).connections.size(), kConnections);
@@ -165,8 +165,8 @@ TEST_F(PoolAdoptTest, AWorkerThatWasBeingSetUpGetsItsConnections) {
 
 TEST_F(PoolAdoptTest, AWorkerThatWasBeingSetUpGetsItsStore) {
   ASSERT_TRUE(up(1));
-  machine_.launcher.latest().segments.clear();
   begin_supervisor();
+  machine_.launcher.latest().segments.clear();
   ASSERT_TRUE(adopt(fdstore()));
   expect_all_up(1);
   EXPECT_EQ(machine_.launcher.latest().segments.size(), 1U);
@@ -174,13 +174,13 @@ TEST_F(PoolAdoptTest, AWorkerThatWasBeingSetUpGetsItsStore) {
 
 TEST_F(PoolAdoptTest, AWorkerThatNobodyDescribedIsStopped) {
   ASSERT_TRUE(up(1));
+  begin_supervisor();
   auto& worker = machine_.launcher.latest();
   worker.description.clear();
   worker.segments.at(0).connections.clear();
   machine_.service_manager.fdstore.clear();
   machine_.nbd.devices.clear();
   machine_.swap.turn_off("/dev/nbd0");
-  begin_supervisor();
   ASSERT_TRUE(adopt());
   expect_nothing_left();
 }
@@ -233,11 +233,134 @@ TEST_F(PoolAdoptTest, TheNextSupervisorTellsWhatWasLostBefore) {
   }
   machine_.launcher.fails_with[fake::kind_of<messages::Import>()] = ESTALE;
   kill_worker();
-  machine_.pass(std::chrono::seconds(10));
+  machine_.pass(std::chrono::minutes(1));
   begin_supervisor();
   ASSERT_TRUE(adopt());
   EXPECT_EQ(pool_->segments().value()[0].lost_pages, 3U);
   EXPECT_EQ(pool_->segments().value()[0].generation, 1U);
+}
+
+// It may hold the only descriptors of the pages: it is never killed, and taken over when it
+// answers.
+TEST_F(PoolAdoptTest, AWorkerThatDoesNotAnswerIsWaitedFor) {
+  for (const std::size_t request :
+       {fake::kind_of<messages::Adopt>(), fake::kind_of<messages::HandOver>()}) {
+    SCOPED_TRACE(request);
+    ASSERT_TRUE(up());
+    begin_supervisor();
+    auto& worker = machine_.launcher.latest();
+    worker.stops_at = request;
+    std::optional<Result<void>> adopted;
+    asio::co_spawn(
+        machine_.io, [&]() -> awaitable<void> { adopted = co_await pool_->adopt({}); },
+        asio::detached);
+    machine_.pass(std::chrono::minutes(10));
+    EXPECT_FALSE(adopted);
+    EXPECT_TRUE(worker.is_alive);
+    worker.go_on();
+    machine_.run_until([&] { return adopted.has_value(); });
+    ASSERT_TRUE(*adopted) << adopted->error().message;
+    machine_.pass(std::chrono::seconds(1));
+    expect_all_up(2);
+    ASSERT_TRUE(down());
+    expect_nothing_left();
+  }
+}
+
+TEST_F(PoolAdoptTest, AWorkerThatCannotHandItsMemoryOverAtTheMomentIsAskedAgain) {
+  ASSERT_TRUE(up());
+  begin_supervisor();
+  auto& worker = machine_.launcher.latest();
+  worker.fails_with[fake::kind_of<messages::HandOver>()] = EMFILE;
+  std::optional<Result<void>> adopted;
+  asio::co_spawn(
+      machine_.io, [&]() -> awaitable<void> { adopted = co_await pool_->adopt({}); },
+      asio::detached);
+  machine_.pass(std::chrono::seconds(20));
+  worker.fails_with.clear();
+  machine_.run_until([&] { return adopted.has_value(); });
+  ASSERT_TRUE(*adopted) << adopted->error().message;
+  machine_.pass(std::chrono::seconds(1));
+  expect_all_up(2);
+}
+
+// It answers after the supervisor has stopped waiting.
+TEST_F(PoolAdoptTest, AWorkerThatNobodyDescribedIsNotKilledForItsSilence) {
+  ASSERT_TRUE(up(1));
+  begin_supervisor();
+  auto& worker = machine_.launcher.latest();
+  worker.description.clear();
+  worker.segments.at(0).connections.clear();
+  machine_.service_manager.fdstore.clear();
+  machine_.nbd.devices.clear();
+  machine_.swap.turn_off("/dev/nbd0");
+  worker.stops_at = fake::kind_of<messages::Remove>();
+  std::optional<Result<void>> adopted;
+  asio::co_spawn(
+      machine_.io, [&]() -> awaitable<void> { adopted = co_await pool_->adopt({}); },
+      asio::detached);
+  machine_.pass(std::chrono::seconds(50));
+  EXPECT_TRUE(worker.is_alive);
+  worker.go_on();
+  machine_.run_until([&] { return adopted.has_value(); });
+  ASSERT_TRUE(*adopted) << adopted->error().message;
+  expect_nothing_left();
+}
+
+// The report comes after the worker has said what it has, and before there is a segment.
+TEST_F(PoolAdoptTest, AConnectionThatEndsDuringTheAdoptionIsRestored) {
+  for (const std::string step : {"Adopt", "HandOver"}) {
+    SCOPED_TRACE(step);
+    ASSERT_TRUE(up(1));
+    begin_supervisor();
+    auto& worker = machine_.launcher.latest();
+    auto& connections = worker.segments.at(0).connections;
+    machine_.steps.clear();
+    std::optional<Result<void>> adopted;
+    asio::co_spawn(
+        machine_.io, [&]() -> awaitable<void> { adopted = co_await pool_->adopt({}); },
+        asio::detached);
+    run_until_step(step);
+    connections.erase(1);
+    worker.tell(messages::ConnectionEnded{0, 1, ConnectionEnd::hung_up});
+    machine_.run_until([&] { return adopted.has_value(); });
+    ASSERT_TRUE(*adopted) << adopted->error().message;
+    machine_.pass(std::chrono::seconds(1));
+    EXPECT_EQ(connections.size(), kConnections);
+    expect_all_up(1);
+    ASSERT_TRUE(down());
+    expect_nothing_left();
+  }
+}
+
+TEST_F(PoolAdoptTest, AWorkerThatDiesDuringTheAdoptionIsReplaced) {
+  ASSERT_TRUE(up(1));
+  begin_supervisor();
+  machine_.steps.clear();
+  std::optional<Result<void>> adopted;
+  asio::co_spawn(
+      machine_.io, [&]() -> awaitable<void> { adopted = co_await pool_->adopt(fdstore()); },
+      asio::detached);
+  run_until_step("Adopt");
+  machine_.launcher.latest().die();
+  machine_.run_until([&] { return adopted.has_value(); });
+  ASSERT_TRUE(*adopted) << adopted->error().message;
+  machine_.pass(std::chrono::seconds(1));
+  expect_all_up(1);
+  ASSERT_TRUE(down());
+  expect_nothing_left();
+}
+
+// A worker that follows a dead one is not killed for what the dead one did not answer.
+TEST_F(PoolAdoptTest, AWorkerThatDiesWhileItIsGivenItsStoreIsReplacedOnce) {
+  ASSERT_TRUE(up(1));
+  auto& worker = machine_.launcher.latest();
+  begin_supervisor();
+  worker.segments.clear();
+  worker.dies_at = fake::kind_of<messages::Import>();
+  ASSERT_TRUE(adopt(fdstore()));
+  expect_all_up(1);
+  EXPECT_EQ(machine_.launcher.workers.size(), 2U);
 }
 
 TEST_F(PoolAdoptTest, LeftoversWithoutSwapAreDisconnected) {

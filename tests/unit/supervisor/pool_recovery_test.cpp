@@ -129,13 +129,82 @@ TEST_F(PoolRecoveryTest, SocketsThatTheKernelDropsSilentlyAreOfferedAgain) {
   EXPECT_EQ(connections.rbegin()->first, 4 * kConnections);
 }
 
-TEST_F(PoolRecoveryTest, AKernelThatTakesNoSocketsIsTriedWithAnotherWorker) {
+TEST_F(PoolRecoveryTest, AKernelThatTakesNoSocketsIsOfferedThemForEver) {
   ASSERT_TRUE(up(1));
-  machine_.nbd.drop_silently = 60;
+  machine_.nbd.drop_silently = 100;
   kill_worker();
   machine_.pass(std::chrono::milliseconds(1050));
   EXPECT_THAT(worker_status().problem, HasSubstr("the kernel takes no new sockets"));
-  machine_.pass(std::chrono::seconds(2));
+  EXPECT_THAT(states(), ElementsAre("interrupted"));
+  machine_.pass(std::chrono::minutes(2));
+  expect_all_up(1);
+  EXPECT_EQ(machine_.launcher.workers.size(), 2U);
+  EXPECT_EQ(worker_status().restarts, 1U);
+}
+
+// The kernel has taken the sockets, only its answer was lost.
+TEST_F(PoolRecoveryTest, AReconfigureWhoseAnswerIsLostIsNoReasonToKillTheWorker) {
+  ASSERT_TRUE(up(1));
+  machine_.nbd.lose_answers = 1;
+  machine_.nbd.reconfigures = 0;
+  kill_worker();
+  recover();
+  EXPECT_EQ(machine_.nbd.reconfigures, 1U);
+  EXPECT_EQ(machine_.launcher.workers.size(), 2U);
+  expect_all_up(1);
+}
+
+TEST_F(PoolRecoveryTest, AWorkerIsNotKilledForWhatTheSupervisorLacksForAMoment) {
+  ASSERT_TRUE(up(2));
+  machine_.nbd.refuse_sockets = 70;
+  kill_worker();
+  machine_.pass(std::chrono::seconds(1));
+  EXPECT_THAT(worker_status().problem, HasSubstr("EMFILE"));
+  machine_.pass(std::chrono::minutes(2));
+  EXPECT_EQ(machine_.launcher.workers.size(), 2U);
+  expect_all_up(2);
+}
+
+TEST_F(PoolRecoveryTest, AConnectionIsOfferedUntilTheKernelTakesIt) {
+  ASSERT_TRUE(up(1));
+  auto& worker = machine_.launcher.latest();
+  for (const bool is_refused : {true, false}) {
+    auto& connections = worker.segments.at(0).connections;
+    const auto ended = connections.rbegin()->first;
+    connections.erase(ended);
+    (is_refused ? machine_.nbd.refuse_reconfigures : machine_.nbd.drop_silently) = 80;
+    worker.tell(messages::ConnectionEnded{0, ended, ConnectionEnd::hung_up});
+    machine_.pass(std::chrono::seconds(60));
+    EXPECT_FALSE(worker_status().problem.empty());
+    EXPECT_THAT(states(), ElementsAre("active"));
+    machine_.pass(std::chrono::seconds(60));
+    expect_all_up(1);
+    EXPECT_EQ(machine_.launcher.workers.size(), 1U);
+  }
+  ASSERT_TRUE(down());
+  expect_nothing_left();
+}
+
+TEST_F(PoolRecoveryTest, AConnectionWhoseEndWasNotReportedIsReplacedAllTheSame) {
+  ASSERT_TRUE(up(1));
+  auto& connections = machine_.launcher.latest().segments.at(0).connections;
+  connections.erase(1);
+  machine_.pass(std::chrono::seconds(11));
+  EXPECT_TRUE(connections.contains(kConnections + 1));
+  expect_all_up(1);
+}
+
+// The new worker has none of the sockets that the old one took just before it died.
+TEST_F(PoolRecoveryTest, AWorkerThatDiesRightAfterItTookSocketsLeavesNoneThatCountAsConnected) {
+  ASSERT_TRUE(up(1));
+  auto* worker = &machine_.launcher.latest();
+  worker->segments.at(0).connections.erase(1);
+  worker->tell(messages::ConnectionEnded{0, 1, ConnectionEnd::hung_up});
+  machine_.steps.clear();
+  run_until_step("Connect");
+  worker->die();
+  recover();
+  EXPECT_EQ(machine_.launcher.latest().segments.at(0).connections.size(), kConnections);
   expect_all_up(1);
 }
 
@@ -169,7 +238,7 @@ TEST_F(PoolRecoveryTest, ASegmentIsRemovedOnlyWhenItsConnectionsAreNoLongerBeing
   machine_.pass(std::chrono::seconds(5));
 }
 
-TEST_F(PoolRecoveryTest, ContentIsLostOnlyAfterSeveralStaleImports) {
+TEST_F(PoolRecoveryTest, ContentIsLostOnlyAfterStaleImportsOverALongTime) {
   ASSERT_TRUE(up(1));
   {
     const auto& segment = machine_.launcher.latest().segments.at(0);
@@ -179,17 +248,82 @@ TEST_F(PoolRecoveryTest, ContentIsLostOnlyAfterSeveralStaleImports) {
   }
   machine_.launcher.fails_with[kind_of<messages::Import>()] = ESTALE;
   kill_worker();
-  machine_.pass(std::chrono::milliseconds(500));  // attempts at 0, 0.1 and 0.3 s
+  machine_.pass(std::chrono::seconds(25));
   EXPECT_EQ(pool_->segments().value()[0].lost_pages, 0U);
-  machine_.pass(std::chrono::seconds(5));
+  machine_.pass(std::chrono::seconds(20));
   const auto segment = pool_->segments().value()[0];
   EXPECT_EQ(segment.lost_pages, 10U);
   EXPECT_EQ(segment.generation, 1U);
   EXPECT_EQ(segment.lost_at, machine_.clock.wall_time());
-  expect_all_up(1);
+  expect_all_up(1, 1);
   const auto& held = machine_.launcher.latest().segments.at(0);
   const auto pages = PageMap::map(held.page_map.get(), kSegmentBytes / kPageBytes);
   EXPECT_EQ(pages->count(PageState::lost), 10U);
+}
+
+// It may hold the bytes after all: a later import may succeed, by hand or by another program.
+TEST_F(PoolRecoveryTest, TheDescriptorOfALostStoreIsKeptUntilDown) {
+  ASSERT_TRUE(up(1));
+  machine_.launcher.fails_with[kind_of<messages::Import>()] = ESTALE;
+  kill_worker();
+  machine_.pass(std::chrono::minutes(1));
+  EXPECT_TRUE(machine_.service_manager.fdstore.contains("lost-store-0-1"));
+  EXPECT_TRUE(machine_.service_manager.fdstore.contains("store-0"));
+  machine_.launcher.fails_with.clear();
+  // Neither another supervisor nor another program forgets it.
+  begin_supervisor();
+  ASSERT_TRUE(adopt(machine_.service_manager.receive_fdstore()));
+  expect_all_up(1, 1);
+  EXPECT_TRUE(pool_->handover_fds().contains("lost-store-0-1"));
+  ASSERT_TRUE(down());
+  expect_nothing_left();
+}
+
+TEST_F(PoolRecoveryTest, StaleImportsCountOnlyInARow) {
+  ASSERT_TRUE(up(1));
+  auto& fails_with = machine_.launcher.fails_with[kind_of<messages::Import>()];
+  kill_worker();
+  for (int i = 0; i < 10; ++i) {
+    fails_with = ESTALE;
+    machine_.launcher.latest().die();
+    machine_.pass(std::chrono::seconds(20));
+    fails_with = ENOMEM;
+    machine_.pass(std::chrono::seconds(20));
+  }
+  EXPECT_EQ(pool_->segments().value()[0].generation, 0U);
+  machine_.launcher.fails_with.clear();
+  machine_.pass(std::chrono::seconds(20));
+  expect_all_up(1);
+}
+
+// One segment's loss says nothing of the next one's.
+TEST_F(PoolRecoveryTest, StaleImportsAreCountedBySegment) {
+  ASSERT_TRUE(up(2));
+  machine_.launcher.stale_segments = {0};
+  kill_worker();
+  machine_.pass(std::chrono::minutes(1));
+  expect_all_up(2, 1);
+  EXPECT_EQ(pool_->segments().value()[0].generation, 1U);
+  EXPECT_EQ(pool_->segments().value()[1].generation, 0U);
+  machine_.launcher.stale_segments = {1};
+  kill_worker();
+  machine_.pass(std::chrono::seconds(1));
+  machine_.launcher.stale_segments.clear();
+  machine_.pass(std::chrono::minutes(1));
+  EXPECT_EQ(pool_->segments().value()[1].generation, 0U);
+}
+
+// The kernel fails I/O after the reconnect time-out: the verdict comes before.
+TEST_F(PoolRecoveryTest, AShortReconnectTimeoutShortensTheTimeToAVerdict) {
+  auto short_request = request(1);
+  short_request.reconnect_timeout = std::chrono::seconds(8);
+  ASSERT_TRUE(machine_.run(pool_->up(short_request)));
+  machine_.launcher.fails_with[kind_of<messages::Import>()] = ESTALE;
+  kill_worker();
+  machine_.pass(std::chrono::seconds(2));
+  EXPECT_EQ(pool_->segments().value()[0].generation, 0U);
+  machine_.pass(std::chrono::seconds(5));
+  EXPECT_EQ(pool_->segments().value()[0].generation, 1U);
 }
 
 TEST_F(PoolRecoveryTest, AnImportThatFailsForAMomentLosesNothing) {
