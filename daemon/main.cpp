@@ -15,6 +15,7 @@
 #include "daemon/control/scratch.hpp"
 #include "daemon/supervisor/machine/real_machine.hpp"
 #include "daemon/supervisor/machine/swap_call.hpp"
+#include "daemon/supervisor/service.hpp"
 #include "daemon/supervisor/supervisor.hpp"
 #include "daemon/system/cpu.hpp"
 #include "daemon/system/log.hpp"

@@ -83,7 +83,6 @@ const std::vector<std::string>& transient_unit_properties() {
       "MemorySwapMax=0",
       "LimitCORE=1",
       "LimitNOFILE=524288",
-      "RestrictAddressFamilies=AF_UNIX AF_NETLINK",
       "NoNewPrivileges=yes",
       "CacheDirectory=vramswap",
   };

@@ -79,7 +79,8 @@ struct SegmentStatus {
   Backend backend = Backend::vram;
   std::string store;             // the GPU's name, or "ram"
   std::string gpu_uuid;          // empty for ram
-  std::string state;             // a name of SegmentState: "active", "swapping-off", ...
+  // A name of SegmentState: "active", "swapping-off", ...; "off": somebody else has swapped it off.
+  std::string state;
   unsigned generation = 0;       // how often its content was lost with the VRAM
   std::uint64_t lost_pages = 0;  // the total
   std::int64_t lost_at = 0;      // time of the last loss, seconds since the epoch; 0: never

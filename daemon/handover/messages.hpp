@@ -19,7 +19,7 @@ namespace vramswap::messages {
 
 // Raise it when a message changes its meaning, or when the data does that a worker hands to the
 // program that replaces it. Either side refuses another version.
-inline constexpr int kVersion = 4;
+inline constexpr int kVersion = 5;
 
 // The first request. Answer: Started.
 struct Start {
@@ -27,7 +27,8 @@ struct Start {
   std::string gpu;          // selector; empty: the first GPU
   unsigned io_threads = 1;  // connections a device
   // Path of the socket on which the worker listens for the next supervisor after this one has died;
-  // empty: the worker does not listen.
+  // empty: the worker does not listen. Each worker gets one of its own; what the description of a
+  // pool has is how those of its slot begin.
   std::string rendezvous = {};
   // The worker dozes after this long without a request; 0: never.
   std::chrono::seconds doze_after{0};

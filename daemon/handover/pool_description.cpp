@@ -11,7 +11,7 @@ namespace vramswap {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PoolDescription::Device, start, info, worker_bytes, restarts)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PoolDescription::Segment, id, device, size_bytes, priority,
-                                   generation, lost_pages, lost_at)
+                                   generation, lost_pages, lost_at, nbd_index)
 
 std::string encode(const PoolDescription& description) {
   return dump_json({{"version", messages::kVersion},

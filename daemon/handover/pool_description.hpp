@@ -28,6 +28,8 @@ struct PoolDescription {
     unsigned generation = 0;       // how often the store's content was lost
     std::uint64_t lost_pages = 0;  // in all
     std::int64_t lost_at = 0;      // when last, seconds since the epoch; 0: never
+    // N of its device /dev/nbdN; -1: it had none when this was written.
+    std::int64_t nbd_index = -1;
   };
   std::uint64_t sequence = 0;  // the later of two descriptions has the higher number
   std::uint32_t pool_id = 0;

@@ -1,6 +1,8 @@
 // Boost.Asio as the supervisor uses it: one thread, coroutines, errors as values.
 #pragma once
 
+#include <poll.h>
+
 // clang-format off
 #include <utility>  // boost/asio/awaitable.hpp of Boost 1.74 uses std::exchange without it
 // clang-format on
@@ -41,10 +43,18 @@ class WatchedFd {
   WatchedFd(const WatchedFd&) = delete;
 
   int get() const { return fd_.get(); }
+  bool is_readable() const {
+    pollfd now{fd_.get(), POLLIN, 0};
+    return poll(&now, 1, 0) != 0;
+  }
   // Returns when there is something to read (or the end), or when cancelled.
   awaitable<ErrorCode> readable() {
     ErrorCode error;
-    co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, into(error));
+    // Asio may wake it for an event of a descriptor that is closed by now, and whoever waits for a
+    // process would wait for it in a system call then.
+    do {
+      co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, into(error));
+    } while (!error && !is_readable());
     co_return error;
   }
   void cancel() {

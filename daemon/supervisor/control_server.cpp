@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/supervisor/spawn.hpp"
 #include "daemon/system/log.hpp"
 
 namespace vramswap {
@@ -42,10 +43,9 @@ void ControlSession::send(const control::Reply& reply) {
   outgoing_.push_back(control::encode(reply) + '\n');
   if (is_writing_) return;
   is_writing_ = true;
-  asio::co_spawn(
-      socket_.get_executor(),
-      [self = shared_from_this()]() -> awaitable<void> { co_await self->write_all(); },
-      asio::detached);
+  spawn(socket_.get_executor(), [](std::shared_ptr<ControlSession> self) -> awaitable<void> {
+    co_await self->write_all();
+  }(shared_from_this()));
 }
 
 awaitable<void> ControlSession::write_all() {
@@ -91,7 +91,7 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(asio::io_context& i
   if (!error)
     acceptor.listen(asio::local::stream_protocol::acceptor::max_listen_connections, error);
   if (error) return fail_errno(path, "listen", error.value());
-  asio::co_spawn(io, server->accept_all(), asio::detached);
+  spawn(io, server->accept_all());
   return server;
 }
 
@@ -119,9 +119,8 @@ awaitable<void> ControlServer::accept_all() {
       continue;
     }
     const bool is_root = peer_is_root(socket);
-    asio::co_spawn(acceptor_.get_executor(),
-                   serve(std::make_shared<ControlSession>(std::move(socket), is_root)),
-                   asio::detached);
+    spawn(acceptor_.get_executor(),
+          serve(std::make_shared<ControlSession>(std::move(socket), is_root)));
   }
 }
 

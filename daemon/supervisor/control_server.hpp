@@ -8,29 +8,25 @@
 
 #include "daemon/control/protocol.hpp"
 #include "daemon/supervisor/asio.hpp"
+#include "daemon/supervisor/session.hpp"
 
 namespace vramswap {
 
-// One client. Replies are sent in order; after the client has gone they are dropped.
-class ControlSession : public std::enable_shared_from_this<ControlSession> {
+class ControlSession : public Session, public std::enable_shared_from_this<ControlSession> {
  public:
   ControlSession(asio::local::stream_protocol::socket socket, bool is_root)
       : socket_(std::move(socket)), drained_(socket_.get_executor()), is_root_(is_root) {}
 
-  // The connection, for a program that takes this one's place.
-  UniqueFd duplicate();
+  UniqueFd duplicate() override;
 
   // By the credentials that the kernel noted at connect(2).
-  bool is_root() const { return is_root_; }
+  bool is_root() const override { return is_root_; }
 
   awaitable<Result<control::Request>> receive();
-  void send(const control::Reply& reply);
-  // Until all replies are with the client or it has gone.
-  awaitable<void> flush();
-  // Calls `closed` once if the client closes its end before `stop_watching`.
-  void watch(std::function<void()> closed);
-  // Cancels a write in progress as well: flush first.
-  void stop_watching();
+  void send(const control::Reply& reply) override;
+  awaitable<void> flush() override;
+  void watch(std::function<void()> closed) override;
+  void stop_watching() override;
 
  private:
   awaitable<void> write_all();

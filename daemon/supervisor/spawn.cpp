@@ -27,8 +27,8 @@ void abort_on_exception(std::exception_ptr thrown) {
 
 }  // namespace
 
-void spawn(asio::io_context& io, awaitable<void> work) {
-  asio::co_spawn(io, std::move(work), abort_on_exception);
+void spawn(const asio::any_io_executor& executor, awaitable<void> work) {
+  asio::co_spawn(executor, std::move(work), abort_on_exception);
 }
 
 }  // namespace vramswap

@@ -1,4 +1,4 @@
-// The supervisor: answers the control socket and signals, and holds the pool.
+// The supervisor process: its lock, its control socket, its signals, and the service behind them.
 #pragma once
 
 #include <string>
@@ -8,10 +8,6 @@
 #include "daemon/supervisor/pool/pool_options.hpp"
 
 namespace vramswap {
-
-// Of everything that outlives a process: what is handed to a worker, kept by it, or kept for the
-// next supervisor. A program takes over from one of the same version only.
-int handover_version();
 
 struct SupervisorOptions {
   // Log to the kernel's log from the moment it is ready; errors before that go to stderr.

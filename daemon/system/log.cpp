@@ -24,7 +24,10 @@ bool takes_level() {
   return S_ISSOCK(status.st_mode) || (S_ISCHR(status.st_mode) && status.st_rdev == kKernelLog);
 }
 
+LogSink log_sink = nullptr;
+
 void write_line(std::string_view level, std::string_view message) {
+  if (log_sink != nullptr) return log_sink(message);
   // Formatted on the stack: I/O threads log too, and they allocate nothing.
   char line[kMaxLine];
   std::size_t length = 0;
@@ -45,6 +48,10 @@ void log_info(std::string_view message) {
 }
 void log_error(std::string_view message) {
   write_line(kError, message);
+}
+
+void set_log_sink(LogSink sink) {
+  log_sink = sink;
 }
 
 void prepare_log() {

@@ -11,6 +11,10 @@ namespace vramswap {
 void log_info(std::string_view message);
 void log_error(std::string_view message);
 
+// For tests: has each message go there instead; null: to stderr again.
+using LogSink = void (*)(std::string_view message);
+void set_log_sink(LogSink sink);
+
 // Call it once, at start. Makes stderr non-blocking if it is a socket, as it is under systemd.
 void prepare_log();
 // Redirects stdin and stdout to /dev/null and stderr to /dev/kmsg, which allocates nothing and

@@ -19,6 +19,7 @@ class FakeMemoryReserve : public MemoryReserve {
   void set_size(std::uint64_t bytes) override { size_ = bytes; }
   std::uint64_t size_bytes() const override { return size_; }
   bool is_full() const override { return held >= size_; }
+  bool is_empty() const override { return held == 0; }
   awaitable<Result<void>> fill_step() override {
     ErrorCode ignored;
     while (fill_waits) co_await filled_.async_wait(into(ignored));

@@ -47,6 +47,7 @@ Result<std::uint32_t> FakeNbd::connect(const netlink::ConnectRequest& request) {
   Device& device = devices[index];
   device.identifier = request.backend_identifier;
   device.size_bytes = request.size_bytes;
+  device.dead_timeout = request.dead_connection_timeout.value_or(device.dead_timeout);
   for (const int socket : request.sockets) device.sockets.push_back(duplicate(socket));
   if (lose_answers > 0) {
     --lose_answers;
@@ -56,17 +57,21 @@ Result<std::uint32_t> FakeNbd::connect(const netlink::ConnectRequest& request) {
 }
 
 Result<void> FakeNbd::reconfigure(const netlink::ReconfigureRequest& request) {
-  if (auto step = steps_.take("reconfigure"); !step) return step;
-  ++reconfigures;
+  const bool has_sockets = !request.sockets.empty();
+  if (auto step = steps_.take(has_sockets ? "reconfigure" : "set timeout"); !step) return step;
+  if (has_sockets) ++reconfigures;
   const auto device = devices.find(request.index);
   if (device == devices.end() || device->second.identifier != request.backend_identifier) {
     return fail_errno(device_name(request.index), "RECONFIGURE", EINVAL);
   }
-  if (refuse_reconfigures > 0) {
+  if (request.dead_connection_timeout) {
+    device->second.dead_timeout = *request.dead_connection_timeout;
+  }
+  if (has_sockets && refuse_reconfigures > 0) {
     --refuse_reconfigures;
     return fail_errno(device_name(request.index), "RECONFIGURE", ENOBUFS);
   }
-  if (drop_silently > 0) {
+  if (has_sockets && drop_silently > 0) {
     --drop_silently;
     return {};
   }
@@ -87,6 +92,7 @@ Result<void> FakeNbd::reconfigure(const netlink::ReconfigureRequest& request) {
 
 Result<void> FakeNbd::disconnect(std::uint32_t index) {
   if (auto step = steps_.take(fmt::format("disconnect nbd{}", index)); !step) return step;
+  if (refuses_disconnect) return fail_errno(device_name(index), "DISCONNECT", EBUSY);
   if (!stays(index)) devices.erase(index);
   return {};
 }

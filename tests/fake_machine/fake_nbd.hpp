@@ -16,6 +16,7 @@ class FakeNbd : public NbdDriver {
     std::uint64_t size_bytes = 0;
     std::vector<UniqueFd> sockets;  // the kernel's ends
     std::chrono::milliseconds request_timeout{30'000};
+    std::chrono::seconds dead_timeout{0};
   };
 
   explicit FakeNbd(Steps& steps) : steps_(steps) {}
@@ -42,6 +43,7 @@ class FakeNbd : public NbdDriver {
   unsigned refuse_reconfigures = 0;
   // That many calls get no sockets (EMFILE).
   unsigned refuse_sockets = 0;
+  bool refuses_disconnect = false;
 
  private:
   Steps& steps_;

@@ -51,6 +51,10 @@ awaitable<Result<void>> FakeSwap::on(std::string device, int priority) {
 
 Result<std::unique_ptr<SwapOff>> FakeSwap::off(std::string device) {
   if (auto step = steps_.take("swapoff " + device); !step) return step.error();
+  if (refuse_offs > 0) {
+    --refuse_offs;
+    return fail_errno(device, "swapoff", EINVAL);
+  }
   return std::make_unique<FakeSwapOff>(io_, *this, std::move(device));
 }
 

@@ -30,6 +30,8 @@ class FakeSwap : public SwapCalls {
   MemoryInfo memory_info{.total_bytes = 8ULL << 30, .available_bytes = 4ULL << 30};
   // swapoff on one of them goes on until it is killed.
   std::set<std::string> off_waits;
+  // So many are refused, for another one is under way.
+  unsigned refuse_offs = 0;
   std::set<std::string> unreadable;
   // Somebody holds them exclusively, and /proc/swaps does not show it.
   std::set<std::string> held;

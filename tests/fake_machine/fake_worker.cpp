@@ -104,6 +104,7 @@ void FakeWorker::receive(const std::shared_ptr<FakeLink>& link, std::string_view
   std::vector<UniqueFd> answer_fds;
   const auto message = answer(*request, std::move(received), answer_fds);
   tell(message, std::move(answer_fds));
+  if (dies_after == request->index()) die();
 }
 
 messages::Message FakeWorker::answer(const messages::Request& request, std::vector<UniqueFd> fds,

@@ -42,6 +42,7 @@ class FakeWorker {
   std::map<std::size_t, int> fails_with;   // by kind_of: the errno that such requests fail with
   std::set<std::uint32_t> stale_segments;  // imports of these fail with ESTALE
   std::optional<std::size_t> dies_at;      // by kind_of: such a request kills it
+  std::optional<std::size_t> dies_after;   // by kind_of: the answer to it is its last act
   std::optional<std::size_t> stops_at;     // by kind_of: such a request, once, stops it
   messages::Start start;
   std::string description;

@@ -19,6 +19,8 @@ namespace {
 constexpr std::array kDirectories{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin",
                                   "/usr/bin",        "/sbin",          "/bin"};
 
+constexpr std::chrono::milliseconds kEndLimit{200};
+
 std::string find_program(const std::string& name) {
   if (name.find('/') != name.npos) return name;
   for (const char* directory : kDirectories) {
@@ -57,7 +59,9 @@ Child::Child(asio::io_context& io, StartedProgram started)
 Child::~Child() {
   if (!pidfd_ || reaped_) return;
   kill();
-  (void)reap(pid_);
+  // One that waits for its device does not end now, and the reactor must not wait for it. Init reaps
+  // it after the supervisor's end.
+  (void)wait_for(kEndLimit);
 }
 
 void Child::kill() {
@@ -65,7 +69,9 @@ void Child::kill() {
 }
 
 awaitable<Result<int>> Child::wait() {
-  co_await pidfd_->readable();
+  if (const ErrorCode error = co_await pidfd_->readable()) {
+    co_return errno_error("child", "wait", error.value());
+  }
   reaped_ = true;
   co_return reap(pid_);
 }

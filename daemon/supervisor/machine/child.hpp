@@ -15,7 +15,7 @@ class Child {
  public:
   static Result<Child> start(asio::io_context& io, const Program& program);
   Child(Child&&) = default;
-  // Kills and reaps it, unless wait() has reaped it.
+  // Kills and reaps it, unless wait() has. One that does not end at once is left.
   ~Child();
 
   // Its wait status (wait(2)), once. An error: somebody else has it, or the kernel keeps none.

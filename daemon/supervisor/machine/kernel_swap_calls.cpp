@@ -11,6 +11,7 @@
 #include "daemon/control/daemon_arguments.hpp"
 #include "daemon/supervisor/machine/child.hpp"
 #include "daemon/supervisor/machine/nbd_path.hpp"
+#include "daemon/supervisor/spawn.hpp"
 
 namespace vramswap {
 namespace {
@@ -41,9 +42,8 @@ Result<void> result_of(const std::string& device, const char* call, const Result
 // whoever started it.
 void leave_to_end(asio::io_context& io, Child child) {
   child.kill();
-  asio::co_spawn(
-      io, [](Child ending) -> awaitable<void> { (void)co_await ending.wait(); }(std::move(child)),
-      asio::detached);
+  spawn(io,
+        [](Child ending) -> awaitable<void> { (void)co_await ending.wait(); }(std::move(child)));
 }
 
 class SwapOffChild : public SwapOff {
@@ -136,13 +136,10 @@ awaitable<Result<void>> KernelSwapCalls::read_page(std::string device, std::uint
   };
   const auto read = std::make_shared<Read>(*std::move(started), clock_.make_timer());
   read->timer->expires_after(limit);
-  asio::co_spawn(
-      io_,
-      [](std::shared_ptr<Read> shared) -> awaitable<void> {
-        shared->status = co_await shared->child.wait();
-        shared->timer->cancel();
-      }(read),
-      asio::detached);
+  spawn(io_, [](std::shared_ptr<Read> shared) -> awaitable<void> {
+    shared->status = co_await shared->child.wait();
+    shared->timer->cancel();
+  }(read));
   co_await read->timer->wait();
   if (read->status) co_return result_of(device, "read", *read->status);
   read->child.kill();

@@ -159,6 +159,10 @@ bool LockedMemoryReserve::is_full() const {
   return state_->is_full();
 }
 
+bool LockedMemoryReserve::is_empty() const {
+  return state_->held() == 0;
+}
+
 awaitable<Result<void>> LockedMemoryReserve::fill_step() {
   return fill(state_);
 }

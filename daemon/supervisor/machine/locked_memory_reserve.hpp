@@ -22,6 +22,7 @@ class LockedMemoryReserve : public MemoryReserve {
   void set_size(std::uint64_t bytes) override;
   std::uint64_t size_bytes() const override;
   bool is_full() const override;
+  bool is_empty() const override;
   awaitable<Result<void>> fill_step() override;
   void release_step() override;
   void release() override;

@@ -16,6 +16,7 @@ class MemoryReserve {
   virtual void set_size(std::uint64_t bytes) = 0;
   virtual std::uint64_t size_bytes() const = 0;
   virtual bool is_full() const = 0;
+  virtual bool is_empty() const = 0;
 
   // Takes a little more. The caller waits until the kernel has found the memory, and the reactor
   // goes on meanwhile.

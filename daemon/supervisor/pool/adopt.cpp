@@ -28,10 +28,11 @@ struct ReattachedWorker {
 // With addresses that stay.
 using ReattachedWorkers = std::vector<std::unique_ptr<ReattachedWorker>>;
 
-// As worker_socket::path has it, or a number that no slot has.
+// The number after the prefix, as worker_socket::path has it, or one that no slot has.
 std::size_t slot_index(const std::string& path) {
   std::size_t index = SIZE_MAX;
-  std::from_chars(path.data() + path.rfind('-') + 1, path.data() + path.size(), index);
+  const std::size_t begin = path.rfind('/') + 1 + control::kWorkerSocketPrefix.size();
+  if (begin < path.size()) std::from_chars(&path[begin], path.data() + path.size(), index);
   return index;
 }
 
@@ -107,6 +108,19 @@ Result<std::optional<PoolDescription>> read_description(ServiceManager& manager,
   return latest;
 }
 
+// Memory that nobody has described: its supervisor died before the kernel knew of it, or after the
+// kernel had forgotten it.
+void forget_undescribed_memory(ServiceManager& manager, const NamedFds& inherited,
+                               const std::optional<PoolDescription>& description) {
+  for (const auto& [name, fd] : inherited) {
+    const bool is_described =
+        description && std::ranges::any_of(description->segments, [&](const auto& segment) {
+          return is_memory_of(segment.id, name);
+        });
+    if (!name.starts_with(kDescriptionName) && !is_described) manager.remove_from_fdstore(name);
+  }
+}
+
 // Workers that nobody has described: their supervisor died before the kernel knew of them.
 awaitable<Result<void>> stop_unclaimed_workers(const ReattachedWorkers& workers) {
   for (const auto& unclaimed : workers) {
@@ -148,9 +162,15 @@ Result<PoolParts> build_parts(Machine& machine, const PoolOptions& options,
   for (const auto& known : description.devices) {
     auto& slot = *parts.slots.emplace_back(
         std::make_unique<WorkerSlot>(machine, reserve, publisher, parts.slots.size(), known));
+    // One that was started by a supervisor which died at once may be there, too, with nothing.
+    const ReattachedWorker* best = nullptr;
     for (const auto& worker : workers) {
-      if (worker->slot == slot.index() && worker->worker->is_running()) slot.adopt(worker->worker);
+      if (worker->slot != slot.index() || !worker->worker->is_running()) continue;
+      const bool holds_more =
+          best == nullptr || worker->state.segments.size() > best->state.segments.size();
+      if (holds_more) best = worker.get();
     }
+    if (best != nullptr) slot.adopt(best->worker);
   }
   for (const auto& known : description.segments) {
     auto& slot = *parts.slots[known.device];
@@ -196,6 +216,7 @@ awaitable<Result<PoolParts>> adopt_from(Machine& machine, const PoolOptions& opt
   if (!reattached) co_return reattached.error();
   const auto description = read_description(machine.service_manager, inherited, workers);
   if (!description) co_return description.error();
+  forget_undescribed_memory(machine.service_manager, inherited, *description);
   if (!*description) {
     auto stopped = co_await stop_unclaimed_workers(workers);
     if (!stopped) co_return stopped.error();

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <random>
 #include <ranges>
 
 #include "daemon/handover/worker_socket.hpp"
@@ -54,7 +53,7 @@ awaitable<Result<void>> Pool::up(control::UpRequest request) {
                                now ? describe_segments(*now) : "see 'vramswap status'"));
   }
   parts_.request = std::move(request);
-  parts_.pool_id = std::random_device{}();
+  parts_.pool_id = options_.make_pool_id();
   const unsigned connections = parts_.request.connections;
   parts_.settings =
       SegmentSettings::of(options_, parts_.request, parts_.pool_id,
@@ -87,6 +86,10 @@ awaitable<Result<void>> Pool::bring_up() {
   co_await publisher_.publish();
   for (const auto& segment : parts_.segments) {
     if (auto connected = co_await segment->connect(); !connected) co_return connected;
+  }
+  // With the numbers of the devices.
+  co_await publisher_.publish();
+  for (const auto& segment : parts_.segments) {
     if (auto active = co_await segment->activate(); !active) co_return active;
   }
   co_return Result<void>{};
@@ -225,7 +228,7 @@ awaitable<void> Pool::drop_released() {
   if (is_up()) co_return;
   for (const auto& slot : parts_.slots) co_await slot->dismiss();
   parts_.slots.clear();
-  publisher_.withdraw();
+  co_await publisher_.withdraw();
   reserve_.release();
 }
 
@@ -249,7 +252,7 @@ awaitable<Result<void>> Pool::adopt(NamedFds inherited) {
   size_reserve();
   // At once: a slot without a worker is being recovered for all that ask from now on.
   for (const auto& slot : parts_.slots) {
-    if (!slot->is_running()) slot->begin_recovery();
+    if (!slot->is_running()) slot->lose_worker();
   }
   spawn(machine_.io, finish_adoption(*operations_.enter()));
   co_return Result<void>{};
@@ -277,6 +280,22 @@ awaitable<void> Pool::finish_adoption([[maybe_unused]] Gate::Pass pass) {
   log_info(fmt::format("took over the swap of an earlier vramswapd: {} segments",
                        parts_.segments.size()));
   reserve_.refill();
+}
+
+Result<Gate::Pass> Pool::begin_reload() {
+  if (is_busy()) return fail("an up or down is in progress: reload when it is over");
+  if (auto whole = check_is_whole(); !whole) return whole.error();
+  return *operations_.enter();
+}
+
+Result<void> Pool::check_is_whole() const {
+  for (const auto& slot : parts_.slots) {
+    if (!slot->is_serving()) {
+      return fail(fmt::format("the worker of {} is dead or being replaced: reload when it serves",
+                              slot->info().name));
+    }
+  }
+  return {};
 }
 
 awaitable<Result<void>> Pool::replace_workers(std::string program) {

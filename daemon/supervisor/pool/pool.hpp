@@ -29,8 +29,13 @@ class Pool {
   // this goes on asking. An error: something is there that this program cannot take over, and it is
   // left alone.
   awaitable<Result<void>> adopt(NamedFds inherited);
-  // What the next supervisor, in this process after exec, is to inherit.
-  NamedFds handover_fds() const { return publisher_.handover_fds(); }
+  // For the time of a reload: no other operation begins until the pass is gone. An error: one is
+  // under way, or the pool is not whole.
+  Result<Gate::Pass> begin_reload();
+  // An error: a worker is dead or being replaced, so that nobody else holds the memory.
+  Result<void> check_is_whole() const;
+  // What the next supervisor, in this process after exec, is to inherit: all of it or an error.
+  Result<NamedFds> handover_fds() const { return publisher_.handover_fds(); }
   // Has every worker become `program`, over the same memory, while the kernel waits.
   awaitable<Result<void>> replace_workers(std::string program);
 

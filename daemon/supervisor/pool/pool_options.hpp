@@ -1,6 +1,9 @@
 // What tells one pool from another: the swap of this machine, or a scratch segment to measure on.
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <random>
 #include <string>
 
 #include "daemon/system/host_memory.hpp"
@@ -22,6 +25,8 @@ struct PoolOptions {
   bool waits_for_operation = false;
   // What `up` answers while the pool is up; empty: how large it is and on which devices.
   std::string up_already = {};
+  // For the identifiers of the devices of a new pool: tells them from those of others.
+  std::function<std::uint32_t()> make_pool_id = [] { return std::random_device{}(); };
   // Tests that have no privileges take swappable memory.
   HostMemory page_map_memory = HostMemory::unswappable;
 };

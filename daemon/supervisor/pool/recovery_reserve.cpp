@@ -1,5 +1,6 @@
 #include "daemon/supervisor/pool/recovery_reserve.hpp"
 
+#include "daemon/supervisor/spawn.hpp"
 #include "daemon/system/log.hpp"
 
 namespace vramswap {
@@ -26,7 +27,7 @@ awaitable<Result<void>> RecoveryReserve::fill() {
 }
 
 void RecoveryReserve::refill() {
-  if (!is_filling_) asio::co_spawn(machine_.io, fill_in_steps(), asio::detached);
+  if (!is_filling_) spawn(machine_.io, fill_in_steps());
   is_filling_ = true;
 }
 
@@ -57,7 +58,7 @@ Gate::Pass RecoveryReserve::begin_start() {
   if (is_memory_short()) memory_.release_step();
   if (!is_giving_up_) {
     machine_.last_resort.begin(memory_.size_bytes());
-    asio::co_spawn(machine_.io, give_up_in_steps(), asio::detached);
+    spawn(machine_.io, give_up_in_steps());
   }
   is_giving_up_ = true;
   return pass;
@@ -66,9 +67,12 @@ Gate::Pass RecoveryReserve::begin_start() {
 // Bit by bit: what is left is there for the next worker, should this one die as well.
 awaitable<void> RecoveryReserve::give_up_in_steps() {
   const auto began = machine_.clock.now();
-  while (co_await machine_.clock.sleep(kReleaseInterval), !starts_.is_empty()) {
+  while (!memory_.is_empty()) {
+    co_await machine_.clock.sleep(kReleaseInterval);
+    if (starts_.is_empty()) break;
     if (is_memory_short() || machine_.clock.now() - began > kUnhelpedTime) memory_.release_step();
   }
+  co_await starts_.wait_until_empty();
   machine_.last_resort.end();
   is_giving_up_ = false;
 }

@@ -24,6 +24,11 @@ constexpr std::chrono::seconds kStoreTimeout{120};
 constexpr std::chrono::milliseconds kRequestTimeout{500};
 // For one page, before a swapoff. The kernel resends a request after kRequestTimeout.
 constexpr std::chrono::seconds kReadLimit{10};
+// Attempts while the kernel refuses a swapoff since another one is under way.
+constexpr unsigned kSwapOffs = 50;
+constexpr std::chrono::milliseconds kSwapOffInterval{200};
+// How long the kernel queues I/O for a device under swapoff that nobody serves.
+constexpr std::chrono::seconds kEndlessly{std::chrono::hours(24 * 365)};
 
 }  // namespace
 
@@ -47,7 +52,6 @@ Segment::Segment(Machine& machine, const SegmentSettings& settings, WorkerSlot& 
       connections_(machine, slot, known.id, settings.connections,
                    fmt::format("{}{}", settings.identifier_prefix, known.id)),
       connecting_(machine.io),
-      stale_imports_(settings.reconnect_timeout),
       work_(machine.io) {
   slot_.segments_.push_back(this);
 }
@@ -104,6 +108,7 @@ awaitable<Result<void>> Segment::activate() {
   if (!made) co_return made;
   auto on = co_await machine_.swap.on(path(), known_.priority);
   if (!on) co_return on;
+  was_listed_ = true;
   co_return advance(SegmentEvent::swap_on);
 }
 
@@ -122,33 +127,58 @@ awaitable<Result<void>> Segment::check_served() {
   co_return co_await machine_.swap.read_page(path(), page * kPageBytes, kReadLimit);
 }
 
+// What the kernel shows as no swap area any more, though it did.
+bool Segment::is_off_by_others() const {
+  const auto areas = machine_.swap.areas();
+  return was_listed_ && carries_swap() && areas && !is_swap_area(*areas, path());
+}
+
 awaitable<Result<void>> Segment::swap_off() {
+  if (is_off_by_others()) co_return advance(SegmentEvent::swap_off_done);
   // Refuses an interrupted segment.
   if (!next_state(state_, SegmentEvent::swap_off_started)) {
     co_return advance(SegmentEvent::swap_off_started);
   }
   if (auto served = co_await check_served(); !served) co_return served;
   if (auto result = advance(SegmentEvent::swap_off_started); !result) co_return result;
-  const std::string device = path();
-  auto started = machine_.swap.off(device);
-  Result<void> result = started ? Result<void>{} : started.error();
-  if (started) {
-    swap_off_ = *std::move(started);
-    result = co_await swap_off_->wait();
-    swap_off_.reset();
+  // For as long as it takes: reads that fail would have swapoff count their pages as gone, and the
+  // kernel looks at no signal before it has given up all that a process has there.
+  if (auto patient = connections_.set_dead_timeout(nbd_index_, kEndlessly); !patient) {
+    (void)advance(SegmentEvent::swap_off_failed);
+    co_return patient;
   }
-  // Somebody else has done it: systemd does when the machine shuts down.
-  if (const auto areas = machine_.swap.areas();
-      !result && areas && std::ranges::find(*areas, device, &SwapArea::path) == areas->end()) {
-    result = {};
-  }
+  const auto result = co_await run_swap_off();
   const auto advanced =
       advance(result ? SegmentEvent::swap_off_done : SegmentEvent::swap_off_failed);
   // The worker that died meanwhile has not been replaced: nobody serves it.
   if (!is_in_worker_) {
     if (auto lost = advance(SegmentEvent::worker_lost); !lost) log_error(lost.error().message);
   }
+  // A supervisor that died in a swapoff leaves it endless: that swapoff may be under way still.
+  auto restored = connections_.set_dead_timeout(nbd_index_, settings_.reconnect_timeout);
+  if (!restored) log_error(restored.error().message);
   co_return result ? advanced : result;
+}
+
+// That of a supervisor which has died may be under way: the kernel refuses another one until it has
+// seen its signal.
+awaitable<Result<void>> Segment::run_swap_off() {
+  const std::string device = path();
+  for (unsigned attempt = 1;; ++attempt) {
+    auto started = machine_.swap.off(device);
+    Result<void> result = started ? Result<void>{} : started.error();
+    if (started) {
+      swap_off_ = *std::move(started);
+      result = co_await swap_off_->wait();
+      swap_off_.reset();
+    }
+    if (result) co_return result;
+    // Somebody else has done it: systemd does when the machine shuts down.
+    const auto areas = machine_.swap.areas();
+    if (areas && !is_swap_area(*areas, device)) co_return Result<void>{};
+    if (result.error().code != EINVAL || attempt == kSwapOffs || !is_in_worker_) co_return result;
+    co_await machine_.clock.sleep(kSwapOffInterval);
+  }
 }
 
 void Segment::kill_swap_off() {
@@ -163,7 +193,7 @@ awaitable<Result<void>> Segment::disconnect() {
     co_return Result<void>{};
   }
   if (auto unused = co_await check_unused(machine_, path()); !unused) co_return unused;
-  if (auto gone = machine_.nbd.disconnect(nbd_index_); !gone) co_return gone;
+  if (auto gone = co_await connections_.disconnect(nbd_index_); !gone) co_return gone;
   co_return advance(SegmentEvent::device_disconnected);
 }
 
@@ -198,6 +228,12 @@ awaitable<Result<void>> Segment::scrub() {
   co_return Result<void>{};
 }
 
+PoolDescription::Segment Segment::describe() const {
+  auto description = known_;
+  description.nbd_index = has_nbd() ? static_cast<std::int64_t>(nbd_index_) : -1;
+  return description;
+}
+
 control::SegmentStatus Segment::status(const std::vector<SwapArea>& areas) const {
   control::SegmentStatus status{.device = path(),
                                 .size_bytes = known_.size_bytes,
@@ -214,6 +250,8 @@ control::SegmentStatus Segment::status(const std::vector<SwapArea>& areas) const
   if (area != areas.end()) {
     status.used_bytes = area->used_bytes;
     status.priority = area->priority;
+  } else if (carries_swap() && was_listed_) {
+    status.state = "off";  // by somebody else
   }
   return status;
 }

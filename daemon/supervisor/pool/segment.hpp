@@ -99,13 +99,15 @@ class Segment {
   // Those whose content was declared lost, kept in case that it is not: until the segment is
   // released.
   const NamedFds& lost_stores() const { return lost_stores_; }
-  PoolDescription::Segment describe() const { return known_; }
+  PoolDescription::Segment describe() const;
   control::SegmentStatus status(const std::vector<SwapArea>& areas) const;
 
  private:
   std::uint64_t page_count() const;
   Result<void> advance(SegmentEvent event);
+  bool is_off_by_others() const;
   awaitable<Result<void>> check_served();
+  awaitable<Result<void>> run_swap_off();
   void note_served();
   void keep_connecting();
   awaitable<void> connect_until_complete(Gate::Pass pass, Gate::Pass connecting);
@@ -128,6 +130,7 @@ class Segment {
   SegmentConnections connections_;
   Gate connecting_;  // in the background
   StaleImports stale_imports_;
+  bool was_listed_ = false;            // the kernel has shown it as a swap area
   std::unique_ptr<SwapOff> swap_off_;  // while it is under way
   Gate work_;
 };

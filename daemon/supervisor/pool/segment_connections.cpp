@@ -15,6 +15,9 @@ constexpr std::chrono::seconds kServeTimeout{120};
 // The kernel notices a dead socket within milliseconds; before it has, it drops a new one.
 constexpr std::chrono::milliseconds kOfferInterval{20};
 constexpr unsigned kOffers = 50;
+// A netlink call fails for a moment, where the kernel has no memory for it.
+constexpr unsigned kDisconnects = 5;
+constexpr std::chrono::milliseconds kDisconnectInterval{100};
 
 // Whether anybody has the other end open.
 bool is_connected(const UniqueFd& socket) {
@@ -125,6 +128,28 @@ awaitable<Result<void>> SegmentConnections::offer_sockets(std::uint32_t index) {
   if (are_complete()) co_return Result<void>{};
   if (!done) co_return done.error();
   co_return fail(fmt::format("{}: the kernel takes no new sockets", device_path(index)));
+}
+
+Result<void> SegmentConnections::set_dead_timeout(std::uint32_t index,
+                                                  std::chrono::seconds timeout) const {
+  return machine_.nbd.reconfigure({.index = index,
+                                   .dead_connection_timeout = timeout,
+                                   .backend_identifier = identifier_,
+                                   .sockets = {}});
+}
+
+// A call that fails may have taken effect: the kernel drops its answer when it has no memory.
+awaitable<Result<void>> SegmentConnections::disconnect(std::uint32_t index) {
+  for (unsigned attempt = 1;; ++attempt) {
+    auto gone = machine_.nbd.disconnect(index);
+    if (gone) co_return gone;
+    const auto devices = machine_.nbd.find_devices(identifier_);
+    if (std::ranges::find(devices, index, &NbdDevice::index) == devices.end()) {
+      co_return Result<void>{};
+    }
+    if (attempt == kDisconnects) co_return gone;
+    co_await machine_.clock.sleep(kDisconnectInterval);
+  }
 }
 
 void SegmentConnections::lose_all() {

@@ -32,6 +32,11 @@ class SegmentConnections {
   // The same again and again, for a second.
   awaitable<Result<void>> restore(std::uint32_t index);
 
+  // How long the kernel queues I/O while no connection is there.
+  Result<void> set_dead_timeout(std::uint32_t index, std::chrono::seconds timeout) const;
+  // Takes the device away. It carries no swap.
+  awaitable<Result<void>> disconnect(std::uint32_t index);
+
   // The worker is dead, and its ends of the sockets with it.
   void lose_all();
   // False: the kernel never took this connection, or it has been replaced.

@@ -22,6 +22,8 @@ constexpr std::chrono::seconds kHandOverTimeout{60};
 // milliseconds. The pause doubles while the kernel does not take them.
 constexpr std::chrono::milliseconds kFirstOfferPause{20};
 constexpr std::chrono::milliseconds kLongestOfferPause{1000};
+// For a device that the kernel does not regard as connected, since somebody else disconnected it.
+constexpr std::chrono::milliseconds kForgottenPause{10000};
 
 // Empty where there is none of that name.
 Result<UniqueFd> copy_of(const NamedFds& fds, const std::string& name) {
@@ -133,7 +135,8 @@ void Segment::keep_connecting() {
 awaitable<void> Segment::connect_until_complete([[maybe_unused]] Gate::Pass pass,
                                                 [[maybe_unused]] Gate::Pass connecting) {
   bool is_logged = false;
-  for (auto pause = kFirstOfferPause;; pause = std::min(pause * 2, kLongestOfferPause)) {
+  auto longest_pause = kLongestOfferPause;
+  for (auto pause = kFirstOfferPause;; pause = std::min(pause * 2, longest_pause)) {
     co_await machine_.clock.sleep(pause);
     if (!has_nbd()) co_return;
     if (!slot_.is_serving()) continue;  // its recovery restores all connections
@@ -142,6 +145,7 @@ awaitable<void> Segment::connect_until_complete([[maybe_unused]] Gate::Pass pass
     if (offered) break;
     if (!is_logged) log_error(offered.error().message + "; trying again until it does");
     is_logged = true;
+    longest_pause = offered.error().code == EINVAL ? kForgottenPause : kLongestOfferPause;
   }
   if (is_logged) log_info(fmt::format("{}: all connections are there again", path()));
 }
@@ -185,13 +189,21 @@ awaitable<Result<void>> Segment::adopt_memory(const NamedFds& inherited) {
 Result<void> Segment::adopt_device(const std::vector<NbdDevice>& devices,
                                    const std::vector<SwapArea>& areas) {
   const auto device = std::ranges::find(devices, connections_.identifier(), &NbdDevice::identifier);
-  const bool has_device = device != devices.end();
-  if (has_device) nbd_index_ = device->index;
+  // After a DISCONNECT by somebody else the kernel does not say whose the device was, and it keeps
+  // the swap area.
+  const bool is_forgotten =
+      device == devices.end() && known_.nbd_index >= 0 &&
+      is_swap_area(areas, device_path(static_cast<std::uint32_t>(known_.nbd_index)));
+  const bool has_device = device != devices.end() || is_forgotten;
+  if (has_device) {
+    nbd_index_ = is_forgotten ? static_cast<std::uint32_t>(known_.nbd_index) : device->index;
+  }
   bool is_swap = false;
   if (has_device) {
     // If the kernel cannot say whether somebody holds it: it is asked again before the device goes.
     const auto is_held = machine_.swap.is_held(device_path(nbd_index_));
-    is_swap = is_swap_area(areas, device_path(nbd_index_)) || (is_held && *is_held);
+    was_listed_ = is_swap_area(areas, device_path(nbd_index_));
+    is_swap = was_listed_ || (is_held && *is_held);
   }
   state_ = state_as_found(has_device, is_swap, slot_.is_running());
   if (!has_device && !store_) state_ = SegmentState::planned;

@@ -26,6 +26,9 @@ constexpr auto kTransitions = std::to_array<Transition<State, Event>>({
     {State::active, Event::swap_off_started, State::swapping_off},
     {State::active, Event::worker_lost, State::interrupted},
     {State::swapping_off, Event::swap_off_done, State::connected},
+    // By somebody else, and nothing was asked of us.
+    {State::active, Event::swap_off_done, State::connected},
+    {State::interrupted, Event::swap_off_done, State::stranded},
     {State::swapping_off, Event::swap_off_failed, State::active},
     // swapoff(2) is told to stop, but its reads wait in the kernel for the next worker: it may end,
     // either way, before that one serves or after.

@@ -34,6 +34,11 @@ bool is_lost_store_of(std::uint32_t segment, std::string_view name) {
   return name.starts_with(fmt::format("lost-store-{}-", segment));
 }
 
+bool is_memory_of(std::uint32_t segment, std::string_view name) {
+  return name == page_map_name(segment) || name == store_name(segment) ||
+         is_lost_store_of(segment, name);
+}
+
 std::string StatePublisher::text() const {
   PoolDescription description = describe(parts_);
   description.sequence = sequence_;
@@ -47,10 +52,13 @@ awaitable<Result<void>> StatePublisher::tell(WorkerProcess& worker) const {
   co_return Result<void>{};
 }
 
-// The new description is in the service manager's store before the old one leaves it.
+// The service manager has it first, and before the earlier one leaves: a worker must not know of a
+// later description than the store has, nor keep the others from being told.
 awaitable<void> StatePublisher::publish() {
   const auto pass = co_await publications_.enter_alone();
+  if (parts_.slots.empty()) co_return;  // it was taken down meanwhile
   ++sequence_;
+  if (auto stored = store(); !stored) log_error(stored.error().message);
   // Of its own: a worker may be replaced while another one is told.
   std::vector<std::shared_ptr<WorkerProcess>> workers;
   for (const auto& slot : parts_.slots) {
@@ -59,12 +67,14 @@ awaitable<void> StatePublisher::publish() {
   for (const auto& worker : workers) {
     if (const auto told = co_await tell(*worker); !told) log_error(told.error().message);
   }
+}
+
+Result<void> StatePublisher::store() {
   const std::string description = text();
   auto file = create_host_memory("vramswap-pool", description.size(), memory_);
-  if (!file || pwrite(file->get(), description.data(), description.size(), 0) < 0) {
-    log_error(file ? errno_error("pool description", "pwrite", errno).message
-                   : file.error().message);
-    co_return;
+  if (!file) return file.error();
+  if (pwrite(file->get(), description.data(), description.size(), 0) < 0) {
+    return errno_error("pool description", "pwrite", errno);
   }
   description_ = *std::move(file);
   auto& manager = machine_.service_manager;
@@ -72,9 +82,11 @@ awaitable<void> StatePublisher::publish() {
   manager.push_to_fdstore(name_, description_.get());
   manager.wait_for_fdstore();
   if (!earlier.empty()) manager.remove_from_fdstore(earlier);
+  return {};
 }
 
-void StatePublisher::withdraw() {
+awaitable<void> StatePublisher::withdraw() {
+  const auto pass = co_await publications_.enter_alone();
   if (!name_.empty()) machine_.service_manager.remove_from_fdstore(std::exchange(name_, ""));
   description_.reset();
 }
@@ -107,7 +119,7 @@ void StatePublisher::remove_lost_store(const std::string& name) const {
   machine_.service_manager.remove_from_fdstore(name);
 }
 
-NamedFds StatePublisher::handover_fds() const {
+Result<NamedFds> StatePublisher::handover_fds() const {
   NamedFds fds;
   if (parts_.segments.empty()) return fds;
   fds[std::string(kDescriptionName)] = description_.duplicate();
@@ -115,6 +127,9 @@ NamedFds StatePublisher::handover_fds() const {
     fds[page_map_name(segment->id())] = segment->page_map().duplicate();
     if (segment->store()) fds[store_name(segment->id())] = segment->store().duplicate();
     for (const auto& [name, store] : segment->lost_stores()) fds[name] = store.duplicate();
+  }
+  for (const auto& [name, fd] : fds) {
+    if (!fd) return fail(fmt::format("{}: there is no descriptor of it to hand over", name));
   }
   return fds;
 }

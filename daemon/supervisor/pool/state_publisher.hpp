@@ -23,6 +23,8 @@ std::string store_name(std::uint32_t segment);
 // Of a store whose content was declared lost: `generation` counts those of the segment, from 1.
 std::string lost_store_name(std::uint32_t segment, unsigned generation);
 bool is_lost_store_of(std::uint32_t segment, std::string_view name);
+// Any of the three.
+bool is_memory_of(std::uint32_t segment, std::string_view name);
 
 class StatePublisher {
  public:
@@ -36,7 +38,7 @@ class StatePublisher {
   // Tells one worker, which has just started.
   awaitable<Result<void>> tell(WorkerProcess& worker) const;
   // The pool is down: the service manager is to keep nothing.
-  void withdraw();
+  awaitable<void> withdraw();
   // The number of the description that an earlier supervisor published last.
   void continue_from(std::uint64_t sequence);
 
@@ -48,9 +50,10 @@ class StatePublisher {
   void remove_lost_store(const std::string& name) const;
 
   // All descriptors that the next program is to inherit, this one's copies.
-  NamedFds handover_fds() const;
+  Result<NamedFds> handover_fds() const;
 
  private:
+  Result<void> store();
   std::string text() const;
 
   Machine& machine_;

@@ -58,7 +58,9 @@ awaitable<Result<void>> WorkerSlot::start() {
   auto link = machine_.launcher.spawn();
   if (!link) co_return link.error();
   watch_worker(WorkerProcess::watch(machine_, *std::move(link)));
-  auto answer = co_await worker_->call(known_.start, {}, kStartTimeout);
+  messages::Start start = known_.start;
+  if (!start.rendezvous.empty()) start.rendezvous = new_socket();
+  auto answer = co_await worker_->call(start, {}, kStartTimeout);
   if (!answer) co_return answer.error();
   const auto* started = std::get_if<messages::Started>(&answer->message);
   if (started == nullptr) co_return fail("worker: an unexpected answer to its start");
@@ -67,6 +69,21 @@ awaitable<Result<void>> WorkerSlot::start() {
   if (!resident) co_return resident.error();
   known_.worker_bytes = *resident;
   co_return Result<void>{};
+}
+
+// A path of its own for each worker. One that a dead supervisor has started may come late: it would
+// take the path away from the worker that serves, and no supervisor would find that one any more.
+std::string WorkerSlot::new_socket() const {
+  return fmt::format("{}-{:x}", known_.start.rendezvous,
+                     machine_.clock.now().time_since_epoch().count());
+}
+
+void WorkerSlot::remove_sockets() const {
+  const auto& prefix = known_.start.rendezvous;
+  const std::string directory = prefix.substr(0, prefix.rfind('/'));
+  for (const std::string& socket : machine_.launcher.find_sockets(directory)) {
+    if (socket.starts_with(prefix + '-')) machine_.launcher.remove_socket(socket);
+  }
 }
 
 void WorkerSlot::adopt(std::shared_ptr<WorkerProcess> worker) {
@@ -103,6 +120,10 @@ void WorkerSlot::on_exit() {
   if (is_dismissed_) return;
   log_error(fmt::format("worker {} of {}: {}", worker_->pid(), known_.info.name,
                         worker_->how_it_ended()));
+  lose_worker();
+}
+
+void WorkerSlot::lose_worker() {
   for (Segment* segment : segments_) segment->on_worker_lost();
   if (is_needed() && recovering_.is_empty()) begin_recovery();
 }
@@ -147,9 +168,11 @@ awaitable<void> WorkerSlot::recover([[maybe_unused]] Gate::Pass pass, Gate::Pass
 }
 
 awaitable<Result<void>> WorkerSlot::try_recover() {
+  const auto segments = enter_segments();
   auto start = reserve_.begin_start();
-  auto result = co_await restart();
+  auto result = co_await restart(segments);
   start.leave();
+  if (result) result = co_await reconnect(segments);
   if (!result && worker_) {
     // Half a recovery is none: the next one starts from a dead worker again.
     worker_->kill();
@@ -160,8 +183,8 @@ awaitable<Result<void>> WorkerSlot::try_recover() {
 
 // Those that are there. They stay until the passes are gone; a segment that is being removed lets
 // nobody enter.
-std::vector<std::pair<Segment*, Gate::Pass>> WorkerSlot::enter_segments() const {
-  std::vector<std::pair<Segment*, Gate::Pass>> segments;
+WorkerSlot::EnteredSegments WorkerSlot::enter_segments() const {
+  EnteredSegments segments;
   for (Segment* segment : segments_) {
     if (segment->state() == SegmentState::planned) continue;
     if (auto pass = segment->enter()) segments.emplace_back(segment, *std::move(pass));
@@ -170,9 +193,8 @@ std::vector<std::pair<Segment*, Gate::Pass>> WorkerSlot::enter_segments() const 
 }
 
 // A new worker over the same memory. The old one is dead, so nothing that it was doing can come
-// after what this one does. Sockets that the kernel does not take yet are no reason to start over.
-awaitable<Result<void>> WorkerSlot::restart() {
-  const auto segments = enter_segments();
+// after what this one does.
+awaitable<Result<void>> WorkerSlot::restart(const EnteredSegments& segments) {
   for (const auto& [segment, pass] : segments) segment->on_worker_lost();
   auto result = co_await start();
   if (result) result = co_await publisher_.tell(*worker_);
@@ -184,7 +206,11 @@ awaitable<Result<void>> WorkerSlot::restart() {
     const auto restored = co_await segment->restore_store();
     if (result) result = restored;
   }
-  if (!result) co_return result;
+  co_return result;
+}
+
+// Sockets that the kernel does not take yet are no reason to start over.
+awaitable<Result<void>> WorkerSlot::reconnect(const EnteredSegments& segments) {
   for (const auto& [segment, pass] : segments) {
     const auto restored = co_await segment->restore_connections();
     if (!restored) log_error(restored.error().message);
@@ -270,7 +296,7 @@ awaitable<void> WorkerSlot::dismiss() {
   co_await recoveries_.wait_until_empty();
   is_dismissed_ = true;
   if (worker_) co_await worker_->dismiss();
-  machine_.launcher.remove_socket(known_.start.rendezvous);
+  remove_sockets();
 }
 
 control::WorkerStatus WorkerSlot::status() const {

@@ -45,9 +45,9 @@ class WorkerSlot {
   // worker that cannot import a store is killed, and then replaced: the supervisor holds all memory
   // by now.
   awaitable<void> finish_setup();
-  // Replaces a worker that is dead, in the background, for as long as a segment needs one: what is
-  // in VRAM is kept, and the kernel queues the I/O.
-  void begin_recovery();
+  // The worker is dead, or there is none. It is replaced in the background, for as long as a
+  // segment needs one: what is in VRAM is kept, and the kernel queues the I/O.
+  void lose_worker();
   // For a segment that is being released while the worker is dead or being replaced. An error: no
   // worker could be started.
   awaitable<Result<void>> ensure_worker();
@@ -67,16 +67,21 @@ class WorkerSlot {
   control::WorkerStatus status() const;
 
  private:
+  using EnteredSegments = std::vector<std::pair<Segment*, Gate::Pass>>;
   friend class Segment;  // which enters itself into segments_ and leaves it
 
+  std::string new_socket() const;
+  void remove_sockets() const;
   void watch_worker(std::shared_ptr<WorkerProcess> worker);
   void on_state_changed(WorkerState state);
   void on_exit();
+  void begin_recovery();
   awaitable<void> recover(Gate::Pass pass, Gate::Pass recovering);
   awaitable<Result<void>> try_recover();
-  awaitable<Result<void>> restart();
+  awaitable<Result<void>> restart(const EnteredSegments& segments);
+  awaitable<Result<void>> reconnect(const EnteredSegments& segments);
   bool is_needed() const;
-  std::vector<std::pair<Segment*, Gate::Pass>> enter_segments() const;
+  EnteredSegments enter_segments() const;
   std::string connection_problem() const;
   // Compares, from time to time, what connections the worker has with what the segments know. It
   // ends when the slot is gone.

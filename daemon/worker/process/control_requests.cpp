@@ -81,6 +81,9 @@ Result<void> ControlThread::handle_packet() {
 
 Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vector<UniqueFd>) {
   if (state_ != WorkerState::fresh) return fail("already started");
+  // A machine without memory may have kept it waiting for long, and its successor may serve by now.
+  pollfd supervisor{channel_.get(), POLLRDHUP, 0};
+  if (poll(&supervisor, 1, 0) > 0 && supervisor.revents != 0) return fail("the supervisor is gone");
   start_ = start;
   if (!start.rendezvous.empty()) {
     auto listener = worker_socket::listen(start.rendezvous);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -56,6 +57,7 @@ Result<void> ControlThread::run() {
   while (channel_ || may_be_needed()) {
     if (auto result = wait(); !result) return result;
   }
+  if (listener_) unlink(start_.rendezvous.c_str());
   // The supervisor may have died between disconnecting a device and scrubbing its store.
   return segments_.scrub_disconnected();
 }

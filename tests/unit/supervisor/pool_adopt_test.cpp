@@ -34,6 +34,44 @@ TEST_F(PoolAdoptTest, TheWorkerLives) {
   expect_nothing_left();
 }
 
+// Nobody has been told of its end yet when the slot gets it.
+TEST_F(PoolAdoptTest, TheWorkerDiesOfItsAdoption) {
+  ASSERT_TRUE(up());
+  begin_supervisor();
+  machine_.launcher.latest().dies_after = fake::kind_of<messages::Adopt>();
+  ASSERT_TRUE(adopt(fdstore()));
+  expect_all_up(2);
+  EXPECT_GT(machine_.nbd.reconfigures, 0U);
+}
+
+// By an `nbd-client -d`, say: the kernel does not say whose the device was, and it is swap still.
+TEST_F(PoolAdoptTest, ASwapAreaWithoutAnIdentifierKeepsItsMemory) {
+  ASSERT_TRUE(up(1));
+  begin_supervisor();
+  machine_.nbd.devices.clear();
+  ASSERT_TRUE(adopt(fdstore()));
+  EXPECT_TRUE(pool_->is_up());
+  EXPECT_TRUE(machine_.swap.is_on("/dev/nbd0"));
+  EXPECT_EQ(machine_.launcher.latest().segments.size(), 1U);
+  EXPECT_EQ(machine_.service_manager.fdstore.size(), 3U);
+  EXPECT_FALSE(down());
+  EXPECT_EQ(machine_.launcher.latest().segments.size(), 1U);
+}
+
+// Its supervisor died in `up`, after the memory was made and before the pool was published.
+TEST_F(PoolAdoptTest, MemoryThatNobodyHasDescribedIsNotKept) {
+  ASSERT_TRUE(up());
+  machine_.launcher.latest().die();
+  begin_supervisor();
+  std::erase_if(machine_.service_manager.fdstore,
+                [](const auto& known) { return known.first.starts_with(kDescriptionName); });
+  machine_.nbd.devices.clear();
+  machine_.swap.turn_off("/dev/nbd0");
+  machine_.swap.turn_off("/dev/nbd1");
+  ASSERT_TRUE(adopt(fdstore()));
+  EXPECT_THAT(machine_.service_manager.fdstore, IsEmpty());
+}
+
 TEST_F(PoolAdoptTest, TheWorkerLivesAndTheMemoryWasKept) {
   ASSERT_TRUE(up());
   begin_supervisor();
@@ -59,7 +97,7 @@ TEST_F(PoolAdoptTest, BothHaveDiedAndTheMemoryWasKept) {
 
 TEST_F(PoolAdoptTest, AcrossExecTheMemoryIsPassedOn) {
   ASSERT_TRUE(up());
-  auto fds = pool_->handover_fds();
+  auto fds = pool_->handover_fds().value();
   EXPECT_EQ(fds.size(), 5U);
   end_supervisor();
   kill_worker();
@@ -211,7 +249,7 @@ TEST_F(PoolAdoptTest, AnotherVersionIsLeftAlone) {
 
 TEST_F(PoolAdoptTest, AReloadRightAfterAnAdoptionWithADeadWorkerIsRefused) {
   ASSERT_TRUE(up(1));
-  auto fds = pool_->handover_fds();
+  auto fds = pool_->handover_fds().value();
   end_supervisor();
   kill_worker();
   begin_supervisor();

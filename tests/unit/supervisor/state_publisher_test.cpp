@@ -53,11 +53,15 @@ TEST_F(StatePublisherTest, PublicationsFollowOneAnotherAndLeaveOneDescription) {
   }
   machine_.run_until([&] { return over == 3; });
   EXPECT_THAT(kept(), ElementsAre("pool-4"));
-  publisher_.withdraw();
+  machine_.run([](StatePublisher& publisher) -> awaitable<bool> {
+    co_await publisher.withdraw();
+    co_return true;
+  }(publisher_));
   EXPECT_THAT(kept(), ElementsAre());
 }
 
 TEST_F(StatePublisherTest, WhatCannotBeStoredLeavesTheEarlierOneUntilTheNextTime) {
+  add_worker();
   machine_.run(publish());
   rlimit limit{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);

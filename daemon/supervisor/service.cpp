@@ -1,0 +1,189 @@
+#include "daemon/supervisor/service.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "daemon/handover/messages.hpp"
+#include "daemon/supervisor/pool/adopt.hpp"
+#include "daemon/supervisor/spawn.hpp"
+#include "daemon/system/log.hpp"
+
+namespace vramswap {
+namespace {
+
+// This long after the daemon's start somebody should have said `up`.
+constexpr std::chrono::seconds kIdleTimeout{30};
+// Between two attempts to take the swap down: programs end and give memory back.
+constexpr std::chrono::seconds kStopInterval{1};
+// What a swapoff that gets on is given beyond systemd's limit; one that hangs gets nothing.
+constexpr std::chrono::seconds kStopExtension{30};
+
+}  // namespace
+
+int handover_version() {
+  return messages::kVersion;
+}
+
+Service::Service(Machine& machine, Successor& successor, Options options, Exit exit)
+    : machine_(machine),
+      successor_(successor),
+      options_(std::move(options)),
+      exit_(std::move(exit)),
+      pool_(machine, options_.pool) {}
+
+awaitable<Result<void>> Service::take_over(NamedFds inherited) {
+  if (auto adopted = co_await pool_.adopt(std::move(inherited)); !adopted) co_return adopted;
+  co_return co_await disconnect_leftovers(machine_, options_.pool.device_prefix,
+                                          pool_.identifier_prefix());
+}
+
+awaitable<void> Service::handle(control::Request request, std::shared_ptr<Session> session) {
+  if (!std::holds_alternative<control::StatusRequest>(request) && !session->is_root()) {
+    session->send(control::Failure{"only root may change the swap: run it with sudo"});
+    co_return;
+  }
+  Reply reply = control::Reply{control::Done{}};
+  if (const auto* up = std::get_if<control::UpRequest>(&request)) {
+    reply = co_await answer(*up, session);
+  } else if (const auto* down = std::get_if<control::DownRequest>(&request)) {
+    reply = co_await answer(*down, session);
+  } else if (const auto* reload = std::get_if<control::ReloadRequest>(&request)) {
+    reply = co_await answer(*reload, session);
+  } else {
+    reply = co_await answer(control::StatusRequest{}, session);
+  }
+  const bool may_be_last = std::holds_alternative<control::UpRequest>(request) ||
+                           std::holds_alternative<control::DownRequest>(request);
+  const bool is_last = may_be_last && !pool_.is_up() && !pool_.is_busy();
+  // Before the reply: who reads it may start another daemon.
+  if (is_last) exit_.refuse_clients();
+  session->send(reply ? *reply : control::Failure{reply.error().message});
+  co_await session->flush();
+  if (is_last) end_if_nothing_is_up();
+}
+
+awaitable<Service::Reply> Service::answer(const control::UpRequest& up,
+                                          std::shared_ptr<Session> session) {
+  const auto result = co_await pool_.up(up);
+  if (!result) {
+    log_error(fmt::format("up: {}", result.error().message));
+    co_return result.error();
+  }
+  machine_.service_manager.notify_status("swap is up");
+  if (options_.ends_with_client) {
+    // Also if the client has gone by now.
+    owner_ = session;
+    session->watch([this] { spawn(machine_.io, stop()); });
+  }
+  co_return co_await status();
+}
+
+awaitable<Service::Reply> Service::answer(const control::DownRequest& down,
+                                          std::shared_ptr<Session> session) {
+  // Only the client of the `down` that swaps off ends it by going away.
+  const bool is_first = !pool_.is_busy();
+  if (is_first) session->watch([this] { pool_.cancel_down(); });
+  // Named: GCC 12 destroys what such a temporary in a co_await expression holds once too often.
+  const Pool::ProgressSink progress = [session](const control::Progress& now) {
+    session->send(now);
+  };
+  const auto result = co_await pool_.down(down.force, progress);
+  // Before the watch ends: that cancels what is still being written, too.
+  co_await session->flush();
+  if (is_first) session->stop_watching();
+  if (!result) {
+    log_error(fmt::format("down: {}", result.error().message));
+    co_return result.error();
+  }
+  co_return control::Reply{control::Done{}};
+}
+
+awaitable<Service::Reply> Service::answer(const control::StatusRequest&, std::shared_ptr<Session>) {
+  co_return co_await status();
+}
+
+// Answers only if it was refused: what answers otherwise is the new program.
+awaitable<Service::Reply> Service::answer(const control::ReloadRequest&,
+                                          std::shared_ptr<Session> session) {
+  const auto refused = co_await reload(std::move(session));
+  log_error(fmt::format("reload: refused: {}", refused.error().message));
+  co_return fail(fmt::format("{}; the old program runs on", refused.error().message));
+}
+
+// All that can be refused is refused before the new program begins: from then on there is no way
+// back. No up or down begins meanwhile.
+awaitable<Result<void>> Service::reload(std::shared_ptr<Session> session) {
+  const auto operation = pool_.begin_reload();
+  if (!operation) co_return operation.error();
+  if (auto asked = co_await successor_.ask_to_take_over(handover_version()); !asked)
+    co_return asked;
+  // A worker may have died while the program was asked.
+  if (auto whole = pool_.check_is_whole(); !whole) co_return whole;
+  auto fds = pool_.handover_fds();
+  if (!fds) co_return fds.error();
+  (*fds)[kClientName] = session->duplicate();
+  if (!(*fds)[kClientName]) co_return fail("there are no descriptors left for a new program");
+  co_return successor_.become(*std::move(fds));
+}
+
+awaitable<void> Service::finish_reload(std::shared_ptr<Session> session) {
+  const auto replaced = co_await pool_.replace_workers(successor_.path());
+  if (replaced) {
+    const auto now = co_await status();
+    session->send(now ? *now : control::Failure{now.error().message});
+  } else {
+    log_error(fmt::format("reload: {}", replaced.error().message));
+    session->send(control::Failure{
+        fmt::format("the daemon was replaced, but not its worker: {}", replaced.error().message)});
+  }
+  co_await session->flush();
+}
+
+awaitable<Service::Reply> Service::status() const {
+  co_await pool_.refresh_stats();
+  auto segments = pool_.segments();
+  if (!segments) co_return segments.error();
+  co_return control::Status{.version = VRAMSWAP_VERSION,
+                            .supervisor_pid = getpid(),
+                            .segments = *std::move(segments),
+                            .workers = pool_.workers()};
+}
+
+awaitable<void> Service::stop() {
+  machine_.service_manager.notify_stopping();
+  auto least_left = std::numeric_limits<std::uint64_t>::max();
+  // An attempt that fails puts back what it had done: only one that gets further than all before it
+  // is given more time, so that there is an end to it.
+  const Pool::ProgressSink extend_if_further = [&](const control::Progress& progress) {
+    const std::uint64_t left = progress.total_bytes - progress.done_bytes;
+    if (left < least_left) machine_.service_manager.extend_timeout(kStopExtension);
+    least_left = std::min(least_left, left);
+  };
+  bool is_logged = false;
+  while (pool_.is_up() || pool_.is_busy()) {
+    const auto result = co_await pool_.down(false, extend_if_further);
+    if (result) break;
+    const std::string waiting = fmt::format("cannot stop yet: {}", result.error().message);
+    machine_.service_manager.notify_status(waiting);
+    if (!is_logged) log_error(waiting);
+    is_logged = true;
+    co_await machine_.clock.sleep(kStopInterval);
+  }
+  end_if_nothing_is_up();
+}
+
+awaitable<void> Service::end_if_never_used() {
+  co_await machine_.clock.sleep(kIdleTimeout);
+  end_if_nothing_is_up();
+}
+
+void Service::end_if_nothing_is_up() {
+  if (pool_.is_up() || pool_.is_busy()) return;
+  exit_.refuse_clients();
+  exit_.end();
+}
+
+}  // namespace vramswap

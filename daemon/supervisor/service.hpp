@@ -1,0 +1,75 @@
+// What the daemon does for its clients and at a signal.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "daemon/supervisor/machine/successor.hpp"
+#include "daemon/supervisor/pool/pool.hpp"
+#include "daemon/supervisor/session.hpp"
+
+namespace vramswap {
+
+// Of everything that outlives a process: what is handed to a worker, kept by it, or kept for the
+// next supervisor. A program takes over from one of the same version only.
+int handover_version();
+
+class Service {
+ public:
+  struct Options {
+    // The pool goes with the client that asked for it.
+    bool ends_with_client = false;
+    PoolOptions pool;
+  };
+  // How the daemon ends: at first it refuses clients, then it is over.
+  struct Exit {
+    std::function<void()> refuse_clients;
+    std::function<void()> end;
+  };
+
+  Service(Machine& machine, Successor& successor, Options options, Exit exit);
+  Service(const Service&) = delete;
+
+  // Before anybody can ask: a client that does hears of all there is. See Pool::adopt and
+  // disconnect_leftovers.
+  awaitable<Result<void>> take_over(NamedFds inherited);
+  // Answers with one reply, after progress.
+  awaitable<void> handle(control::Request request, std::shared_ptr<Session> session);
+  // The rest of a reload, in the new program: its workers become this program, too.
+  awaitable<void> finish_reload(std::shared_ptr<Session> session);
+  // Takes the swap down and ends. Tries until the pages fit: at a shutdown they do when enough
+  // programs have ended.
+  awaitable<void> stop();
+  // Without swap the daemon ends, some time after its start.
+  awaitable<void> end_if_never_used();
+
+  bool is_up() const { return pool_.is_up(); }
+  bool is_busy() const { return pool_.is_busy(); }
+
+ private:
+  using Reply = Result<control::Reply>;
+
+  awaitable<Reply> answer(const control::UpRequest& up, std::shared_ptr<Session> session);
+  awaitable<Reply> answer(const control::DownRequest& down, std::shared_ptr<Session> session);
+  awaitable<Reply> answer(const control::StatusRequest& status, std::shared_ptr<Session> session);
+  awaitable<Reply> answer(const control::ReloadRequest& reload, std::shared_ptr<Session> session);
+  awaitable<Result<void>> reload(std::shared_ptr<Session> session);
+  awaitable<Reply> status() const;
+  void end_if_nothing_is_up();
+
+  Machine& machine_;
+  Successor& successor_;
+  const Options options_;
+  const Exit exit_;
+  Pool pool_;
+  // The client that the pool is there for. The end of this connection tells it that the pool is
+  // gone.
+  std::shared_ptr<Session> owner_;
+};
+
+// What a supervisor passes on to its successor beside its pool's memory: the client that asked for
+// the reload.
+inline constexpr const char* kClientName = "client";
+
+}  // namespace vramswap
