@@ -1,0 +1,66 @@
+// Simulated clients: `vramswap up`, `down`, `status` and `reload`, each with one request.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "daemon/control/protocol.hpp"
+
+namespace vramswap::simulation {
+
+class World;
+
+struct Client {
+  std::size_t number = 0;
+  control::Request request;
+  bool is_asked = false;                // the supervisor has the request
+  bool is_gone = false;                 // by Ctrl-C
+  bool is_over = false;                 // it has its answer, or its connection has ended
+  std::function<void()> on_gone;        // the supervisor watches for that
+  std::set<std::uint32_t> swap_before;  // the devices that were swap when it asked
+  unsigned disturbances_before = 0;
+};
+
+class Clients {
+ public:
+  explicit Clients(World& world) : world_(world) {}
+
+  // Starts the supervisor where there is none.
+  Client& ask(control::Request request);
+  // Ctrl-C for one that waits for its answer.
+  void hang_up(std::uint64_t choice);
+  void take_reply(Client& client, const control::Reply& reply);
+  // The supervisor listens: it gets what has been asked.
+  void on_supervisor_ready();
+  // All connections end, but that of the client that goes on in another program.
+  void on_supervisor_end(std::optional<std::size_t> but);
+  std::optional<std::size_t> reloading;  // that asked for the reload under way
+
+  bool any_waits_for_supervisor() const;
+  // There is no supervisor, so they end.
+  void give_up_waiting();
+
+  // What may keep an operation from putting back what it found: a fault in store for swap calls, or
+  // somebody else.
+  void disturb() { ++disturbances_; }
+
+  Client& at(std::size_t number) { return clients_.at(number); }
+  bool all_are_over() const;
+  // The answer to the last request: success, or not, or none yet.
+  std::optional<bool> last_answer() const { return last_answer_; }
+
+ private:
+  void check(const Client& client, const control::Status& status);
+  void check_nothing_has_changed(const Client& client, const control::Failure& failure);
+
+  World& world_;
+  std::deque<Client> clients_;
+  std::optional<bool> last_answer_;
+  unsigned disturbances_ = 0;
+};
+
+}  // namespace vramswap::simulation

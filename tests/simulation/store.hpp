@@ -1,0 +1,44 @@
+// The memory behind a descriptor, VRAM or not. The descriptor is the writing end of a pipe: the
+// reading end tells when nobody has one any more.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "daemon/base/unique_fd.hpp"
+
+namespace vramswap::simulation {
+
+struct Store {
+  unsigned number = 0;
+  std::vector<std::uint64_t> pages;
+  bool is_destroyed = false;      // the card was reset: its bytes are gone, for ever
+  unsigned given_to_process = 0;  // the last supervisor that was given a descriptor
+  UniqueFd watch;                 // the reading end
+
+  // Nobody has a descriptor any more.
+  bool is_freed() const;
+};
+
+class Stores {
+ public:
+  // A new one, with its only descriptor.
+  std::pair<std::shared_ptr<Store>, UniqueFd> create(std::uint64_t page_count);
+  // The one behind a descriptor, or nothing.
+  std::shared_ptr<Store> find(int fd) const;
+  const std::map<ino_t, std::shared_ptr<Store>>& all() const { return stores_; }
+  // Of those that are there still.
+  unsigned count_held() const;
+
+ private:
+  std::map<ino_t, std::shared_ptr<Store>> stores_;
+  unsigned last_number_ = 0;
+};
+
+ino_t inode_of(int fd);
+
+}  // namespace vramswap::simulation

@@ -1,0 +1,367 @@
+#include "tests/simulation/worker.hpp"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "daemon/base/page_size.hpp"
+#include "tests/simulation/world.hpp"
+
+namespace vramswap::simulation {
+namespace {
+
+using namespace messages;
+using namespace std::chrono_literals;
+
+constexpr std::chrono::nanoseconds kMemoryPoll = 5ms;
+
+const char* name_of(const Request& request) {
+  constexpr const char* kNames[] = {"Start",    "Create", "Import",   "Connect", "Remove",
+                                    "Describe", "Adopt",  "HandOver", "Replace", "ReportStats"};
+  return request.index() < std::size(kNames) ? kNames[request.index()] : "?";
+}
+
+}  // namespace
+
+void SimWorker::die(const char* why) {
+  if (!is_alive) return;
+  world_.note("worker {}: dies: {}", pid, why);
+  is_alive = false;
+  for (const auto& [id, segment] : segments) {
+    // Whether that may be the end of the memory is known only now.
+    if (segment.store) world_.may_be_freed(*segment.store);
+  }
+  if (is_starting_ || has_started) world_.memory.workers_bytes -= kWorkerBytes;
+  world_.kernel.on_worker_end(*this);
+  segments.clear();
+  callers_.clear();
+  channel_.reset();
+  world_.after(world_.some_latency(), [channels = std::exchange(channels_, {})] {
+    for (const auto& channel : channels) {
+      channel->to_worker.clear();
+      channel->is_open_to_supervisor = false;
+      channel->on_packet();
+    }
+  });
+}
+
+bool SimWorker::is_stopped() const {
+  return stopped_until_ > world_.now();
+}
+
+void SimWorker::stop_for(std::chrono::nanoseconds time) {
+  world_.note("worker {}: stands still for {} ms", pid, time.count() / 1'000'000);
+  stopped_until_ = world_.now() + time;
+  world_.kernel.drop_slow_connections(*this);
+  wake_up();
+}
+
+void SimWorker::wake_up() {
+  if (is_turn_due_ || !is_alive) return;
+  is_turn_due_ = true;
+  const auto when = std::max({world_.now() + world_.some_latency(), stopped_until_, busy_until_});
+  world_.at(when, [self = shared_from_this()] {
+    self->is_turn_due_ = false;
+    self->take_turn();
+  });
+}
+
+void SimWorker::connect(std::shared_ptr<SimChannel> channel) {
+  channels_.push_back(channel);
+  callers_.push_back(std::move(channel));
+  wake_up();
+}
+
+void SimWorker::cut_channel() {
+  if (!channel_) return;
+  world_.note("worker {}: its channel is cut", pid);
+  channel_->is_open_to_supervisor = false;
+  channel_->on_packet();
+  on_channel_end();
+}
+
+void SimWorker::take_turn() {
+  if (!is_alive) return;
+  if (is_stopped() || busy_until_ > world_.now()) return wake_up();
+  if (is_starting_) return;
+  if (!channel_ && !callers_.empty()) {
+    channel_ = callers_.front();
+    callers_.pop_front();
+  }
+  if (!channel_) return;
+  if (channel_->to_worker.empty()) {
+    if (!channel_->is_open_to_worker) on_channel_end();
+    return;
+  }
+  Packet packet = std::move(channel_->to_worker.front());
+  channel_->to_worker.pop_front();
+  auto request = decode_request(packet.text);
+  if (!request) return tell(Failed{request.error().message, request.error().code});
+  fault_.reset();
+  if (!std::holds_alternative<ReportStats>(*request))
+    fault_ = std::exchange(world_.faults.message, {});
+  world_.note("worker {}: {}", pid, name_of(*request));
+  if (fault_ && fault_->kind == MessageFault::Kind::stops) {
+    channel_->to_worker.push_front(std::move(packet));
+    return stop_for(fault_->time);
+  }
+  if (fault_ && fault_->kind == MessageFault::Kind::dies_before) return die("before a message");
+  const bool is_late = !channel_->is_open_to_worker && std::holds_alternative<Start>(*request);
+  if (is_late) return die("its supervisor is gone");
+  if (const auto* given = std::get_if<Start>(&*request)) {
+    begin_start(*given);
+  } else {
+    handle(*request, std::move(packet.fds));
+  }
+  wake_up();
+}
+
+// It takes memory, which may not be there.
+void SimWorker::begin_start(const Start& request) {
+  for (const auto& other : world_.workers.living()) {
+    const bool is_same_card = other->start.gpu == request.gpu;
+    if (other.get() != this && is_same_card && !other->segments.empty()) {
+      world_.violate(fmt::format("worker {} starts beside worker {}", pid, other->pid));
+    }
+  }
+  start = request;
+  is_starting_ = true;
+  world_.memory.workers_bytes += kWorkerBytes;
+  const auto attempt = [self = shared_from_this()](const auto& again) -> void {
+    World& world = self->world_;
+    if (!self->is_alive) return;
+    if (world.memory.available() == 0 || self->is_stopped()) {
+      world.after(kMemoryPoll, [again] { again(again); });
+      return;
+    }
+    self->is_starting_ = false;
+    self->has_started = true;
+    self->world_.workers.listen(self->start.rendezvous, self);
+    self->handle(self->start, {});
+    self->wake_up();
+  };
+  world_.after(world_.some_latency() * 20, [attempt] { attempt(attempt); });
+}
+
+void SimWorker::handle(const Request& request, std::vector<UniqueFd> fds) {
+  std::vector<UniqueFd> answer_fds;
+  using Kind = MessageFault::Kind;
+  const auto goes_wrong = [&](Kind kind) { return fault_ && fault_->kind == kind; };
+  if (goes_wrong(Kind::error)) return reply(Failed{"ordered to fail", 0});
+  auto message = answer(request, std::move(fds), answer_fds);
+  if (goes_wrong(Kind::dies_in)) return die("in a message");
+  if (goes_wrong(Kind::late)) {
+    busy_until_ = world_.now() + fault_->time;
+    world_.note("worker {}: answers after {} ms", pid, fault_->time.count() / 1'000'000);
+  }
+  if (goes_wrong(Kind::wrong)) {
+    message = std::holds_alternative<Done>(message) ? Message(Started{}) : Message(Done{});
+    answer_fds.clear();
+  }
+  reply(message, std::move(answer_fds));
+  if (goes_wrong(Kind::dies_after)) die("after a message");
+}
+
+Message SimWorker::answer(const Request& request, std::vector<UniqueFd> fds,
+                          std::vector<UniqueFd>& answer_fds) {
+  if (std::holds_alternative<Start>(request)) {
+    if (world_.card.away_until > world_.now()) return Failed{"there is no card", ENODEV};
+    const bool is_ram = start.backend == control::Backend::ram;
+    return Started{{.name = is_ram ? "ram" : "card",
+                    .uuid = is_ram                          ? ""
+                            : start.gpu.starts_with("GPU-") ? start.gpu
+                                                            : "GPU-" + start.gpu,
+                    .free_bytes = 1 << 30,
+                    .total_bytes = 1 << 30,
+                    .granularity_bytes = kPageBytes}};
+  }
+  if (!has_started) return Failed{"not started"};
+  if (const auto* create = std::get_if<Create>(&request)) {
+    if (fds.size() != 1) return Failed{"expected 1 descriptor"};
+    if (world_.card.away_until > world_.now()) return Failed{"there is no card", ENODEV};
+    auto pages = PageMap::map(fds[0].get(), create->size_bytes / kPageBytes);
+    if (!pages) return Failed{pages.error().message, pages.error().code};
+    auto [store, fd] = world_.stores.create(create->size_bytes / kPageBytes);
+    world_.note("worker {}: segment {} is store {}", pid, create->segment, store->number);
+    answer_fds.push_back(fd.duplicate());
+    segments.erase(create->segment);
+    segments.emplace(
+        create->segment,
+        HeldSegment{store, std::move(fd), std::move(fds[0]), *std::move(pages), {}, false});
+    return Done{};
+  }
+  if (const auto* given = std::get_if<Import>(&request)) return import(*given, std::move(fds));
+  if (const auto* connect = std::get_if<Connect>(&request)) {
+    const auto segment = segments.find(connect->segment);
+    if (segment == segments.end()) return Failed{"no such segment"};
+    if (fds.size() != connect->connections.size()) return Failed{"too few descriptors"};
+    for (std::size_t i = 0; i < fds.size(); ++i) {
+      const auto& name = connect->connections[i];
+      const std::uint64_t pair = world_.kernel.pair_of(fds[i].get());
+      segment->second.connections[name.id] = {name.thread, pair, std::move(fds[i])};
+    }
+    segment->second.awaits_reconnect = false;
+    world_.kernel.note_sockets_changed();
+    return Done{};
+  }
+  if (const auto* remove = std::get_if<Remove>(&request)) {
+    const auto segment = segments.find(remove->segment);
+    if (segment == segments.end()) return Failed{"no such segment"};
+    for (const auto& [index, device] : world_.kernel.devices()) {
+      if (device.is_swap && device.store == segment->second.store && !device.pages.empty()) {
+        world_.violate(fmt::format("the store of {} is scrubbed, and it is swap", device.path()));
+      }
+    }
+    for (const auto& [name, connection] : segment->second.connections) {
+      tell(ConnectionEnded{remove->segment, name, ConnectionEnd::dropped});
+    }
+    std::ranges::fill(segment->second.store->pages, 0);
+    segments.erase(segment);
+    return Done{};
+  }
+  if (const auto* describe = std::get_if<Describe>(&request)) description_ = describe->text;
+  if (const auto* hand_over = std::get_if<HandOver>(&request)) {
+    const auto segment = segments.find(hand_over->segment);
+    if (segment == segments.end()) return Failed{"no such segment"};
+    answer_fds.push_back(segment->second.page_map_fd.duplicate());
+    answer_fds.push_back(segment->second.store_fd.duplicate());
+  }
+  if (std::holds_alternative<Adopt>(request)) {
+    Adopted adopted{.description = description_, .state = WorkerState::serving, .segments = {}};
+    for (const auto& [id, segment] : segments) {
+      auto& held = adopted.segments.emplace_back(id);
+      for (const auto& [name, connection] : segment.connections) {
+        held.connections.push_back({name, connection.thread});
+      }
+    }
+    return adopted;
+  }
+  if (std::holds_alternative<ReportStats>(request)) return Stats{};
+  return Done{};
+}
+
+Message SimWorker::import(const Import& request, std::vector<UniqueFd> fds) {
+  if (fds.size() != 2) return Failed{"expected 2 descriptors"};
+  const auto store = world_.stores.find(fds[1].get());
+  if (!store) return Failed{"no memory behind the descriptor", EINVAL};
+  if (world_.card.away_until > world_.now()) return Failed{"there is no card", ENODEV};
+  if (store->is_destroyed) return Failed{"the memory is gone", ESTALE};
+  if (world_.card.imports_fail_until > world_.now()) {
+    return Failed{"ordered not to import", world_.card.import_code};
+  }
+  auto pages = PageMap::map(fds[0].get(), request.size_bytes / kPageBytes);
+  if (!pages) return Failed{pages.error().message, pages.error().code};
+  segments.erase(request.segment);
+  segments.emplace(
+      request.segment,
+      HeldSegment{store, std::move(fds[1]), std::move(fds[0]), *std::move(pages), {}, true});
+  return Done{};
+}
+
+void SimWorker::reply(const Message& message, std::vector<UniqueFd> fds) {
+  tell(message, std::move(fds));
+}
+
+void SimWorker::tell(const Message& message, std::vector<UniqueFd> fds) {
+  if (!channel_ || !channel_->is_open_to_worker) return;
+  const auto when =
+      std::max({world_.now() + world_.some_latency(), channel_->last_delivery, busy_until_});
+  channel_->last_delivery = when;
+  // Shared, for std::function copies.
+  auto packet = std::make_shared<Packet>(encode(message), std::move(fds));
+  world_.at(when, [channel = channel_, packet] {
+    channel->to_supervisor.push_back(std::move(*packet));
+    channel->on_packet();
+  });
+}
+
+// The supervisor is gone, or says that the worker is not needed.
+void SimWorker::on_channel_end() {
+  channel_.reset();
+  if (!callers_.empty()) return wake_up();
+  if (is_needed()) return;
+  world_.workers.remove_socket(start.rendezvous);
+  die("nobody needs it");
+}
+
+bool SimWorker::is_needed() const {
+  return std::ranges::any_of(segments, [](const auto& known) {
+    return !known.second.connections.empty() || known.second.awaits_reconnect;
+  });
+}
+
+// It serves no device yet.
+bool SimWorker::is_being_set_up() const {
+  return is_alive && std::ranges::all_of(segments, [](const auto& known) {
+           return known.second.connections.empty();
+         });
+}
+
+HeldSegment* SimWorker::segment_of(std::uint64_t pair) {
+  for (auto& [id, segment] : segments) {
+    for (const auto& [name, connection] : segment.connections) {
+      if (connection.pair == pair) return &segment;
+    }
+  }
+  return nullptr;
+}
+
+void SimWorker::on_socket_end(std::uint64_t pair, ConnectionEnd end) {
+  if (!is_alive) return;
+  if (is_stopped()) {
+    world_.at(stopped_until_ + world_.some_latency(),
+              [self = shared_from_this(), pair, end] { self->on_socket_end(pair, end); });
+    return;
+  }
+  for (auto& [id, segment] : segments) {
+    for (const auto& [name, connection] : segment.connections) {
+      if (connection.pair != pair) continue;
+      const ConnectionEnded ended{id, name, end};
+      segment.connections.erase(name);
+      segment.awaits_reconnect = end == ConnectionEnd::hung_up;
+      tell(ended);
+      if (!channel_ && callers_.empty() && !is_needed()) die("its device is gone");
+      return;
+    }
+  }
+}
+
+std::shared_ptr<SimWorker> Workers::spawn(unsigned child_of) {
+  std::erase_if(workers_, [](const auto& worker) { return !worker->is_alive; });
+  return workers_.emplace_back(std::make_shared<SimWorker>(world_, ++last_pid_, child_of));
+}
+
+void Workers::listen(const std::string& socket, const std::shared_ptr<SimWorker>& worker) {
+  sockets_[socket] = worker;
+}
+
+std::shared_ptr<SimWorker> Workers::listening_at(const std::string& socket) const {
+  const auto found = sockets_.find(socket);
+  const auto worker = found == sockets_.end() ? nullptr : found->second.lock();
+  return worker && worker->is_alive ? worker : nullptr;
+}
+
+std::vector<std::string> Workers::sockets() const {
+  std::vector<std::string> paths;
+  for (const auto& [path, worker] : sockets_) paths.push_back(path);
+  return paths;
+}
+
+std::vector<std::shared_ptr<SimWorker>> Workers::living() const {
+  std::vector<std::shared_ptr<SimWorker>> living;
+  for (const auto& worker : workers_) {
+    if (worker->is_alive) living.push_back(worker);
+  }
+  return living;
+}
+
+std::shared_ptr<SimWorker> Workers::choose(std::uint64_t choice) const {
+  const auto all = living();
+  return all.empty() ? nullptr : all[choice % all.size()];
+}
+
+bool Workers::any_is_being_set_up() const {
+  return std::ranges::any_of(workers_,
+                             [](const auto& worker) { return worker->is_being_set_up(); });
+}
+
+}  // namespace vramswap::simulation

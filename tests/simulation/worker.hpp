@@ -1,0 +1,125 @@
+// Simulated workers: they hold memory and sockets, answer a supervisor, serve the kernel, and die.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/handover/channel.hpp"
+#include "daemon/handover/messages.hpp"
+#include "daemon/handover/page_map.hpp"
+#include "tests/simulation/machine_state.hpp"
+#include "tests/simulation/store.hpp"
+
+namespace vramswap::simulation {
+
+class World;
+
+// What both ends of a channel see.
+struct SimChannel {
+  std::deque<Packet> to_worker;
+  std::deque<Packet> to_supervisor;
+  bool is_open_to_worker = true;      // the supervisor has its end open
+  bool is_open_to_supervisor = true;  // the worker has
+  TimePoint last_delivery{};
+  std::function<void()> on_packet = [] {};  // or the end, for the supervisor
+};
+
+struct HeldConnection {
+  unsigned thread = 0;
+  std::uint64_t pair = 0;
+  UniqueFd socket;
+};
+struct HeldSegment {
+  std::shared_ptr<Store> store;
+  UniqueFd store_fd;
+  UniqueFd page_map_fd;
+  PageMap pages;
+  std::map<std::uint32_t, HeldConnection> connections;  // by id
+  bool awaits_reconnect = false;
+};
+
+class SimWorker : public std::enable_shared_from_this<SimWorker> {
+ public:
+  SimWorker(World& world, pid_t pid, unsigned child_of)
+      : pid(pid), child_of(child_of), world_(world) {}
+
+  // At the supervisor's request or by itself: memory, sockets and channel are closed.
+  void die(const char* why);
+  // The process stands still, all of it.
+  void stop_for(std::chrono::nanoseconds time);
+  void go_on() { stopped_until_ = {}; }
+  bool is_stopped() const;
+  // Something has come for it.
+  void wake_up();
+  // A supervisor connects to its socket.
+  void connect(std::shared_ptr<SimChannel> channel);
+  // The channel ends for both, and both live on.
+  void cut_channel();
+  bool has_room_for_caller() const { return callers_.size() < 2; }
+  // The kernel has closed its end of a socket.
+  void on_socket_end(std::uint64_t pair, ConnectionEnd end);
+
+  bool is_being_set_up() const;
+  bool takes_requests() const { return is_alive && has_started && !is_stopped(); }
+  HeldSegment* segment_of(std::uint64_t pair);
+
+  const pid_t pid;
+  const unsigned child_of;  // the number of the process, which exec does not change
+  bool is_alive = true;
+  bool has_started = false;
+  messages::Start start;
+  std::map<std::uint32_t, HeldSegment> segments;
+
+ private:
+  void take_turn();
+  void handle(const messages::Request& request, std::vector<UniqueFd> fds);
+  void begin_start(const messages::Start& request);
+  messages::Message answer(const messages::Request& request, std::vector<UniqueFd> fds,
+                           std::vector<UniqueFd>& answer_fds);
+  messages::Message import(const messages::Import& request, std::vector<UniqueFd> fds);
+  void reply(const messages::Message& message, std::vector<UniqueFd> fds = {});
+  void tell(const messages::Message& message, std::vector<UniqueFd> fds = {});
+  void on_channel_end();
+  bool is_needed() const;
+
+  World& world_;
+  std::shared_ptr<SimChannel> channel_;
+  std::deque<std::shared_ptr<SimChannel>> callers_;
+  std::vector<std::shared_ptr<SimChannel>> channels_;  // all there ever were
+  std::string description_;
+  TimePoint stopped_until_{};
+  TimePoint busy_until_{};
+  bool is_turn_due_ = false;
+  bool is_starting_ = false;
+  std::optional<MessageFault> fault_;  // of the request that is being handled
+};
+
+class Workers {
+ public:
+  explicit Workers(World& world) : world_(world) {}
+
+  std::shared_ptr<SimWorker> spawn(unsigned child_of);
+  // The file system: the last one that listens at a path has it, dead or alive.
+  void listen(const std::string& socket, const std::shared_ptr<SimWorker>& worker);
+  std::shared_ptr<SimWorker> listening_at(const std::string& socket) const;
+  std::vector<std::string> sockets() const;
+  void remove_socket(const std::string& socket) { sockets_.erase(socket); }
+  // Those that live, in the order of their start.
+  std::vector<std::shared_ptr<SimWorker>> living() const;
+  // One of those that live, or nothing.
+  std::shared_ptr<SimWorker> choose(std::uint64_t choice) const;
+  bool any_is_being_set_up() const;
+
+ private:
+  World& world_;
+  std::vector<std::shared_ptr<SimWorker>> workers_;
+  std::map<std::string, std::weak_ptr<SimWorker>> sockets_;
+  pid_t last_pid_ = 1000;
+};
+
+}  // namespace vramswap::simulation
