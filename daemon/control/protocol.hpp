@@ -77,8 +77,8 @@ struct SegmentStatus {
   std::uint64_t used_bytes = 0;
   int priority = 0;  // as in /proc/swaps
   Backend backend = Backend::vram;
-  std::string store;             // the GPU's name, or "ram"
-  std::string gpu_uuid;          // empty for ram
+  std::string store;     // the GPU's name, or "ram"
+  std::string gpu_uuid;  // empty for ram
   // A name of SegmentState: "active", "swapping-off", ...; "off": somebody else has swapped it off.
   std::string state;
   unsigned generation = 0;       // how often its content was lost with the VRAM

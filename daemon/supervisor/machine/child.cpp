@@ -59,8 +59,8 @@ Child::Child(asio::io_context& io, StartedProgram started)
 Child::~Child() {
   if (!pidfd_ || reaped_) return;
   kill();
-  // One that waits for its device does not end now, and the reactor must not wait for it. Init reaps
-  // it after the supervisor's end.
+  // One that waits for its device does not end now, and the reactor must not wait for it. Init
+  // reaps it after the supervisor's end.
   (void)wait_for(kEndLimit);
 }
 

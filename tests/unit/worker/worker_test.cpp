@@ -12,7 +12,8 @@
 namespace vramswap {
 namespace {
 
-// A machine without memory may keep a worker from starting for long, and another one serves by then.
+// A machine without memory may keep a worker from starting for long, and another one serves by
+// then.
 TEST(Worker, ThatComesAfterItsSupervisorsDeathDoesNotStart) {
   const TempDirectory directory;
   const std::string socket = directory / "worker-0";
