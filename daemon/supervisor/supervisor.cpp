@@ -27,6 +27,8 @@ namespace {
 // A daemon that ends holds the lock until its last system call.
 constexpr std::chrono::seconds kLockTimeout{5};
 constexpr std::chrono::milliseconds kLockPoll{50};
+// Before the client gives up that has started the daemon: until then it sees what goes wrong.
+constexpr std::chrono::seconds kDetachTimeout{10};
 // What a supervisor passes on to its successor beside what its service does.
 const std::string kLockName = "lock";
 
@@ -96,9 +98,12 @@ class Supervisor {
   awaitable<void> start(NamedFds inherited);
   awaitable<Result<void>> take_over(NamedFds inherited);
   awaitable<void> handle_signals();
+  awaitable<void> detach_if_late();
+  void detach();
 
   const SupervisorOptions options_;
   UniqueFd lock_;
+  bool is_detached_ = false;
   Result<void> started_;
   Machine& machine_;
   asio::io_context& io_;
@@ -135,7 +140,19 @@ Result<void> Supervisor::run() {
   return started_;
 }
 
+// Whoever started the daemon may wait for the end of what it writes to.
+void Supervisor::detach() {
+  if (options_.detached && !std::exchange(is_detached_, true)) detach_log();
+}
+
+// A worker that stands still may keep it from taking over for ever.
+awaitable<void> Supervisor::detach_if_late() {
+  co_await machine_.clock.sleep(kDetachTimeout);
+  detach();
+}
+
 awaitable<void> Supervisor::start(NamedFds inherited) {
+  spawn(io_, detach_if_late());
   const int client = inherited[kClientName].release();
   started_ = co_await take_over(std::move(inherited));
   if (!started_) {
@@ -144,7 +161,7 @@ awaitable<void> Supervisor::start(NamedFds inherited) {
   }
   spawn(io_, handle_signals());
   spawn(io_, service_.end_if_never_used());
-  if (options_.detached) detach_log();
+  detach();
   machine_.service_manager.notify_ready();
   if (client < 0) co_return;
   asio::local::stream_protocol::socket socket(io_, asio::local::stream_protocol(), client);
