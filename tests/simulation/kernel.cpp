@@ -335,6 +335,8 @@ std::shared_ptr<SwapOffCall> Kernel::swap_off(Device& device) {
 void Kernel::end(SwapOffCall& call, Result<void> result) {
   world_.note("kernel: swapoff of nbd{}: {}", call.device,
               result ? "done" : result.error().message);
+  // It may take swap away that the next client has seen.
+  if (call.is_orphaned) world_.clients.disturb();
   call.result = std::move(result);
   std::erase_if(swap_offs_, [&](const auto& known) { return known.get() == &call; });
   call.on_end();
@@ -390,6 +392,7 @@ void Kernel::kill_swap_off(SwapOffCall& call) {
 void Kernel::kill_all_swap_offs() {
   for (const auto& call : swap_offs_) {
     call->is_killed = true;
+    call->is_orphaned = true;
     call->on_end = [] {};
   }
 }

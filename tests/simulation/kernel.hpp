@@ -53,6 +53,7 @@ struct SwapOffCall {
   std::uint32_t device = 0;
   std::chrono::nanoseconds page_time{};
   bool is_killed = false;
+  bool is_orphaned = false;  // the supervisor that began it is dead
   std::optional<Result<void>> result;
   std::function<void()> on_end = [] {};
 };
