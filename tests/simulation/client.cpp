@@ -73,7 +73,9 @@ void Clients::take_reply(Client& client, const control::Reply& reply) {
 }
 
 // Of a status that is true at this moment: the kernel must agree.
-void Clients::check(const Client&, const control::Status& status) {
+void Clients::check(const Client& client, const control::Status& status) {
+  // Between the supervisor's look and its answer.
+  if (client.disturbances_before != disturbances_) return;
   for (const control::SegmentStatus& segment : status.segments) {
     if (segment.state != "active") continue;
     const Device* device = world_.kernel.find(segment.device);
