@@ -146,7 +146,7 @@ void SimWorker::handle(const Request& request, std::vector<UniqueFd> fds) {
   std::vector<UniqueFd> answer_fds;
   using Kind = MessageFault::Kind;
   const auto goes_wrong = [&](Kind kind) { return fault_ && fault_->kind == kind; };
-  if (goes_wrong(Kind::error)) return reply(Failed{"ordered to fail", 0});
+  if (goes_wrong(Kind::error)) return tell(Failed{"ordered to fail", 0});
   auto message = answer(request, std::move(fds), answer_fds);
   if (goes_wrong(Kind::dies_in)) return die("in a message");
   if (goes_wrong(Kind::late)) {
@@ -157,7 +157,7 @@ void SimWorker::handle(const Request& request, std::vector<UniqueFd> fds) {
     message = std::holds_alternative<Done>(message) ? Message(Started{}) : Message(Done{});
     answer_fds.clear();
   }
-  reply(message, std::move(answer_fds));
+  tell(message, std::move(answer_fds));
   if (goes_wrong(Kind::dies_after)) die("after a message");
 }
 
@@ -255,10 +255,6 @@ Message SimWorker::import(const Import& request, std::vector<UniqueFd> fds) {
       request.segment,
       HeldSegment{store, std::move(fds[1]), std::move(fds[0]), *std::move(pages), {}, true});
   return Done{};
-}
-
-void SimWorker::reply(const Message& message, std::vector<UniqueFd> fds) {
-  tell(message, std::move(fds));
 }
 
 void SimWorker::tell(const Message& message, std::vector<UniqueFd> fds) {

@@ -82,7 +82,6 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   messages::Message answer(const messages::Request& request, std::vector<UniqueFd> fds,
                            std::vector<UniqueFd>& answer_fds);
   messages::Message import(const messages::Import& request, std::vector<UniqueFd> fds);
-  void reply(const messages::Message& message, std::vector<UniqueFd> fds = {});
   void tell(const messages::Message& message, std::vector<UniqueFd> fds = {});
   void on_channel_end();
   bool is_needed() const;
