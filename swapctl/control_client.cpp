@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <string_view>
 
 #include "daemon/base/directory.hpp"
+#include "daemon/base/unix_address.hpp"
 namespace vramswap::swapctl {
 namespace {
 
@@ -27,13 +26,11 @@ std::unexpected<Error> ended() {
 
 Result<ControlClient> ControlClient::connect(const std::filesystem::path& socket) {
   const std::string path = socket.string();
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return fail_errno(path, "connect", ENAMETOOLONG);
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  const auto address = unix_address(path, "connect");
+  if (!address) return address.error();
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return fail_errno(path, "socket", errno);
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  if (::connect(fd.get(), as_sockaddr(*address), sizeof *address) != 0) {
     return fail_errno(path, "connect", errno);
   }
   return ControlClient(std::move(fd));

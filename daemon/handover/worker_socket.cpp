@@ -4,23 +4,19 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "daemon/base/directory.hpp"
+#include "daemon/base/unix_address.hpp"
 #include "daemon/control/protocol.hpp"
 
 namespace vramswap::worker_socket {
 namespace {
 
-Result<UniqueFd> make_socket(const std::string& path, sockaddr_un& address, int flags = 0) {
-  address = {.sun_family = AF_UNIX, .sun_path = {}};
-  if (path.size() >= sizeof address.sun_path) return fail_errno(path, "bind", ENAMETOOLONG);
-  std::memcpy(address.sun_path, path.data(), path.size());
+Result<UniqueFd> make_socket(const std::string& path, int flags = 0) {
   UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0));
   if (!socket) return fail_errno(path, "socket", errno);
   return socket;
@@ -46,13 +42,14 @@ std::vector<std::string> find(const std::string& runtime_directory) {
 }
 
 Result<UniqueFd> listen(const std::string& path) {
-  sockaddr_un address;
-  auto socket = make_socket(path, address);
+  const auto address = unix_address(path, "bind");
+  if (!address) return address.error();
+  auto socket = make_socket(path);
   if (!socket) return socket;
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno(path, "unlink", errno);
   // From the first moment on: the mode of what bind() makes is that of the descriptor.
   if (fchmod(socket->get(), 0600) != 0) return fail_errno(path, "fchmod", errno);
-  if (bind(socket->get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+  if (bind(socket->get(), as_sockaddr(*address), sizeof *address) != 0) {
     return fail_errno(path, "bind", errno);
   }
   if (::listen(socket->get(), 1) != 0) return fail_errno(path, "listen", errno);
@@ -64,11 +61,12 @@ UniqueFd accept(int listener) {
 }
 
 Result<WorkerConnection> connect(const std::string& path) {
-  sockaddr_un address;
+  const auto address = unix_address(path, "connect");
+  if (!address) return address.error();
   // Otherwise connect() would wait for as long as earlier connections wait to be accepted.
-  auto socket = make_socket(path, address, SOCK_NONBLOCK);
+  auto socket = make_socket(path, SOCK_NONBLOCK);
   if (!socket) return socket.error();
-  if (::connect(socket->get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+  if (::connect(socket->get(), as_sockaddr(*address), sizeof *address) != 0) {
     Error error = errno_error(path, "connect", errno);
     if (error.code == EAGAIN) error.message += "; the worker does not answer";
     return error;

@@ -1,21 +1,18 @@
 #include "daemon/supervisor/supervisor.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <thread>
 
 #include "daemon/control/daemon_arguments.hpp"
 #include "daemon/supervisor/control_server.hpp"
 #include "daemon/supervisor/machine/inherited_fds.hpp"
 #include "daemon/supervisor/machine/installed_program.hpp"
+#include "daemon/supervisor/machine/runtime_lock.hpp"
 #include "daemon/supervisor/service.hpp"
 #include "daemon/supervisor/spawn.hpp"
 #include "daemon/system/hardening.hpp"
@@ -26,27 +23,10 @@ namespace {
 
 // A daemon that ends holds the lock until its last system call.
 constexpr std::chrono::seconds kLockTimeout{5};
-constexpr std::chrono::milliseconds kLockPoll{50};
 // Before the client gives up that has started the daemon: until then it sees what goes wrong.
 constexpr std::chrono::seconds kDetachTimeout{10};
 // What a supervisor passes on to its successor beside what its service does.
 const std::string kLockName = "lock";
-
-// One supervisor at a time: a lock on the directory, which goes with its holder.
-Result<UniqueFd> lock_runtime_directory(const std::string& path) {
-  if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return fail_errno(path, "mkdir", errno);
-  UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory) return fail_errno(path, "open", errno);
-  const auto deadline = std::chrono::steady_clock::now() + kLockTimeout;
-  while (flock(directory.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return fail_errno(path, "flock", errno);
-    if (std::chrono::steady_clock::now() > deadline) {
-      return fail(fmt::format("{}: another vramswapd runs", path));
-    }
-    std::this_thread::sleep_for(kLockPoll);
-  }
-  return directory;
-}
 
 // 16 segments of 64 connections are more than the usual soft limit of 1024 descriptors. The worker
 // inherits it.
@@ -126,7 +106,7 @@ Result<void> Supervisor::run() {
   }
   lock_ = std::move(inherited[kLockName]);
   if (!lock_) {
-    auto lock = lock_runtime_directory(options_.pool.runtime_directory);
+    auto lock = lock_runtime_directory(options_.pool.runtime_directory, kLockTimeout);
     if (!lock) return lock.error();
     lock_ = *std::move(lock);
   }
@@ -171,7 +151,7 @@ awaitable<void> Supervisor::start(NamedFds inherited) {
 awaitable<Result<void>> Supervisor::take_over(NamedFds inherited) {
   if (auto taken = co_await service_.take_over(std::move(inherited)); !taken) co_return taken;
   auto server = ControlServer::listen(
-      io_, options_.pool.runtime_directory + "/control",
+      io_, control_path(options_.pool.runtime_directory),
       [this](control::Request request, std::shared_ptr<ControlSession> session) {
         return service_.handle(std::move(request), std::move(session));
       });
