@@ -111,7 +111,9 @@ Result<void> Supervisor::run() {
     lock_ = *std::move(lock);
   }
   started_ = harden_process();
+  if (started_) started_ = make_realtime("supervisor");
   if (started_) {
+    keep_heap();
     spawn(io_, start(std::move(inherited)));
     io_.run();
   }

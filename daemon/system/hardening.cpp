@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <limits>
 #include <string_view>
 
 #include "daemon/base/unique_fd.hpp"
@@ -26,6 +28,9 @@ constexpr const char* kOomScoreAdj = "/proc/self/oom_score_adj";
 // fs/coredump.c: no dump is shorter, so 1 byte stops dumps into files, as 0 does. Only the value 1
 // also stops dumps into a program ("|..." in core_pattern), which have no limit otherwise.
 constexpr rlim_t kNoCoreDump = 1;
+
+// A supervisor of two cards and sixteen segments uses less than 1 MiB.
+constexpr int kHeapBytes = 2 << 20;
 
 // include/linux/sched.h: what PR_SET_IO_FLUSHER sets.
 constexpr std::uint64_t kMemallocNoio = 0x00080000;
@@ -76,20 +81,30 @@ Result<void> exempt_from_oom_killer() {
   return {};
 }
 
-Result<void> make_realtime() {
+Result<void> make_realtime(std::string_view thread) {
   const sched_param parameters{.sched_priority = 1};
-  if (sched_setscheduler(0, SCHED_RR, &parameters) != 0) {
-    return refuse(errno_error("I/O thread", "SCHED_RR", errno),
-                  "it needs CAP_SYS_NICE or an RLIMIT_RTPRIO above 0");
+  if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &parameters) != 0) {
+    return refuse(errno_error(thread, "SCHED_RR", errno),
+                  "it needs CAP_SYS_NICE or an RLIMIT_RTPRIO above 0, and a control group whose "
+                  "cpu.rt_runtime_us is above 0 where the kernel has CONFIG_RT_GROUP_SCHED");
   }
   const auto line = read_file(fmt::format("/proc/self/task/{}/stat", gettid()));
   if (!line) return line.error();
   const auto stat = parse_thread_stat(*line);
   if (!stat) return stat.error();
   if (stat->scheduling_policy != SCHED_RR || stat->realtime_priority != 1) {
-    return fail("I/O thread: SCHED_RR had no effect");
+    return fail(fmt::format("{}: SCHED_RR had no effect", thread));
   }
   return {};
+}
+
+void keep_heap() {
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  mallopt(M_TOP_PAD, kHeapBytes);
+  // Not optimised away, as a call of malloc() would be.
+  ::operator delete(::operator new(kHeapBytes));
 }
 
 Result<void> forbid_core_dumps() {

@@ -3,6 +3,8 @@
 // serve swap; it says which limit to raise.
 #pragma once
 
+#include <string_view>
+
 #include "daemon/base/error.hpp"
 
 namespace vramswap {
@@ -22,9 +24,15 @@ void set_io_flusher();
 // Sets oom_score_adj to -1000: the OOM killer never chooses this process.
 Result<void> exempt_from_oom_killer();
 
-// Sets SCHED_RR 1 for the calling thread. The kernel lets a realtime task allocate below the min
-// watermark; without that, a server livelocks in direct reclaim.
-Result<void> make_realtime();
+// Sets SCHED_RR 1 for the calling thread, and not for what it starts (SCHED_RESET_ON_FORK). The
+// kernel lets a realtime task allocate below the min watermark; without that, a server livelocks in
+// direct reclaim. An error names the thread as `thread`.
+Result<void> make_realtime(std::string_view thread);
+
+// Makes the C library keep the heap that it has, and makes that big enough for a supervisor at
+// work: it need not ask the kernel for memory in the middle of a recovery. Call it before the
+// process starts a thread, and after lock_memory(), which makes all of the heap resident.
+void keep_heap();
 
 // Forbids core dumps. The kernel keeps the sockets of a crashed process open until its dump is
 // complete, and nobody serves the swap until then: a program in core_pattern may need pages from

@@ -44,7 +44,7 @@ std::string why_not_hardened() {
   const pid_t child = fork();
   if (child == 0) {
     auto result = harden_process();
-    if (result) result = make_realtime();
+    if (result) result = make_realtime("I/O thread");
     if (!result) {
       (void)!write(write_end.get(), result.error().message.data(), result.error().message.size());
     }

@@ -21,6 +21,7 @@ constexpr int kMaxEvents = 64;
 // about the time that a page takes on its way. No event reports it, because the send buffer is so
 // large that EPOLLOUT is always true.
 constexpr timespec kStagingPoll{.tv_sec = 0, .tv_nsec = 50'000};
+constexpr timespec kNow{};
 
 bool peer_has_read_all(int socket) {
   int unread = 0;
@@ -59,7 +60,17 @@ Result<void> IoLoop::prepare(StoreDevice& device) {
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, link_.command_read.get(), &event) != 0) {
     return fail_errno("I/O thread", "epoll_ctl", errno);
   }
+  epoll_event first_events[1];
+  // Here rather than in the loop, which would turn for ever without ever sleeping.
+  if (look(first_events, &kNow) < 0) {
+    return fail_errno("I/O thread", "epoll_pwait2 (it needs Linux 5.11)", errno);
+  }
   return {};
+}
+
+int IoLoop::look(std::span<epoll_event> events, const timespec* timeout) {
+  return epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout,
+                      nullptr);
 }
 
 void IoLoop::run() {
@@ -87,22 +98,17 @@ void IoLoop::run() {
 }
 
 int IoLoop::wait(std::span<epoll_event> events) {
-  const auto look = [&](const timespec* timeout) {
-    return epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout,
-                        nullptr);
-  };
-  if (has_waiting_reads()) return look(&kStagingPoll);
-  constexpr timespec kNow{};
+  if (has_waiting_reads()) return look(events, &kStagingPoll);
   const auto began = AdaptiveSpin::Clock::now();
   const auto spin = spin_.begin(began);
   int count = 0;
   auto now = began;
   while (count == 0 && now - began < spin) {
-    count = look(&kNow);
+    count = look(events, &kNow);
     now = AdaptiveSpin::Clock::now();
   }
   const bool sleeps = count == 0;
-  if (sleeps) count = look(nullptr);
+  if (sleeps) count = look(events, nullptr);
   spin_.end(sleeps ? AdaptiveSpin::Clock::now() : now, sleeps);
   return count;
 }

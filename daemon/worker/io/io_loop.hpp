@@ -74,6 +74,7 @@ class IoLoop {
   IoLoop(IoThreadLink& link, bool realtime);
 
   Result<void> prepare(StoreDevice& device);
+  int look(std::span<epoll_event> events, const timespec* timeout);
   int wait(std::span<epoll_event> events);
   bool handle_command();  // false: stop
   bool watch(Connection& connection, int operation);

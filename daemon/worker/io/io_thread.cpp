@@ -22,7 +22,7 @@ Result<void> prepare_thread(bool realtime) {
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
-  return realtime ? make_realtime() : Result<void>{};
+  return realtime ? make_realtime("I/O thread") : Result<void>{};
 }
 
 }  // namespace

@@ -4,7 +4,9 @@
 #include <limits.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 namespace vramswap {
@@ -38,9 +40,7 @@ std::span<iovec> advance(std::span<iovec> iovs, std::size_t bytes) {
 Result<ReplySender> ReplySender::create() {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return fail_errno("reply pipe", "pipe2", errno);
-  ReplySender sender{UniqueFd(ends[0]), UniqueFd(ends[1]),
-                     UniqueFd(open("/dev/null", O_WRONLY | O_CLOEXEC))};
-  if (!sender.null_) return fail_errno("/dev/null", "open", errno);
+  ReplySender sender{UniqueFd(ends[0]), UniqueFd(ends[1])};
   if (fcntl(ends[1], F_SETPIPE_SZ, kPipeBytes) < 0) {
     return fail_errno("reply pipe", "F_SETPIPE_SZ", errno);
   }
@@ -71,18 +71,19 @@ Result<void> ReplySender::empty_pipe(int socket, std::size_t bytes) {
     } else if (moved == 0 || errno != EINTR) {
       const int error = moved == 0 ? EPIPE : errno;
       // The bytes left in the pipe belong to a dead connection. The next one must not get them.
-      drain_pipe(bytes);
+      drain_pipe();
       return fail_errno("reply", "splice", error);
     }
   }
   return {};
 }
 
-void ReplySender::drain_pipe(std::size_t bytes) {
-  while (bytes > 0) {
-    const ssize_t moved = splice(read_end_.get(), nullptr, null_.get(), nullptr, bytes, 0);
-    if (moved > 0) bytes -= static_cast<std::size_t>(moved);
-  }
+void ReplySender::drain_pipe() {
+  std::array<std::byte, 4096> discarded;
+  ssize_t bytes;
+  do {
+    bytes = read(read_end_.get(), discarded.data(), discarded.size());
+  } while (bytes > 0 || (bytes < 0 && errno == EINTR));
 }
 
 Result<void> ReplySender::copy(int socket, std::span<iovec> iovs) {

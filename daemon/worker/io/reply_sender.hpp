@@ -23,15 +23,14 @@ class ReplySender {
   Result<void> copy(int socket, std::span<iovec> iovs);
 
  private:
-  ReplySender(UniqueFd read_end, UniqueFd write_end, UniqueFd null)
-      : read_end_(std::move(read_end)), write_end_(std::move(write_end)), null_(std::move(null)) {}
+  ReplySender(UniqueFd read_end, UniqueFd write_end)
+      : read_end_(std::move(read_end)), write_end_(std::move(write_end)) {}
 
   Result<void> empty_pipe(int socket, std::size_t bytes);
-  void drain_pipe(std::size_t bytes);
+  void drain_pipe();
 
   UniqueFd read_end_;
   UniqueFd write_end_;
-  UniqueFd null_;
 };
 
 }  // namespace vramswap

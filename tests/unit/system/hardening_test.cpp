@@ -1,6 +1,7 @@
 #include "daemon/system/hardening.hpp"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -8,7 +9,10 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
+#include <memory>
+#include <vector>
 
 namespace vramswap {
 namespace {
@@ -64,6 +68,41 @@ TEST(CoreDumps, ACrashLeavesNone) {
 TEST(CoreDumps, AreForbiddenTwice) {
   if (!may_forbid()) GTEST_SKIP() << "the hard limit of core dumps is 0 here";
   EXPECT_EQ(run_in_child([] { return forbid() == kOk ? forbid() : 1; }), 0);
+}
+
+int become_realtime() {
+  const auto result = make_realtime("test");
+  if (result) return kOk;
+  return result.error().code == EPERM ? kNotPermitted : EXIT_FAILURE;
+}
+
+// swapoff(8) at realtime priority would keep others from running.
+TEST(Realtime, IsNotInherited) {
+  if (run_in_child(become_realtime) == W_EXITCODE(kNotPermitted, 0)) {
+    GTEST_SKIP() << "no realtime priority here";
+  }
+  const int status = run_in_child([] {
+    if (become_realtime() != kOk) return 1;
+    if (sched_getscheduler(0) != (SCHED_RR | SCHED_RESET_ON_FORK)) return 2;
+    const int child = run_in_child([] { return sched_getscheduler(0) == SCHED_OTHER ? kOk : 1; });
+    return child == 0 ? kOk : 3;
+  });
+  EXPECT_EQ(status, 0);
+}
+
+TEST(Heap, WhatIsFreedIsUsedAgain) {
+  const int status = run_in_child([] {
+    keep_heap();
+    const void* const end = sbrk(0);
+    for (const std::size_t bytes : {std::size_t{64} << 10, std::size_t{1} << 20}) {
+      std::vector<std::unique_ptr<std::byte[]>> blocks;
+      for (std::size_t taken = 0; taken < std::size_t{1} << 20; taken += bytes) {
+        blocks.push_back(std::make_unique<std::byte[]>(bytes));
+      }
+    }
+    return sbrk(0) == end ? kOk : 1;
+  });
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace

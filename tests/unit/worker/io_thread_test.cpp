@@ -1,5 +1,13 @@
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
+#include <iostream>
+#include <iterator>
 #include <thread>
 
 #include "tests/load/load_generator.hpp"
@@ -339,6 +347,33 @@ TEST_F(IoThreadDeathTest, AFailedStoreEndsTheProcess) {
         },
         testing::ExitedWithCode(kExitStoreFailed), "the store has failed");
   }
+}
+
+// As an old kernel does, or the filter of an old container's runtime.
+void refuse_epoll_pwait2() {
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_epoll_pwait2, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program{.len = std::size(code), .filter = code};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+    std::_Exit(2);
+  }
+}
+
+TEST_F(IoThreadDeathTest, AKernelWithoutItsWaitIsRefusedAtTheStart) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        refuse_epoll_pwait2();
+        const auto thread = IoThread::start(device_, -1, {.realtime = false});
+        std::cerr << (thread ? "it started" : thread.error().message);
+        std::_Exit(0);
+      },
+      testing::ExitedWithCode(0), "epoll_pwait2 .it needs Linux 5.11.: ENOSYS");
 }
 
 }  // namespace
