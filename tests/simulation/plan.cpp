@@ -80,7 +80,7 @@ std::string kind_of(std::string violation) {
 Plan make_plan(std::uint64_t seed) {
   Random random(seed);
   Plan plan{.seed = seed, .has_service_manager = random.one_in(2), .events = {}};
-  const auto count = 100 + random.below(20);
+  const auto count = 110 + random.below(20);
   while (plan.events.size() < count) {
     Event& event = plan.events.emplace_back();
     event.kind = plan.events.size() == 1 ? EventKind::up : choose_kind(random);
