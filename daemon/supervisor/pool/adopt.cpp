@@ -211,7 +211,7 @@ awaitable<Result<void>> find_devices(Machine& machine, const PoolOptions& option
 
 awaitable<Result<PoolParts>> adopt_from(Machine& machine, const PoolOptions& options,
                                         RecoveryReserve& reserve, StatePublisher& publisher,
-                                        const NamedFds& inherited, ReattachedWorkers& workers) {
+                                        NamedFds& inherited, ReattachedWorkers& workers) {
   auto reattached = co_await reattach_workers(machine, options.runtime_directory, workers);
   if (!reattached) co_return reattached.error();
   const auto description = read_description(machine.service_manager, inherited, workers);
@@ -242,7 +242,7 @@ awaitable<Result<PoolParts>> adopt_from(Machine& machine, const PoolOptions& opt
 
 awaitable<Result<PoolParts>> adopt(Machine& machine, const PoolOptions& options,
                                    RecoveryReserve& reserve, StatePublisher& publisher,
-                                   const NamedFds& inherited) {
+                                   NamedFds& inherited) {
   ReattachedWorkers workers;
   auto parts = co_await adopt_from(machine, options, reserve, publisher, inherited, workers);
   for (const auto& reattached : workers) {

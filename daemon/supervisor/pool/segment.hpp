@@ -74,8 +74,8 @@ class Segment {
   // Adoption of what an earlier supervisor left: what its worker says, what was inherited or is
   // asked of the worker, and what the kernel has. A segment without memory and device is planned.
   Result<void> adopt_from_worker(const messages::Adopted::Segment& held);
-  // Never kills the worker; `inherited` is as it was after an error.
-  awaitable<Result<void>> adopt_memory(const NamedFds& inherited);
+  // Never kills the worker. What it hands over is in `inherited`, too, for another attempt.
+  awaitable<Result<void>> adopt_memory(NamedFds& inherited);
   Result<void> adopt_device(const std::vector<NbdDevice>& devices,
                             const std::vector<SwapArea>& areas);
   // Gives a worker that lives the store if it lacks that: its supervisor may have died while it was

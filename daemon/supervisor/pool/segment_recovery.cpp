@@ -158,31 +158,33 @@ Result<void> Segment::adopt_from_worker(const messages::Adopted::Segment& held) 
   return {};
 }
 
-awaitable<Result<void>> Segment::adopt_memory(const NamedFds& inherited) {
-  auto page_map = copy_of(inherited, page_map_name(known_.id));
+awaitable<Result<void>> Segment::adopt_memory(NamedFds& inherited) {
+  const std::string map_name = page_map_name(known_.id);
+  const std::string memory_name = store_name(known_.id);
+  const bool is_inherited = inherited.contains(map_name) && inherited.contains(memory_name);
+  if (is_in_worker_ && !is_inherited) {
+    const messages::HandOver hand_over{known_.id};
+    auto answer = co_await slot_.ask(hand_over, {}, kHandOverTimeout);
+    if (!answer) co_return answer.error();
+    if (answer->fds.size() != 2) co_return fail("worker: hands over no memory");
+    // If this adoption fails, the next attempt has them, whatever has become of the worker.
+    inherited[map_name] = std::move(answer->fds[0]);
+    inherited[memory_name] = std::move(answer->fds[1]);
+  }
+  auto page_map = copy_of(inherited, map_name);
   if (!page_map) co_return page_map.error();
-  auto store = copy_of(inherited, store_name(known_.id));
+  auto store = copy_of(inherited, memory_name);
   if (!store) co_return store.error();
   page_map_ = *std::move(page_map);
   store_ = *std::move(store);
+  // Only together: one of them without the other says nothing.
+  if (!page_map_) store_.reset();
   for (const auto& [name, fd] : inherited) {
     if (!is_lost_store_of(known_.id, name)) continue;
     auto kept = copy_of(inherited, name);
     if (!kept) co_return kept.error();
     lost_stores_[name] = *std::move(kept);
   }
-  if (page_map_ && store_) co_return Result<void>{};
-  if (!is_in_worker_) {
-    // Only together: a page map without its store would call pages valid that are not there.
-    store_.reset();
-    co_return Result<void>{};
-  }
-  const messages::HandOver hand_over{known_.id};
-  auto answer = co_await slot_.ask(hand_over, {}, kHandOverTimeout);
-  if (!answer) co_return answer.error();
-  if (answer->fds.size() != 2) co_return fail("worker: hands over no memory");
-  page_map_ = std::move(answer->fds[0]);
-  store_ = std::move(answer->fds[1]);
   co_return Result<void>{};
 }
 

@@ -322,6 +322,31 @@ TEST_F(PoolAdoptTest, AWorkerThatCannotHandItsMemoryOverAtTheMomentIsAskedAgain)
   expect_all_up(2);
 }
 
+// If that worker died between two attempts, its memory would else go with it.
+TEST_F(PoolAdoptTest, WhatAWorkerHasHandedOverIsKeptForTheNextAttempt) {
+  const auto hand_over = fake::kind_of<messages::HandOver>();
+  ASSERT_TRUE(up(2));
+  begin_supervisor();
+  auto& worker = machine_.launcher.latest();
+  worker.stops_at = hand_over;
+  std::optional<Result<void>> adopted;
+  asio::co_spawn(
+      machine_.io, [&]() -> awaitable<void> { adopted = co_await pool_->adopt({}); },
+      asio::detached);
+  machine_.pass(std::chrono::seconds(1));
+  worker.go_on();
+  worker.stops_at = hand_over;  // the second one
+  machine_.pass(std::chrono::minutes(10));
+  EXPECT_FALSE(adopted);
+  machine_.steps.clear();
+  worker.go_on();
+  machine_.run_until([&] { return adopted.has_value(); });
+  ASSERT_TRUE(*adopted) << adopted->error().message;
+  EXPECT_EQ(std::ranges::count(machine_.steps.names(), std::string("HandOver")), 1);
+  machine_.pass(std::chrono::seconds(1));
+  expect_all_up(2);
+}
+
 // It answers after the supervisor has stopped waiting.
 TEST_F(PoolAdoptTest, AWorkerThatNobodyDescribedIsNotKilledForItsSilence) {
   ASSERT_TRUE(up(1));
