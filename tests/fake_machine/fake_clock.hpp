@@ -19,6 +19,8 @@ class FakeClock : public Clock {
 
   // To the next moment at which somebody's time is over. False: nobody waits for time.
   bool jump();
+  // The whole machine is asleep for that long: nobody can do anything, however late it is then.
+  void sleep_through(std::chrono::nanoseconds time) { now_ += time; }
 
  private:
   friend class FakeTimer;

@@ -44,6 +44,7 @@ class FakeWorker {
   std::optional<std::size_t> dies_at;      // by kind_of: such a request kills it
   std::optional<std::size_t> dies_after;   // by kind_of: the answer to it is its last act
   std::optional<std::size_t> stops_at;     // by kind_of: such a request, once, stops it
+  WorkerState state = WorkerState::serving;
   messages::Start start;
   std::string description;
   std::string program;
@@ -90,6 +91,7 @@ class FakeLauncher : public WorkerLauncher {
   // New workers answer this kind of request with this errno, see FakeWorker.
   std::map<std::size_t, int> fails_with;
   std::set<std::uint32_t> stale_segments;
+  std::optional<std::size_t> stops_at;
   std::map<std::string, std::shared_ptr<FakeWorker>> sockets;
 
  private:

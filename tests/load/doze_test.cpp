@@ -84,6 +84,7 @@ TEST_F(Doze, ASupervisorIsAnsweredWithoutWakingItUnlessItMust) {
   ASSERT_EQ(adopted->segments.size(), 1U);
   EXPECT_EQ(adopted->segments[0].connections.size(), kThreads);
   EXPECT_TRUE(served.worker().hand_over(0));
+  EXPECT_TRUE(served.worker().stats());  // its sign of life
   ASSERT_TRUE(served.worker().describe("still asleep"));
   EXPECT_EQ(served.worker().adopt().value().state, WorkerState::dozing);
   // This one needs the store.

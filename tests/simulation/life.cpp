@@ -22,12 +22,26 @@ constexpr std::chrono::nanoseconds kQuiet = 5min;
 
 World* logging_world = nullptr;
 
+// Whoever answers is not killed for silence.
+void check_killed_for_silence(std::string_view message) {
+  if (message.find("no sign of life") == std::string_view::npos) return;
+  for (const auto& worker : logging_world->workers.living()) {
+    if (!message.starts_with(fmt::format("worker {} ", worker->pid))) continue;
+    if (!worker->was_silent()) {
+      logging_world->violate(fmt::format("worker {} is killed, and it answers", worker->pid));
+    }
+  }
+}
+
 class Life {
  public:
   Life(const Plan& plan, bool records)
       : plan_(plan), world_(plan.seed, plan.has_service_manager, records) {
     logging_world = &world_;
-    set_log_sink([](std::string_view message) { logging_world->note("  log: {}", message); });
+    set_log_sink([](std::string_view message) {
+      logging_world->note("  log: {}", message);
+      check_killed_for_silence(message);
+    });
     world_.on_step = [this] { on_step(); };
   }
   ~Life() { set_log_sink(nullptr); }
@@ -165,7 +179,7 @@ void Life::happen_to_worker(EventKind kind, Random random) {
       break;
     }
     case EventKind::worker_stops:
-      if (worker) worker->stop_for(some_time(random));
+      if (worker) worker->stop_for(random.one_in(4) ? 200s : some_time(random));
       break;
     case EventKind::message_fault:
       world_.faults.message =

@@ -1,6 +1,7 @@
 // What the supervisor sees of its workers.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 
@@ -34,7 +35,9 @@ class SimLink : public WorkerLink {
     if (const int code = std::exchange(world.faults.send_error, 0)) {
       return fail_errno("worker channel", "sendmsg", code);
     }
-    if (!worker_->is_alive) return fail_errno("worker channel", "sendmsg", EPIPE);
+    if (!worker_->is_alive || !channel_->is_open_to_supervisor) {
+      return fail_errno("worker channel", "sendmsg", EPIPE);
+    }
     Packet packet{std::string(text), {}};
     for (const int fd : fds) packet.fds.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, 0));
     channel_->to_worker.push_back(std::move(packet));
@@ -70,6 +73,8 @@ class SimLink : public WorkerLink {
     for (const auto& [id, segment] : worker_->segments) {
       if (!segment.store || segment.store->given_to_process == process_.number()) continue;
       if (world.manager.is_there) continue;
+      // A new one, of which the answer was lost: nobody has written there.
+      if (std::ranges::all_of(segment.store->pages, [](auto page) { return page == 0; })) continue;
       world.violate(fmt::format("worker {} is killed, and it alone holds store {}", worker_->pid,
                                 segment.store->number));
     }
@@ -90,8 +95,10 @@ class SimLink : public WorkerLink {
       return fail_errno("worker channel", "recvmsg", EAGAIN);
     }
     Faults& faults = process_.world().faults;
-    int code = std::exchange(faults.receive_error, 0);
     Packet& first = channel_->to_supervisor.front();
+    // Only descriptors make a packet too large.
+    const bool waits = faults.receive_error == EMSGSIZE && first.fds.empty();
+    int code = waits ? 0 : std::exchange(faults.receive_error, 0);
     // Their descriptors could not be taken.
     if (!first.fds.empty() && faults.no_descriptors_until > process_.world().now()) code = EMSGSIZE;
     if (code != 0) {

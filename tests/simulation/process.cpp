@@ -84,6 +84,7 @@ awaitable<void> Process::run(NamedFds inherited, std::optional<std::size_t> clie
     co_return;
   }
   is_ready_ = true;
+  ready_since_ = world_.now();
   world_.note("supervisor: is ready");
   spawn(io_, service_->end_if_never_used());
   world_.clients.on_supervisor_ready();

@@ -38,6 +38,8 @@ class Process : public Successor {
 
   bool is_alive() const { return is_alive_; }
   bool is_ready() const { return is_ready_ && is_alive_; }
+  // Only once it is.
+  TimePoint ready_since() const { return ready_since_; }
   bool has_nothing_up() const { return is_ready() && !service_->is_up() && !service_->is_busy(); }
   unsigned number() const { return number_; }
   World& world() { return world_; }
@@ -54,6 +56,7 @@ class Process : public Successor {
   const unsigned number_;
   bool is_alive_ = true;
   bool is_ready_ = false;
+  TimePoint ready_since_{};
   bool is_signalled_ = false;
   asio::io_context io_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};  // there is one thread
   Outside outside_;

@@ -44,17 +44,6 @@ void SimWorker::die(const char* why) {
   });
 }
 
-bool SimWorker::is_stopped() const {
-  return stopped_until_ > world_.now();
-}
-
-void SimWorker::stop_for(std::chrono::nanoseconds time) {
-  world_.note("worker {}: stands still for {} ms", pid, time.count() / 1'000'000);
-  stopped_until_ = world_.now() + time;
-  world_.kernel.drop_slow_connections(*this);
-  wake_up();
-}
-
 void SimWorker::wake_up() {
   if (is_turn_due_ || !is_alive) return;
   is_turn_due_ = true;

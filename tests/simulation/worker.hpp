@@ -54,6 +54,9 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   void stop_for(std::chrono::nanoseconds time);
   void go_on() { stopped_until_ = {}; }
   bool is_stopped() const;
+  // Whether it has kept the supervisor waiting for an answer within the last half minute, or cannot
+  // answer any more since its channel was cut.
+  bool was_silent() const;
   // Something has come for it.
   void wake_up();
   // A supervisor connects to its socket.
@@ -85,6 +88,7 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   void tell(const messages::Message& message, std::vector<UniqueFd> fds = {});
   void on_channel_end();
   bool is_needed() const;
+  void check_silence(std::chrono::nanoseconds limit);
 
   World& world_;
   std::shared_ptr<SimChannel> channel_;
@@ -93,6 +97,7 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   std::string description_;
   TimePoint stopped_until_{};
   TimePoint busy_until_{};
+  TimePoint silent_until_{};  // as was known when it was stopped
   bool is_turn_due_ = false;
   bool is_starting_ = false;
   std::optional<MessageFault> fault_;  // of the request that is being handled

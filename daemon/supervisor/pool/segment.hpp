@@ -94,6 +94,8 @@ class Segment {
   }
   std::string path() const { return has_nbd() ? device_path(nbd_index_) : ""; }
   const std::shared_ptr<WorkerProcess>& worker() const { return slot_.worker(); }
+  // Whether it would survive the worker: what the worker has of it, the supervisor has, too.
+  bool survives_worker() const { return !is_in_worker_ || (page_map_ && store_); }
   const UniqueFd& page_map() const { return page_map_; }
   const UniqueFd& store() const { return store_; }
   // Those whose content was declared lost, kept in case that it is not: until the segment is

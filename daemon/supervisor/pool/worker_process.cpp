@@ -20,6 +20,15 @@ bool is_short_of_something(int code) {
   return code == EINTR || code == ENOBUFS || code == ENOMEM || code == EMFILE || code == ENFILE;
 }
 
+// Its answer may take as long as the driver needs for a context, or the kernel for memory.
+bool may_take_long(const messages::Request& request) {
+  return std::holds_alternative<messages::Start>(request) ||
+         std::holds_alternative<messages::Create>(request) ||
+         std::holds_alternative<messages::Import>(request) ||
+         std::holds_alternative<messages::Remove>(request) ||
+         std::holds_alternative<messages::Replace>(request);
+}
+
 }  // namespace
 
 std::shared_ptr<WorkerProcess> WorkerProcess::watch(Machine& machine,
@@ -34,6 +43,7 @@ WorkerProcess::WorkerProcess(Machine& machine, std::shared_ptr<WorkerLink> link)
     : machine_(machine),
       link_(std::move(link)),
       calls_(machine.io),
+      long_calls_(machine.io),
       answer_or_timeout_(machine.clock.make_timer()),
       exited_(machine.clock.make_timer()),
       stats_or_timeout_(machine.clock.make_timer()) {}
@@ -41,6 +51,8 @@ WorkerProcess::WorkerProcess(Machine& machine, std::shared_ptr<WorkerLink> link)
 awaitable<void> WorkerProcess::read_messages(std::shared_ptr<WorkerProcess> self) {
   for (;;) {
     auto packet = co_await self->link_->receive();
+    // One that cannot be taken has come all the same.
+    if (!packet || *packet) ++self->messages_heard_;
     if (packet && *packet) {
       self->receive(*std::move(*packet));
     } else if (!packet && packet.error().code == EMSGSIZE) {
@@ -133,6 +145,7 @@ awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(messages::Reque
                                                                  std::chrono::seconds timeout,
                                                                  bool may_kill) {
   const auto pass = co_await calls_.enter_alone();
+  const auto long_call = may_kill && may_take_long(request) ? long_calls_.enter() : std::nullopt;
   const auto ended = [this] { return fail(fmt::format("worker {}: {}", pid(), how_it_ended())); };
   if (has_ended_ || !link_->is_open()) co_return ended();  // without a channel it is dismissed
   answer_.reset();

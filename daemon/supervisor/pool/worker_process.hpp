@@ -55,12 +55,20 @@ class WorkerProcess {
                                 std::chrono::seconds timeout);
 
   // Asks for the statistics, unless a request for them is under way; a call may be, too. No harm is
-  // done if the worker does not answer.
+  // done if the worker does not answer. It is also how the worker is asked for a sign of life.
   void request_stats();
+  // Whether the worker has been asked for them and has not answered yet.
+  bool owes_stats() const { return stats_requested_; }
   // Returns when the statistics are there, or kStatsLimit after they were requested.
   awaitable<void> await_stats();
   // If they are not older than kStatsAge.
   std::optional<control::IoStats> stats() const;
+
+  // How many messages have come from it: each of them is a sign of life.
+  std::uint64_t messages_heard() const { return messages_heard_; }
+  // Whether a call() is under way that keeps the worker from answering anything else, for as long
+  // as the driver or the allocation of memory takes. The time-out of that call is the limit.
+  bool is_at_long_work() const { return !long_calls_.is_empty(); }
 
   // Without regard to what it serves: the supervisor must hold the worker's memory.
   void kill();
@@ -97,6 +105,8 @@ class WorkerProcess {
   bool has_hung_up_ = false;        // the channel is at its end, or cannot be read
   std::optional<int> exit_status_;  // of a child
   Gate calls_;
+  Gate long_calls_;
+  std::uint64_t messages_heard_ = 0;
   std::optional<Result<Answer>> answer_;
   unsigned late_answers_ = 0;  // that the worker owes to callers who have stopped waiting
   std::unique_ptr<Timer> answer_or_timeout_;  // cancelled when answer_ is set or the worker ends

@@ -18,9 +18,6 @@ constexpr std::chrono::seconds kReplaceTimeout{60};
 // A worker that dies as it starts is started again after a pause that doubles up to this.
 constexpr std::chrono::milliseconds kFirstBackoff{100};
 constexpr std::chrono::milliseconds kLongestBackoff{10000};
-// Between two comparisons of the connections with what the worker says.
-constexpr std::chrono::seconds kCompareInterval{10};
-constexpr std::chrono::seconds kCompareTimeout{60};
 
 }  // namespace
 
@@ -34,6 +31,7 @@ WorkerSlot::WorkerSlot(Machine& machine, RecoveryReserve& reserve, StatePublishe
       recoveries_(machine.io),
       recovering_(machine.io) {
   spawn(machine.io, compare_connections(machine, self_));
+  spawn(machine.io, watch_for_silence(machine, self_));
 }
 
 WorkerSlot::~WorkerSlot() {
@@ -43,6 +41,7 @@ WorkerSlot::~WorkerSlot() {
 void WorkerSlot::watch_worker(std::shared_ptr<WorkerProcess> worker) {
   if (worker_) worker_->set_handlers({});
   worker_ = std::move(worker);
+  silent_looks_ = 0;
   worker_->set_handlers({.on_connection_ended =
                              [this](const messages::ConnectionEnded& ended) {
                                for (Segment* segment : segments_) {
@@ -256,30 +255,6 @@ std::string WorkerSlot::connection_problem() const {
     }
   }
   return "";
-}
-
-// The report of a connection's end may be lost, with the supervisor before this one for example.
-awaitable<void> WorkerSlot::compare_connections(Machine& machine, std::weak_ptr<WorkerSlot*> slot) {
-  for (;;) {
-    co_await machine.clock.sleep(kCompareInterval);
-    std::shared_ptr<WorkerProcess> worker;
-    if (const auto self = slot.lock()) {
-      if (!(*self)->is_serving() || !(*self)->is_needed()) continue;
-      worker = (*self)->worker_;
-    } else {
-      co_return;
-    }
-    const messages::Adopt question;
-    const auto answer = co_await worker->ask(question, {}, kCompareTimeout);
-    const auto self = slot.lock();
-    if (!self) co_return;
-    if ((*self)->worker_ != worker || !(*self)->is_serving()) continue;
-    // It hears nobody any more. The supervisor holds its memory.
-    if (!answer && answer.error().code == ECONNRESET) worker->kill();
-    const auto* open = answer ? std::get_if<messages::Adopted>(&answer->message) : nullptr;
-    if (open == nullptr) continue;
-    for (Segment* segment : (*self)->segments_) segment->compare_connections(*open);
-  }
 }
 
 awaitable<Result<void>> WorkerSlot::replace_program(std::string program) {

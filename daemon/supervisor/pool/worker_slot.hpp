@@ -86,6 +86,11 @@ class WorkerSlot {
   // Compares, from time to time, what connections the worker has with what the segments know. It
   // ends when the slot is gone.
   static awaitable<void> compare_connections(Machine& machine, std::weak_ptr<WorkerSlot*> slot);
+  // Asks the worker for a sign of life every few seconds. One that gives none for its hang time-out
+  // and 5 s is killed, whatever it is doing, and then replaced. It is not killed while it may be
+  // the only holder of a segment's memory. It ends when the slot is gone.
+  static awaitable<void> watch_for_silence(Machine& machine, std::weak_ptr<WorkerSlot*> slot);
+  void look_for_sign_of_life();
 
   Machine& machine_;
   RecoveryReserve& reserve_;
@@ -98,6 +103,8 @@ class WorkerSlot {
   Gate recovering_;  // until the worker serves again; what a recovery does after that is not in it
   std::optional<Gate::Pass> waking_;  // while the worker wakes from a doze
   bool is_dismissed_ = false;
+  unsigned silent_looks_ = 0;       // in a row
+  std::uint64_t heard_before_ = 0;  // messages of the worker, at the last look
   Clock::TimePoint died_at_;
   std::chrono::milliseconds last_pause_{0};
   std::string problem_;  // why the last attempt to replace the worker failed; empty: it did not
