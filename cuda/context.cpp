@@ -6,9 +6,12 @@
 namespace vramswap::cuda {
 
 Result<Context> Context::create(const Driver& driver, const DeviceInfo& device) {
-  auto code = driver->cuDevicePrimaryCtxSetFlags_v2(device.ordinal, api::context_schedule_spin);
+  // No thread waits inside the driver (see Wait). Where the driver itself waits, it is not to spin:
+  // the threads that call it run at realtime priority.
+  auto code =
+      driver->cuDevicePrimaryCtxSetFlags_v2(device.ordinal, api::context_schedule_blocking_sync);
   // A context that is active already keeps its flags (drivers before CUDA 11 report that). It works
-  // too, but a wait may take longer.
+  // too.
   if (code != api::CUDA_SUCCESS && code != api::CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE) {
     return std::unexpected(driver.error(code, "cuDevicePrimaryCtxSetFlags", device.label()));
   }

@@ -22,8 +22,7 @@ struct MemoryInfo {
 /// library that talks to the device must run on a thread that has called make_current().
 class Context {
  public:
-  /// Creates the context and makes it current on the calling thread. Threads that wait for the GPU
-  /// spin: a copy of a page takes less time than sleeping and waking up.
+  /// Creates the context and makes it current on the calling thread.
   static Result<Context> create(const Driver&, const DeviceInfo&);
 
   Context(Context&&) noexcept;

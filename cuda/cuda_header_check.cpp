@@ -141,7 +141,7 @@ CHECK_VALUE(CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR)
 CHECK_VALUE(CU_MEM_LOCATION_TYPE_DEVICE)
 CHECK_VALUE(CU_MEM_ACCESS_FLAGS_PROT_READWRITE)
 CHECK_VALUE(CU_MEM_ALLOC_GRANULARITY_MINIMUM)
-static_assert(ours::context_schedule_spin == CU_CTX_SCHED_SPIN);
+static_assert(ours::context_schedule_blocking_sync == CU_CTX_SCHED_BLOCKING_SYNC);
 static_assert(ours::stream_non_blocking == CU_STREAM_NON_BLOCKING);
 static_assert(ours::host_register_portable == CU_MEMHOSTREGISTER_PORTABLE);
 static_assert(ours::host_register_device_map == CU_MEMHOSTREGISTER_DEVICEMAP);

@@ -66,7 +66,7 @@ enum CUmemAllocationGranularity_flags : unsigned int { CU_MEM_ALLOC_GRANULARITY_
 
 // Flags that the API takes as plain unsigned integers. They do not have NVIDIA's names, because
 // some of those are macros in cuda.h.
-inline constexpr unsigned int context_schedule_spin = 0x01;
+inline constexpr unsigned int context_schedule_blocking_sync = 0x04;
 inline constexpr unsigned int stream_non_blocking = 0x01;
 inline constexpr unsigned int host_register_portable = 0x01;
 inline constexpr unsigned int host_register_device_map = 0x02;
@@ -136,7 +136,6 @@ struct FunctionTable {
   CUresult (*cuDevicePrimaryCtxRetain)(CUcontext*, CUdevice);
   CUresult (*cuDevicePrimaryCtxRelease_v2)(CUdevice);
   CUresult (*cuCtxSetCurrent)(CUcontext);
-  CUresult (*cuCtxSynchronize)();
   CUresult (*cuMemGetInfo_v2)(std::size_t* free_bytes, std::size_t* total_bytes);
 
   CUresult (*cuMemGetAllocationGranularity)(std::size_t* bytes, const CUmemAllocationProp*,
@@ -163,7 +162,7 @@ struct FunctionTable {
   CUresult (*cuMemHostGetDevicePointer_v2)(CUdeviceptr*, void* memory, unsigned int flags);
   CUresult (*cuStreamCreate)(CUstream*, unsigned int flags);
   CUresult (*cuStreamDestroy_v2)(CUstream);
-  CUresult (*cuStreamSynchronize)(CUstream);
+  CUresult (*cuStreamQuery)(CUstream);
   CUresult (*cuMemcpyHtoDAsync_v2)(CUdeviceptr, const void* source, std::size_t bytes, CUstream);
   CUresult (*cuMemcpyDtoHAsync_v2)(void* target, CUdeviceptr, std::size_t bytes, CUstream);
 
@@ -211,7 +210,6 @@ struct NewerFunctionTable {
   X(cuDevicePrimaryCtxRetain)       \
   X(cuDevicePrimaryCtxRelease_v2)   \
   X(cuCtxSetCurrent)                \
-  X(cuCtxSynchronize)               \
   X(cuMemGetInfo_v2)                \
   X(cuMemGetAllocationGranularity)  \
   X(cuMemCreate)                    \
@@ -229,7 +227,7 @@ struct NewerFunctionTable {
   X(cuMemHostGetDevicePointer_v2)   \
   X(cuStreamCreate)                 \
   X(cuStreamDestroy_v2)             \
-  X(cuStreamSynchronize)            \
+  X(cuStreamQuery)                  \
   X(cuMemcpyHtoDAsync_v2)           \
   X(cuMemcpyDtoHAsync_v2)           \
   X(cuModuleLoadDataEx)             \

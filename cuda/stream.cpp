@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "cuda/wait.hpp"
+
 namespace vramswap::cuda {
 
 Result<Stream> Stream::create(const Context& context) {
@@ -81,9 +83,18 @@ Result<void> Stream::write_value(api::CUdeviceptr target, std::uint32_t value) {
   return {};
 }
 
+Result<bool> Stream::is_done() {
+  const auto code = driver_->cuStreamQuery(stream_);
+  if (code == api::CUDA_ERROR_NOT_READY) return false;
+  if (code != api::CUDA_SUCCESS) [[unlikely]] {
+    return std::unexpected(driver_.error(code, "cuStreamQuery", label_));
+  }
+  return true;
+}
+
 Result<void> Stream::synchronize() {
-  if (auto code = driver_->cuStreamSynchronize(stream_); code != api::CUDA_SUCCESS) [[unlikely]] {
-    return std::unexpected(driver_.error(code, "cuStreamSynchronize", label_));
+  if (auto code = wait_for(driver_, stream_); code != api::CUDA_SUCCESS) [[unlikely]] {
+    return std::unexpected(driver_.error(code, "cuStreamQuery", label_));
   }
   return {};
 }

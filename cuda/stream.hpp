@@ -49,8 +49,11 @@ class Stream {
   /// For queueing other work.
   api::CUstream handle() const { return stream_; }
 
-  /// Waits until everything queued is done, by spinning (see Context). On a hung GPU this never
-  /// returns.
+  /// Whether everything queued is done. Asks the driver, and takes the lock that all its calls
+  /// take.
+  Result<bool> is_done();
+
+  /// Waits until everything queued is done (see Wait). On a hung GPU this never returns.
   Result<void> synchronize();
 
  private:

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "cuda/wait.hpp"
+
 namespace vramswap::cuda {
 namespace {
 
@@ -111,7 +113,7 @@ Result<int> VramMemory::export_fd() const {
 Result<void> VramMemory::scrub() {
   auto code = driver_->cuMemsetD8_v2(address_, 0, size_bytes_);
   if (code == api::CUDA_SUCCESS) {
-    code = driver_->cuCtxSynchronize();  // a memset of device memory returns before it is done
+    code = wait_for(driver_, nullptr);  // a memset of device memory returns before it is done
   }
   if (code != api::CUDA_SUCCESS) {
     return std::unexpected(error(code, "scrub (cuMemsetD8)"));

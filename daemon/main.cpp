@@ -37,7 +37,7 @@ constexpr unsigned kMaxDefaultConnections = 8;
 PoolOptions pool_options(bool is_scratch, const KernelPaths& paths) {
   PoolOptions pool;
   pool.default_connections =
-      std::min(count_physical_cores(paths.cpu_directory), kMaxDefaultConnections);
+      std::min(count_physical_cores(allowed_cpus(), paths.cpu_directory), kMaxDefaultConnections);
   pool.runtime_directory = control::kRuntimeDirectory;
   pool.device_prefix = kSwapDevicePrefix;
   if (!is_scratch) return pool;

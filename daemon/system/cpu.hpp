@@ -1,12 +1,20 @@
-// The processor's layout, from sysfs.
+// The processors that this process has.
 #pragma once
 
+#include <set>
 #include <string>
 
 namespace vramswap {
 
-// The number of physical cores: the hyper-threads of one core count once. At least 1, even if sysfs
-// does not have it.
-unsigned count_physical_cores(const std::string& cpu_directory = "/sys/devices/system/cpu");
+// The numbers of those on which the calling thread may run: taskset, a cpuset (AllowedCPUs=) or
+// isolcpus may leave it a few. Empty: the kernel does not say.
+std::set<unsigned> allowed_cpus();
+// Of those; at least 1.
+unsigned count_allowed_cpus();
+
+// The number of physical cores among `cpus`, or of all if that is empty: the hyper-threads of one
+// core count once. At least 1, even if sysfs does not have it.
+unsigned count_physical_cores(const std::set<unsigned>& cpus,
+                              const std::string& cpu_directory = "/sys/devices/system/cpu");
 
 }  // namespace vramswap

@@ -81,10 +81,15 @@ void carry_out(const Copy& copy, int device) {
   }
 }
 
+/// CUDA_ERROR_NOT_READY: the device hangs, and what is queued is never done.
 api::CUresult drain(api::CUstream stream) {
   for (std::size_t i = 0; i < stream->queued; ++i) {
-    carry_out(stream->queue[i], stream->device);
-    fake_cuda::wait_while_hung();
+    if (!state().hung) {
+      carry_out(stream->queue[i], stream->device);
+    }
+    if (state().hung) {
+      return api::CUDA_ERROR_NOT_READY;
+    }
     if (state().sticky != api::CUDA_SUCCESS) {
       break;
     }
@@ -98,6 +103,7 @@ api::CUresult enqueue(api::CUstream stream, const Copy& copy, api::CUdeviceptr d
     return api::CUDA_ERROR_INVALID_VALUE;
   }
   if (stream->queued == stream->queue.size()) {
+    fake_cuda::wait_while_hung();
     if (auto result = drain(stream); result != api::CUDA_SUCCESS) {
       return result;
     }
@@ -176,18 +182,22 @@ api::CUresult cuStreamCreate(api::CUstream* stream, unsigned int) {
 api::CUresult cuStreamDestroy_v2(api::CUstream stream) {
   auto result = enter_with_context("cuStreamDestroy_v2");
   if (result == api::CUDA_SUCCESS) {
+    fake_cuda::wait_while_hung();
     result = drain(stream);
   }
   delete stream;
   return result;
 }
 
-api::CUresult cuStreamSynchronize(api::CUstream stream) {
-  if (auto result = enter_with_context("cuStreamSynchronize"); result != api::CUDA_SUCCESS) {
+// Without a stream: of the device's memory, which is set at once.
+api::CUresult cuStreamQuery(api::CUstream stream) {
+  if (auto result = enter_with_context("cuStreamQuery"); result != api::CUDA_SUCCESS) {
     return result;
   }
-  fake_cuda::wait_while_hung();
-  return drain(stream);
+  if (state().hung) {
+    return api::CUDA_ERROR_NOT_READY;
+  }
+  return stream == nullptr ? api::CUDA_SUCCESS : drain(stream);
 }
 
 api::CUresult cuMemcpyHtoDAsync_v2(api::CUdeviceptr target, const void* source, std::size_t bytes,
@@ -233,9 +243,12 @@ api::CUresult cuStreamWriteValue32_v2(api::CUstream stream, api::CUdeviceptr tar
   if (auto result = enter_with_context("cuStreamWriteValue32_v2"); result != api::CUDA_SUCCESS) {
     return result;
   }
-  fake_cuda::wait_while_hung();
+  // The word that is queued behind a hanging copy is never written.
+  if (state().hung) {
+    return api::CUDA_SUCCESS;
+  }
   if (auto result = drain(stream); result != api::CUDA_SUCCESS) {
-    return result;
+    return result == api::CUDA_ERROR_NOT_READY ? api::CUDA_SUCCESS : result;
   }
   write_word(target, value);
   return api::CUDA_SUCCESS;
@@ -289,7 +302,9 @@ api::CUresult cuLaunchKernel(api::CUfunction function, unsigned int blocks, unsi
   if (auto result = enter_with_context("cuLaunchKernel"); result != api::CUDA_SUCCESS) {
     return result;
   }
-  fake_cuda::wait_while_hung();
+  if (state().hung) {
+    return api::CUDA_SUCCESS;
+  }
   if (function->kind == api::CUfunc_st::Kind::fault) {
     state().sticky = api::CUDA_ERROR_ILLEGAL_ADDRESS;
     return api::CUDA_SUCCESS;
@@ -322,7 +337,7 @@ api::CUresult cuLaunchKernel(api::CUfunction function, unsigned int blocks, unsi
       result = drain(stream);
     }
     if (result != api::CUDA_SUCCESS) {
-      return result;
+      return result == api::CUDA_ERROR_NOT_READY ? api::CUDA_SUCCESS : result;
     }
     write_word(flags + block * sizeof tag, tag);
   }

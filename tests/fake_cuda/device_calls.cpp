@@ -155,14 +155,6 @@ api::CUresult cuCtxSetCurrent(api::CUcontext context) {
   return api::CUDA_ERROR_INVALID_CONTEXT;
 }
 
-// Memory is set at once, so that there is nothing to wait for but a hanging device. Copies wait for
-// their own stream: another thread may be working on it.
-api::CUresult cuCtxSynchronize() {
-  auto result = enter_with_context("cuCtxSynchronize");
-  fake_cuda::wait_while_hung();
-  return result;
-}
-
 api::CUresult cuMemGetInfo_v2(std::size_t* free_bytes, std::size_t* total_bytes) {
   if (auto result = enter_with_context("cuMemGetInfo_v2"); result != api::CUDA_SUCCESS) {
     return result;

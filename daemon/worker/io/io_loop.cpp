@@ -7,9 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <thread>
 #include <utility>
 
+#include "daemon/system/cpu.hpp"
 #include "daemon/system/log.hpp"
 
 namespace vramswap {
@@ -31,7 +31,7 @@ bool peer_has_read_all(int socket) {
 }  // namespace
 
 IoLoop::IoLoop(IoThreadLink& link, bool realtime)
-    : link_(link), spin_(std::thread::hardware_concurrency(), realtime) {}
+    : link_(link), spin_(count_allowed_cpus(), realtime) {}
 
 Result<std::unique_ptr<IoLoop>> IoLoop::create(StoreDevice& device, IoThreadLink& link,
                                                bool realtime) {

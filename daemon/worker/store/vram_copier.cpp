@@ -10,6 +10,7 @@
 
 #include "cuda/host_registration.hpp"
 #include "cuda/stream.hpp"
+#include "cuda/wait.hpp"
 #include "daemon/worker/io/transmission.hpp"
 
 namespace vramswap {
@@ -25,12 +26,11 @@ constexpr std::size_t kFlagBytes =
 constexpr std::size_t kLongBatchBytes = 512 << 10;
 constexpr std::size_t kLongCopyBytes = 64 << 10;
 
-// How long to wait for the flags before asking the driver, which also reports errors. Longer than
-// any batch takes on a busy card, because a thread that asks holds the driver's lock, and all other
-// threads wait for it. (With 0.2 ms, 8 threads that read 1 MiB each had a quarter of the
-// throughput.)
+// How long to sleep over the flags before asking the driver at each look, which also reports
+// errors. Longer than any batch takes on a busy card, because a thread that asks holds the driver's
+// lock, and all other threads wait for it. (With 0.2 ms, 8 threads that read 1 MiB each had a
+// quarter of the throughput.)
 constexpr std::chrono::milliseconds kFlagWait{20};
-constexpr unsigned kLooksPerClock = 64;
 
 struct Free {
   void operator()(void* memory) const { std::free(memory); }
@@ -213,29 +213,24 @@ class VramCopier final : public Copier {
     if (pending.flag_count == 0) return checked(stream(direction).synchronize());
     const std::span<std::uint32_t> flags(parts_.flags.get() + first_flag(direction, slot),
                                          pending.flags_of_copy[copies - 1]);
-    if (are_set(flags, pending.tag, kFlagWait)) return {};
-    if (auto result = checked(stream(direction).synchronize()); !result) return result;
-    if (are_set(flags, pending.tag, {})) return {};
-    return fail("GPU: a batch has ended, but not every page was reported as done");
+    cuda::Wait wait;
+    for (std::uint32_t& flag : flags) {
+      while (!is_set(flag, pending.tag)) {
+        wait.pause();
+        if (wait.slept() < kFlagWait) continue;
+        const auto done = stream(direction).is_done();
+        if (!done) return done.error();
+        if (*done && !is_set(flag, pending.tag)) {
+          return fail("GPU: a batch has ended, but not every page was reported as done");
+        }
+      }
+    }
+    return {};
   }
 
   // Acquires: the copied bytes may be read only after this.
-  static bool are_set(std::span<std::uint32_t> flags, std::uint32_t tag,
-                      std::chrono::milliseconds limit) {
-    using Clock = std::chrono::steady_clock;
-    Clock::time_point end;
-    unsigned looks = 0;
-    for (std::uint32_t& flag : flags) {
-      while (std::atomic_ref(flag).load(std::memory_order_acquire) != tag) {
-        if (looks++ % kLooksPerClock == 0) {
-          const auto now = Clock::now();
-          if (looks == 1) end = now + limit;
-          if (now >= end) return false;
-        }
-        __builtin_ia32_pause();
-      }
-    }
-    return true;
+  static bool is_set(std::uint32_t& flag, std::uint32_t tag) {
+    return std::atomic_ref(flag).load(std::memory_order_acquire) == tag;
   }
 
   Parts parts_;

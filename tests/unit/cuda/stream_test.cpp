@@ -201,7 +201,7 @@ TEST_F(StreamTest, ALostContextStaysLost) {
     auto lost = engine->write(page, ones);
     ASSERT_FALSE(lost);
     EXPECT_EQ(lost.error().message(),
-              "GPU 0000:0a:00.0: cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS (700)");
+              "GPU 0000:0a:00.0: cuStreamQuery: CUDA_ERROR_ILLEGAL_ADDRESS (700)");
     EXPECT_TRUE(context_is_lost(lost.error().code));
     EXPECT_FALSE(engine->read(0, buffer));
     EXPECT_EQ(engine->context.memory_info().error().code, api::CUDA_ERROR_ILLEGAL_ADDRESS);

@@ -1,5 +1,10 @@
 // What wait() waits for, and which call reports that a copy has failed.
 #include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <thread>
 
 #include "tests/unit/cuda/processes.hpp"
 #include "tests/unit/worker/vram_copier_fixture.hpp"
@@ -107,9 +112,41 @@ TEST_P(VramCopierWaitTest, WaitsForTheCopiesAskedForAndNoMore) {
       const auto with = lane.copier->wait(Direction::to_host, 0, GetParam() + 1);
       ASSERT_FALSE(with);
       EXPECT_EQ(with.error().message,
-                "GPU 0000:0a:00.0: cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS (700)");
+                "GPU 0000:0a:00.0: cuStreamQuery: CUDA_ERROR_ILLEGAL_ADDRESS (700)");
     });
   }
+}
+
+// How often the thread has slept.
+std::size_t voluntary_switches(pid_t thread) {
+  const std::string name = "voluntary_ctxt_switches:";
+  std::ifstream status("/proc/self/task/" + std::to_string(thread) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(name)) return std::stoul(line.substr(name.size()));
+  }
+  return 0;
+}
+
+// A thread that spun, or waited inside the driver, would sleep once at most.
+TEST_P(VramCopierSlotTest, ACopyThatHangsIsWaitedForInShortSleeps) {
+  setenv("FAKE_CUDA_AT_COPY", "1=hang", 1);
+  test::Child child([&] {
+    ASSERT_NO_FATAL_FAILURE(open_device(GetParam().kernel, GetParam().missing));
+    std::atomic<pid_t> waiting = 0;
+    std::thread([&] {
+      ASSERT_TRUE(context_->make_current());
+      Lane lane(*this);
+      ASSERT_TRUE(lane.copier);
+      const auto begun = lane.copier->begin(Direction::to_host, 0, copies(lane, scattered(20, 2)));
+      EXPECT_TRUE(begun) << begun.error().message;
+      waiting = gettid();
+      (void)lane.copier->wait(Direction::to_host, 0, 20);
+      ADD_FAILURE() << "a copy that hangs has ended";
+    }).detach();
+    while (voluntary_switches(waiting) < 200) usleep(1000);
+    _exit(testing::Test::HasFailure() ? 1 : 0);
+  });
+  EXPECT_EQ(child.wait(), 0);
 }
 
 // The third copy fails, whichever call it is part of.
@@ -126,7 +163,7 @@ TEST_F(VramCopierTest, ReportsACopyThatFails) {
                {"cuMemcpyBatchAsync", "cuStreamWriteValue32_v2"},
                8,
                1,
-               "cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS (700)"}};
+               "cuStreamQuery: CUDA_ERROR_ILLEGAL_ADDRESS (700)"}};
   setenv("FAKE_CUDA_AT_COPY", "3=700", 1);
   for (const auto& way : ways) {
     std::filesystem::remove(directory() / "copies");
