@@ -21,7 +21,7 @@ namespace vramswap::messages {
 // program that replaces it. Either side refuses another version.
 inline constexpr int kVersion = 5;
 
-// The first request. Answer: Started.
+// The first request. fds: none, or the CopyNotes of the slot. Answer: Started.
 struct Start {
   control::Backend backend = control::Backend::vram;
   std::string gpu;          // selector; empty: the first GPU
@@ -65,7 +65,8 @@ struct Remove {
 struct Describe {
   std::string text;
 };
-// Sent by a supervisor that connected to the worker's socket. Answer: Adopted.
+// Sent by a supervisor that connected to the worker's socket. Answer: Adopted; the first one that
+// such a supervisor gets has the CopyNotes as its fd, if there are any.
 struct Adopt {};
 // Give the supervisor descriptors of the segment. Answer: Done, with its page map and store.
 struct HandOver {

@@ -132,6 +132,7 @@ Configuration read_configuration() {
   }
   const char* order = std::getenv("CUDA_DEVICE_ORDER");
   configuration.pci_order = order != nullptr && std::string_view(order) == "PCI_BUS_ID";
+  configuration.bad_word = number("FAKE_CUDA_BAD_WORD", 0, UINT64_MAX);
   read_failing_calls(configuration);
   read_copy_fault(configuration);
   return configuration;

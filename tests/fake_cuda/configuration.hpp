@@ -26,6 +26,7 @@ struct Configuration {
   CopyFault copy_fault = CopyFault::none;
   std::uint64_t fault_at_copy = 0;  // counted from 1
   api::CUresult fault_code = api::CUDA_SUCCESS;
+  std::uint64_t bad_word = 0;  // 0: no page is bad
 
   /// What FAKE_CUDA_FAIL orders for `call`; CUDA_SUCCESS if nothing. Does not allocate.
   api::CUresult ordered_result(std::string_view call) const;

@@ -54,8 +54,29 @@ void write_word(api::CUdeviceptr target, unsigned int value) {
   std::atomic_ref(*reinterpret_cast<unsigned int*>(target)).store(value, std::memory_order_release);
 }
 
+/// A page in VRAM with a defect: whoever reads it loses the context.
+bool is_of_bad_page(const Copy& copy) {
+  const auto& s = state();
+  const auto source = reinterpret_cast<api::CUdeviceptr>(copy.source);
+  if (s.configuration.bad_word == 0 || !state().is_accessible(source, copy.bytes)) {
+    return false;
+  }
+  for (std::size_t offset = 0; offset < copy.bytes; offset += PageKernel::page_bytes) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, static_cast<const std::byte*>(copy.source) + offset, sizeof word);
+    if (word == s.configuration.bad_word) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void carry_out(const Copy& copy, int device) {
   auto& s = state();
+  if (is_of_bad_page(copy)) {
+    s.sticky = api::CUDA_ERROR_ECC_UNCORRECTABLE;
+    return;
+  }
   std::uint64_t number = s.copies->fetch_add(1) + 1;
   if (number != s.configuration.fault_at_copy) {
     std::memcpy(copy.target, copy.source, copy.bytes);

@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include "daemon/base/page_size.hpp"
+#include "daemon/handover/page_map.hpp"
 #include "daemon/system/host_memory.hpp"
 
 namespace vramswap::fake {
@@ -117,6 +119,7 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
   }
   if (const auto* given = std::get_if<Start>(&request)) {
     start = *given;
+    if (!fds.empty()) copy_notes = std::move(fds[0]);
     return Started{{.name = "ram",
                     .uuid = "",
                     .free_bytes = 1 << 30,
@@ -132,8 +135,13 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
   }
   if (const auto* import = std::get_if<Import>(&request)) {
     if (stale_segments.contains(import->segment)) return Failed{"ordered to fail", ESTALE};
-    segments[import->segment] = {
-        import->size_bytes, std::move(fds.at(0)), std::move(fds.at(1)), {}};
+    auto& segment = segments[import->segment];
+    segment = {import->size_bytes, std::move(fds.at(0)), std::move(fds.at(1)), {}};
+    if (gives_up_in.contains(import->segment)) {
+      PageMap::map(segment.page_map.get(), import->size_bytes / kPageBytes)
+          .value()
+          .set(0, 1, PageState::lost);
+    }
     return Done{};
   }
   if (const auto* connect = std::get_if<Connect>(&request)) {
@@ -164,6 +172,7 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
         held.connections.push_back({name, socket.first});
       }
     }
+    if (copy_notes) answer_fds.push_back(copy_notes.duplicate());
     return adopted;
   }
   if (std::holds_alternative<ReportStats>(request)) return Stats{};
@@ -215,6 +224,7 @@ Result<std::shared_ptr<WorkerLink>> FakeLauncher::spawn() {
   worker->answers = answer;
   worker->stale_segments = stale_segments;
   worker->stops_at = stops_at;
+  worker->gives_up_in = gives_up_in;
   workers.push_back(worker);
   if (die_at_start > 0) {
     --die_at_start;

@@ -45,7 +45,9 @@ class FakeWorker {
   std::optional<std::size_t> dies_after;   // by kind_of: the answer to it is its last act
   std::optional<std::size_t> stops_at;     // by kind_of: such a request, once, stops it
   WorkerState state = WorkerState::serving;
+  std::set<std::uint32_t> gives_up_in;  // an import into these loses their first page
   messages::Start start;
+  UniqueFd copy_notes;
   std::string description;
   std::string program;
   std::map<std::uint32_t, Segment> segments;
@@ -92,6 +94,7 @@ class FakeLauncher : public WorkerLauncher {
   std::map<std::size_t, int> fails_with;
   std::set<std::uint32_t> stale_segments;
   std::optional<std::size_t> stops_at;
+  std::set<std::uint32_t> gives_up_in;
   std::map<std::string, std::shared_ptr<FakeWorker>> sockets;
 
  private:

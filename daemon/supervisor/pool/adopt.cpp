@@ -22,6 +22,7 @@ struct ReattachedWorker {
   std::size_t slot = 0;  // the index of its slot
   std::shared_ptr<WorkerProcess> worker;
   messages::Adopted state = {};
+  UniqueFd copy_notes = {};  // if it has any
   // The reports that came while there was no segment to hear them.
   std::vector<messages::ConnectionEnded> ended = {};
 };
@@ -75,6 +76,7 @@ awaitable<Result<void>> reattach_workers(Machine& machine, std::string runtime_d
     auto* adopted = std::get_if<messages::Adopted>(&answer->message);
     if (adopted == nullptr) co_return fail("worker: an unexpected answer to its adoption");
     reattached.state = std::move(*adopted);
+    if (!answer->fds.empty()) reattached.copy_notes = std::move(answer->fds[0]);
   }
   co_return Result<void>{};
 }
@@ -163,14 +165,14 @@ Result<PoolParts> build_parts(Machine& machine, const PoolOptions& options,
     auto& slot = *parts.slots.emplace_back(
         std::make_unique<WorkerSlot>(machine, reserve, publisher, parts.slots.size(), known));
     // One that was started by a supervisor which died at once may be there, too, with nothing.
-    const ReattachedWorker* best = nullptr;
+    ReattachedWorker* best = nullptr;
     for (const auto& worker : workers) {
       if (worker->slot != slot.index() || !worker->worker->is_running()) continue;
       const bool holds_more =
           best == nullptr || worker->state.segments.size() > best->state.segments.size();
       if (holds_more) best = worker.get();
     }
-    if (best != nullptr) slot.adopt(best->worker);
+    if (best != nullptr) slot.adopt(best->worker, std::move(best->copy_notes));
   }
   for (const auto& known : description.segments) {
     auto& slot = *parts.slots[known.device];

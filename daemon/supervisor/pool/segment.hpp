@@ -115,6 +115,7 @@ class Segment {
   awaitable<void> connect_until_complete(Gate::Pass pass, Gate::Pass connecting);
   awaitable<Result<void>> scrub();
   Result<void> lose_content();
+  void note_given_up(std::uint64_t pages);
   void keep_lost_store();
   Result<void> make_page_map_of_lost_pages();
 

@@ -48,8 +48,14 @@ awaitable<Result<void>> Segment::restore_store() {
   if (store_) {
     const messages::Import import{known_.id, known_.size_bytes};
     std::vector<int> fds{page_map_.get(), store_.get()};
+    auto pages = PageMap::map(page_map_.get(), page_count());
+    if (!pages) co_return pages.error();
+    const std::uint64_t lost_before = pages->count(PageState::lost);
     auto answer = co_await slot_.call(import, std::move(fds), kImportTimeout);
-    if (answer) is_in_worker_ = true;
+    if (answer) {
+      is_in_worker_ = true;
+      note_given_up(pages->count(PageState::lost) - lost_before);
+    }
     if (answer || answer.error().code != ESTALE) {
       stale_imports_.forget();
       co_return answer ? Result<void>{} : answer.error();
@@ -59,6 +65,17 @@ awaitable<Result<void>> Segment::restore_store() {
   }
   if (auto result = lose_content(); !result) co_return result;
   co_return co_await create_store();
+}
+
+// The worker has given up pages that ended the workers before it.
+void Segment::note_given_up(std::uint64_t pages) {
+  if (pages == 0) return;
+  known_.lost_pages += pages;
+  known_.lost_at = machine_.clock.wall_time();
+  log_error(
+      fmt::format("{}: {} pages are lost: they end each worker that copies them. Programs that "
+                  "read one get SIGBUS",
+                  path(), pages));
 }
 
 // What the kernel had written is gone. Reading it is an error from now on; the rest, and what is

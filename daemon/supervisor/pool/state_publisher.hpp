@@ -32,6 +32,9 @@ class StatePublisher {
   StatePublisher(Machine& machine, HostMemory memory, const PoolParts& parts)
       : machine_(machine), memory_(memory), parts_(parts), publications_(machine.io) {}
 
+  // Of which kind the memory is that outlives its process.
+  HostMemory memory() const { return memory_; }
+
   // Tells the workers that run and the service manager how the pool is now. What fails is logged,
   // and tried again by the next call. One call follows the other.
   awaitable<void> publish();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/handover/copy_notes.hpp"
 #include "daemon/supervisor/pool/segment.hpp"
 #include "daemon/supervisor/spawn.hpp"
 #include "daemon/system/log.hpp"
@@ -59,7 +60,8 @@ awaitable<Result<void>> WorkerSlot::start() {
   watch_worker(WorkerProcess::watch(machine_, *std::move(link)));
   messages::Start start = known_.start;
   if (!start.rendezvous.empty()) start.rendezvous = new_socket();
-  auto answer = co_await worker_->call(start, {}, kStartTimeout);
+  std::vector<int> fds = copy_notes();
+  auto answer = co_await worker_->call(start, std::move(fds), kStartTimeout);
   if (!answer) co_return answer.error();
   const auto* started = std::get_if<messages::Started>(&answer->message);
   if (started == nullptr) co_return fail("worker: an unexpected answer to its start");
@@ -68,6 +70,19 @@ awaitable<Result<void>> WorkerSlot::start() {
   if (!resident) co_return resident.error();
   known_.worker_bytes = *resident;
   co_return Result<void>{};
+}
+
+// Made for the first worker, while there is memory. It works without them, too.
+std::vector<int> WorkerSlot::copy_notes() {
+  if (!copy_notes_) {
+    auto made = CopyNotes::create(known_.start.io_threads, publisher_.memory());
+    if (!made) {
+      log_error(made.error().message);
+      return {};
+    }
+    copy_notes_ = *std::move(made);
+  }
+  return {copy_notes_.get()};
 }
 
 // A path of its own for each worker. One that a dead supervisor has started may come late: it would
@@ -85,7 +100,8 @@ void WorkerSlot::remove_sockets() const {
   }
 }
 
-void WorkerSlot::adopt(std::shared_ptr<WorkerProcess> worker) {
+void WorkerSlot::adopt(std::shared_ptr<WorkerProcess> worker, UniqueFd copy_notes) {
+  copy_notes_ = std::move(copy_notes);
   watch_worker(std::move(worker));
 }
 

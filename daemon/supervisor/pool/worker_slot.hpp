@@ -30,7 +30,7 @@ class WorkerSlot {
   // The first worker. Its store device is then known.
   awaitable<Result<void>> start();
   // A worker that an earlier supervisor left.
-  void adopt(std::shared_ptr<WorkerProcess> worker);
+  void adopt(std::shared_ptr<WorkerProcess> worker, UniqueFd copy_notes);
   // From now on the worker is started on this GPU.
   void pin_gpu(std::string uuid) { known_.start.gpu = std::move(uuid); }
 
@@ -71,6 +71,7 @@ class WorkerSlot {
   friend class Segment;  // which enters itself into segments_ and leaves it
 
   std::string new_socket() const;
+  std::vector<int> copy_notes();
   void remove_sockets() const;
   void watch_worker(std::shared_ptr<WorkerProcess> worker);
   void on_state_changed(WorkerState state);
@@ -97,6 +98,7 @@ class WorkerSlot {
   StatePublisher& publisher_;
   const std::size_t index_;
   PoolDescription::Device known_;
+  UniqueFd copy_notes_;  // which each worker gets from the one before; see CopyNotes
   std::shared_ptr<WorkerProcess> worker_;
   std::vector<Segment*> segments_;
   Gate recoveries_;

@@ -11,6 +11,7 @@
 
 #include "daemon/system/cpu.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/worker/store/noting_copier.hpp"
 
 namespace vramswap {
 namespace {
@@ -46,6 +47,9 @@ Result<void> IoLoop::prepare(StoreDevice& device) {
   staging_ = std::make_unique<Staging>(*std::move(staging));
   auto copier = device.make_copier(staging_->memory());
   if (!copier) return copier.error();
+  if (link_.copy_notes != nullptr) {
+    *copier = std::make_unique<NotingCopier>(*std::move(copier), *link_.copy_notes, link_.number);
+  }
   copier_ = std::make_unique<WatchdogCopier>(*std::move(copier), link_.copy_timer);
   auto pipeline = Pipeline::create(*staging_, *copier_, link_.requests_served, link_.counters);
   if (!pipeline) return pipeline.error();

@@ -12,6 +12,7 @@
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
 #include "daemon/handover/connection_end.hpp"
+#include "daemon/handover/copy_notes.hpp"
 #include "daemon/worker/io/adaptive_spin.hpp"
 #include "daemon/worker/io/io_counters.hpp"
 #include "daemon/worker/io/pipeline.hpp"
@@ -56,6 +57,8 @@ struct IoThreadLink {
   std::vector<ParkedConnection> parked;   // in that pause; complete before `paused` is set
   std::atomic<std::uint64_t> requests_served = 0;
   CopyTimer copy_timer;
+  CopyNotes* copy_notes = nullptr;  // of the worker; null: what is copied is not noted
+  unsigned number = 0;              // of the thread, in the notes
   IoCounters counters;
 };
 

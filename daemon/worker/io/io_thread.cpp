@@ -32,6 +32,8 @@ Result<std::unique_ptr<IoThread>> IoThread::start(StoreDevice& device, int repor
   std::unique_ptr<IoThread> self(new IoThread(device, options));
   IoThreadLink& link = self->link_;
   link.report_pipe = report_pipe;
+  link.copy_notes = options.copy_notes;
+  link.number = options.number;
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return fail_errno("I/O thread", "pipe2", errno);
   link.command_read = UniqueFd(ends[0]);

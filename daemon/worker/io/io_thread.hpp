@@ -24,6 +24,9 @@ inline constexpr int kExitStoreHung = 11;
 struct IoThreadOptions {
   // Runs at SCHED_RR 1, and checks it. Only unprivileged tests turn this off.
   bool realtime = true;
+  // Where it notes what it copies, and its number there. They outlive the thread.
+  CopyNotes* copy_notes = nullptr;
+  unsigned number = 0;
 };
 
 // All functions are for the control thread, the one that called start().

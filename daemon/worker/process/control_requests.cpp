@@ -3,10 +3,12 @@
 #include <poll.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "daemon/handover/worker_socket.hpp"
 #include "daemon/system/log.hpp"
 #include "daemon/worker/process/control_thread.hpp"
+#include "daemon/worker/process/page_trial.hpp"
 
 namespace vramswap {
 namespace {
@@ -79,7 +81,7 @@ Result<void> ControlThread::handle_packet() {
   return woken;
 }
 
-Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vector<UniqueFd>) {
+Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vector<UniqueFd> fds) {
   if (state_ != WorkerState::fresh) return fail("already started");
   // A machine without memory may have kept it waiting for long, and its successor may serve by now.
   pollfd supervisor{channel_.get(), POLLRDHUP, 0};
@@ -90,7 +92,11 @@ Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vec
     if (!listener) return listener.error();
     listener_ = *std::move(listener);
   }
-  auto engine = Engine::start(start_, report_write_.get(), options_.hardened);
+  if (!fds.empty()) copy_notes_fd_ = std::move(fds[0]);
+  map_copy_notes();
+  if (copy_notes_) copy_notes_->take_over();
+  auto engine = Engine::start(start_, report_write_.get(), options_.hardened,
+                              copy_notes_ ? &*copy_notes_ : nullptr);
   if (!engine) return engine.error();
   engine_ = *std::move(engine);
   auto info = engine_->device().info();
@@ -112,6 +118,7 @@ Result<ControlThread::Answer> ControlThread::handle(const Create& create,
   auto added =
       segments_.add(create.segment, *std::move(store), *std::move(copy), std::move(fds[0]));
   if (!added) return added.error();
+  if (auto entry = segments_.find(create.segment)) note_store((*entry)->segment);
   Answer answer{Done{}};
   answer.fds.push_back(*std::move(exported));
   return answer;
@@ -130,7 +137,14 @@ Result<ControlThread::Answer> ControlThread::handle(const Import& import,
   if (!added) return added.error();
   // The kernel may have swapped pages there. Should the supervisor die before it sends the sockets,
   // this worker may be the only one that holds them, and waits for the next supervisor.
-  if (auto entry = segments_.find(import.segment)) (*entry)->awaits_reconnect = true;
+  const auto entry = segments_.find(import.segment);
+  if (!entry) return entry.error();
+  (*entry)->awaits_reconnect = true;
+  note_store((*entry)->segment);
+  if (copy_notes_) {
+    auto tried = try_suspects(*copy_notes_, engine_->device(), (*entry)->segment);
+    if (!tried) return tried.error();
+  }
   return Answer{Done{}};
 }
 
@@ -177,6 +191,7 @@ Result<ControlThread::Answer> ControlThread::handle(const Remove& remove, std::v
   if (auto result = drop_connections(**entry); !result) return result.error();
   const auto scrubbed = (*entry)->segment.store->scrub();
   segments_.erase(remove.segment);
+  if (copy_notes_) copy_notes_->forget_store(remove.segment);
   if (!scrubbed) return scrubbed.error();
   return Answer{Done{}};
 }
@@ -195,7 +210,11 @@ Result<ControlThread::Answer> ControlThread::handle(const Adopt&, std::vector<Un
       segment.connections.push_back({connection, thread});
     }
   }
-  return Answer{std::move(adopted)};
+  Answer answer{std::move(adopted)};
+  if (copy_notes_fd_ && std::exchange(owes_copy_notes_, false)) {
+    if (UniqueFd copy = copy_notes_fd_.duplicate()) answer.fds.push_back(std::move(copy));
+  }
+  return answer;
 }
 
 Result<ControlThread::Answer> ControlThread::handle(const HandOver& hand_over,

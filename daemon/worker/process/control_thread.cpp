@@ -43,6 +43,7 @@ ControlThread::ControlThread(WorkerHandover handover, WorkerOptions options)
       earlier_stats_(handover.stats),
       channel_(std::move(handover.channel)),
       listener_(std::move(handover.listener)),
+      copy_notes_fd_(std::move(handover.copy_notes)),
       segments_(std::move(handover.segments)) {}
 
 Result<void> ControlThread::run() {
@@ -82,6 +83,7 @@ Result<void> ControlThread::wait() {
   const bool calls = waits[1].revents != 0;
   if (calls && !had_channel) {
     channel_ = worker_socket::accept(listener_.get());
+    owes_copy_notes_ = true;
   } else if (calls && channel_) {  // handle_report() closes it if the supervisor cannot be told
     if (auto result = handle_packet(); !result) return result;
   }
@@ -130,11 +132,14 @@ Result<void> ControlThread::handle_report() {
 Result<void> ControlThread::wake() {
   if (engine_ || state_ == WorkerState::fresh) return {};
   if (state_ == WorkerState::dozing) enter(WorkerEvent::called);
-  auto engine = Engine::start(start_, report_write_.get(), options_.hardened);
+  map_copy_notes();
+  auto engine = Engine::start(start_, report_write_.get(), options_.hardened,
+                              copy_notes_ ? &*copy_notes_ : nullptr);
   if (!engine) return engine.error();
   engine_ = *std::move(engine);
   if (auto result = segments_.reimport_stores(engine_->device()); !result) return result;
   for (auto& [id, entry] : segments_) {
+    note_store(entry.segment);
     for (auto& parked : std::exchange(entry.parked, {})) {
       auto served =
           engine_->serve(entry.segment, {parked.id, parked.thread}, std::move(parked.socket));
@@ -163,12 +168,29 @@ void ControlThread::tick() {
 }
 
 // The kernel resends the requests that this worker has received to the next one.
-void ControlThread::end_if_hung() const {
+void ControlThread::end_if_hung() {
   const auto since = engine_->copy_started_at();
   if (!since || Clock::now() - *since < start_.hang_timeout) return;
   log_error(fmt::format("a copy did not end within {} s: the worker exits, and another one follows",
                         start_.hang_timeout.count()));
+  if (copy_notes_) copy_notes_->note_failure();
   std::_Exit(kExitStoreHung);
+}
+
+// Without them the worker serves as well; only a page that kills it would kill the next one, too.
+void ControlThread::map_copy_notes() {
+  if (!copy_notes_fd_ || copy_notes_) return;
+  auto notes = CopyNotes::map(copy_notes_fd_.get(), start_.io_threads);
+  if (notes) {
+    copy_notes_ = *std::move(notes);
+  } else {
+    log_error(notes.error().message);
+  }
+}
+
+void ControlThread::note_store(const Segment& segment) {
+  if (!copy_notes_) return;
+  copy_notes_->set_store(segment.id, segment.store->address(), segment.store->size_bytes());
 }
 
 // Since the process began, including the programs that it ran before this one.
@@ -189,6 +211,7 @@ WorkerHandover ControlThread::lend_handover(WorkerState state) {
           .stats = stats(),
           .channel = std::move(channel_),
           .listener = std::move(listener_),
+          .copy_notes = std::move(copy_notes_fd_),
           .segments = segments_.lend(engine_->connections())};
 }
 
@@ -209,6 +232,7 @@ Error ControlThread::replace_process(const std::string& program, WorkerEvent eve
   const Error error = exec_with_handover(handover, program, options_.arguments);
   channel_ = std::move(handover.channel);
   listener_ = std::move(handover.listener);
+  copy_notes_fd_ = std::move(handover.copy_notes);
   segments_.take_back(std::move(handover.segments));
   (void)engine_->resume();
   return error;

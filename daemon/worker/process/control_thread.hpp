@@ -5,12 +5,14 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
 #include "daemon/handover/channel.hpp"
+#include "daemon/handover/copy_notes.hpp"
 #include "daemon/handover/messages.hpp"
 #include "daemon/worker/process/engine.hpp"
 #include "daemon/worker/process/segment_table.hpp"
@@ -51,11 +53,13 @@ class ControlThread {
   void tell(const messages::Message& message, const std::vector<UniqueFd>& fds = {});
   Result<void> handle_report();
   Result<void> drop_connections(SegmentEntry& entry);
+  void map_copy_notes();
+  void note_store(const Segment& segment);
 
   void enter(WorkerEvent event);
   Result<void> wake();
   void tick();
-  void end_if_hung() const;
+  void end_if_hung();
   WorkerHandover lend_handover(WorkerState state);
   control::IoStats stats() const;
   Error replace_process(const std::string& program, WorkerEvent event,
@@ -73,7 +77,11 @@ class ControlThread {
   UniqueFd listener_;               // the worker socket, where the next supervisor connects
   UniqueFd report_read_;
   UniqueFd report_write_;
-  // Declared before the engine, whose threads use the segments.
+  UniqueFd copy_notes_fd_;  // empty: the supervisor gave none
+  // Whether it is to be handed to the supervisor, who has come after the one that made it.
+  bool owes_copy_notes_ = false;
+  // Declared before the engine, whose threads use notes and segments.
+  std::optional<CopyNotes> copy_notes_;
   SegmentTable segments_;
   std::unique_ptr<Engine> engine_;
   std::uint64_t served_ = 0;  // requests, at the last tick that saw a new one

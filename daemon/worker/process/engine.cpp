@@ -9,7 +9,7 @@
 namespace vramswap {
 
 Result<std::unique_ptr<Engine>> Engine::start(const messages::Start& start, int report_pipe,
-                                              bool hardened) {
+                                              bool hardened, CopyNotes* copy_notes) {
   std::unique_ptr<Engine> engine(new Engine);
   if (start.backend == control::Backend::ram) {
     engine->device_ = make_ram_device(hardened ? HostMemory::unswappable : HostMemory::swappable);
@@ -19,7 +19,8 @@ Result<std::unique_ptr<Engine>> Engine::start(const messages::Start& start, int 
     engine->device_ = *std::move(device);
   }
   for (unsigned i = 0; i < start.io_threads; ++i) {
-    auto thread = IoThread::start(*engine->device_, report_pipe, {.realtime = hardened});
+    auto thread = IoThread::start(*engine->device_, report_pipe,
+                                  {.realtime = hardened, .copy_notes = copy_notes, .number = i});
     if (!thread) return thread.error();
     engine->threads_.push_back(*std::move(thread));
   }

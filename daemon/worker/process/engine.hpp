@@ -18,9 +18,9 @@ class Engine {
   using Clock = std::chrono::steady_clock;
 
   // `hardened`: the I/O threads run at SCHED_RR, and host memory is never swapped out. Both are
-  // checked.
+  // checked. `copy_notes`, which may be null, outlives the engine.
   static Result<std::unique_ptr<Engine>> start(const messages::Start& start, int report_pipe,
-                                               bool hardened);
+                                               bool hardened, CopyNotes* copy_notes = nullptr);
 
   StoreDevice& device() { return *device_; }
   std::size_t thread_count() const { return threads_.size(); }

@@ -59,6 +59,7 @@ std::string encode(const WorkerHandover& handover) {
                     {"stats", handover.stats},
                     {"channel", handover.channel},
                     {"listener", handover.listener},
+                    {"copy_notes", handover.copy_notes},
                     {"segments", handover.segments}});
 }
 
@@ -78,6 +79,8 @@ Result<WorkerHandover> decode(const std::string& text) {
     json.at("stats").get_to(handover.stats);
     json.at("channel").get_to(handover.channel);
     json.at("listener").get_to(handover.listener);
+    // A program of the time before them has none.
+    if (json.contains("copy_notes")) json.at("copy_notes").get_to(handover.copy_notes);
     json.at("segments").get_to(handover.segments);
     return handover;
   } catch (const std::exception& error) {
@@ -92,6 +95,7 @@ void for_each_fd(const WorkerHandover& handover, Function function) {
   };
   visit(handover.channel);
   visit(handover.listener);
+  visit(handover.copy_notes);
   for (const auto& segment : handover.segments) {
     visit(segment.page_map);
     visit(segment.store);

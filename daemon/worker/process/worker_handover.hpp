@@ -38,6 +38,7 @@ struct WorkerHandover {
   control::IoStats stats = {};           // of all programs before it
   UniqueFd channel;                      // empty if there is no supervisor
   UniqueFd listener;                     // the worker socket; empty if there is none
+  UniqueFd copy_notes;                   // empty if there are none
   std::vector<Segment> segments;
 };
 

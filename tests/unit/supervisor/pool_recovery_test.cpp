@@ -1,4 +1,6 @@
 // A worker dies, a connection ends, content is lost.
+#include <sys/stat.h>
+
 #include "tests/unit/supervisor/pool_fixture.hpp"
 
 namespace vramswap {
@@ -347,6 +349,42 @@ TEST_F(PoolRecoveryTest, AnImportThatFailsForAMomentLosesNothing) {
   machine_.pass(std::chrono::seconds(20));
   expect_all_up(1);
   EXPECT_EQ(pool_->segments().value()[0].generation, 0U);
+}
+
+// A worker that has found the page which killed those before it says so in the page map.
+TEST_F(PoolRecoveryTest, PagesThatAWorkerGivesUpAreCounted) {
+  ASSERT_TRUE(up(2));
+  machine_.launcher.gives_up_in = {1};
+  kill_worker();
+  recover();
+  expect_all_up(2);
+  EXPECT_EQ(pool_->segments().value()[0].lost_pages, 0U);
+  EXPECT_EQ(pool_->segments().value()[1].lost_pages, 1U);
+  EXPECT_EQ(pool_->segments().value()[1].lost_at, machine_.clock.wall_time());
+  EXPECT_EQ(pool_->segments().value()[1].generation, 0U);
+  kill_worker();
+  recover();
+  EXPECT_EQ(pool_->segments().value()[1].lost_pages, 1U);
+}
+
+TEST_F(PoolRecoveryTest, EachWorkerGetsTheNotesOfTheOneBefore) {
+  ASSERT_TRUE(up(1));
+  const auto notes_of_latest = [&] {
+    struct stat status {};
+    EXPECT_EQ(fstat(machine_.launcher.latest().copy_notes.get(), &status), 0);
+    return status.st_ino;
+  };
+  const auto first = notes_of_latest();
+  kill_worker();
+  recover();
+  EXPECT_EQ(notes_of_latest(), first);
+  // The worker hands them to the next supervisor.
+  begin_supervisor();
+  ASSERT_TRUE(adopt());
+  kill_worker();
+  recover();
+  EXPECT_EQ(machine_.launcher.workers.size(), 3U);
+  EXPECT_EQ(notes_of_latest(), first);
 }
 
 TEST_F(PoolRecoveryTest, DownWorksWithAWorkerThatDiesDuringTheScrub) {
