@@ -18,8 +18,8 @@
 namespace vramswap::messages {
 
 // Raise it when a message changes its meaning, or when the data does that a worker hands to the
-// program that replaces it. Either side refuses another version.
-inline constexpr int kVersion = 5;
+// program that replaces it. Either side refuses another version. It is in version.cpp.
+extern const int kVersion;
 
 // The first request. Answer: Started.
 struct Start {

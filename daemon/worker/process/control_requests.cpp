@@ -1,4 +1,5 @@
 // How ControlThread answers the supervisor.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 
@@ -214,8 +215,11 @@ Result<ControlThread::Answer> ControlThread::handle(const HandOver& hand_over,
 // The next program sends the answer.
 Result<ControlThread::Answer> ControlThread::handle(const Replace& replace, std::vector<UniqueFd>) {
   if (!engine_) return fail("not started");
-  return std::unexpected(
-      replace_process(replace.program, WorkerEvent::replaced, kLoadedPauseLimit));
+  const UniqueFd program(open(replace.program.c_str(), O_PATH | O_CLOEXEC));
+  if (!program) return fail_errno(replace.program, "open", errno);
+  Error error = replace_process(program.get(), WorkerEvent::replaced, kLoadedPauseLimit);
+  error.message = fmt::format("{}: {}", replace.program, error.message);
+  return error;
 }
 
 Result<ControlThread::Answer> ControlThread::handle(const ReportStats&, std::vector<UniqueFd>) {

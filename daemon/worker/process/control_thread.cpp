@@ -12,6 +12,7 @@
 
 #include "daemon/handover/worker_socket.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/system/own_program.hpp"
 
 namespace vramswap {
 namespace {
@@ -27,9 +28,6 @@ using Clock = Engine::Clock;
 constexpr std::chrono::milliseconds kTick{1000};
 // How long an idle worker may take to pause: every connection is at a message boundary already.
 constexpr std::chrono::milliseconds kIdlePauseLimit{100};
-
-// This very program, even if its file has been replaced.
-constexpr const char* kThisProgram = "/proc/self/exe";
 
 }  // namespace
 
@@ -157,7 +155,9 @@ void ControlThread::tick() {
   }
   if (start_.doze_after.count() == 0 || now - last_request_ < start_.doze_after) return;
   if (segments_.empty()) return;
-  const Error error = replace_process(kThisProgram, WorkerEvent::went_idle, kIdlePauseLimit);
+  const auto own = own_program();
+  const Error error =
+      own ? replace_process(*own, WorkerEvent::went_idle, kIdlePauseLimit) : own.error();
   log_error(error.message);
   last_request_ = now;
 }
@@ -193,7 +193,7 @@ WorkerHandover ControlThread::lend_handover(WorkerState state) {
 }
 
 // Returns only if it failed; the worker then serves as before.
-Error ControlThread::replace_process(const std::string& program, WorkerEvent event,
+Error ControlThread::replace_process(int program, WorkerEvent event,
                                      std::chrono::milliseconds pause_limit) {
   const auto paused = engine_->pause(pause_limit);
   if (!paused) return paused.error();

@@ -58,8 +58,7 @@ class ControlThread {
   void end_if_hung() const;
   WorkerHandover lend_handover(WorkerState state);
   control::IoStats stats() const;
-  Error replace_process(const std::string& program, WorkerEvent event,
-                        std::chrono::milliseconds pause_limit);
+  Error replace_process(int program, WorkerEvent event, std::chrono::milliseconds pause_limit);
   bool may_be_needed() const;
 
   const WorkerOptions options_;

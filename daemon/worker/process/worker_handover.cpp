@@ -11,6 +11,7 @@
 #include "daemon/base/json.hpp"
 #include "daemon/control/io_stats_json.hpp"
 #include "daemon/handover/messages_json.hpp"
+#include "daemon/system/own_program.hpp"
 #include "daemon/system/proc.hpp"
 
 namespace vramswap {
@@ -101,7 +102,7 @@ void for_each_fd(const WorkerHandover& handover, Function function) {
 
 }  // namespace
 
-Error exec_with_handover(const WorkerHandover& handover, const std::string& program,
+Error exec_with_handover(const WorkerHandover& handover, int program,
                          const std::vector<std::string>& arguments) {
   const UniqueFd fd(memfd_create("vramswap-worker-handover", MFD_CLOEXEC));
   const std::string text = encode(handover);
@@ -111,16 +112,12 @@ Error exec_with_handover(const WorkerHandover& handover, const std::string& prog
   std::vector<std::string> words = arguments;
   words.emplace_back(kHandoverOption);
   words.push_back(fmt::format("{}", fd.get()));
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
   // Marks all descriptors, because a library may have opened some without O_CLOEXEC. Then clears
   // the flag of those that are handed over.
   close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   fcntl(fd.get(), F_SETFD, 0);
   for_each_fd(handover, [](int kept) { fcntl(kept, F_SETFD, 0); });
-  execv(program.c_str(), argv.data());
-  const Error error = errno_error(program, "execv", errno);
+  const Error error = execute(program, words);
   for_each_fd(handover, [](int kept) { fcntl(kept, F_SETFD, FD_CLOEXEC); });
   return error;
 }

@@ -44,10 +44,10 @@ struct WorkerHandover {
 // exec_with_handover() adds this option to `arguments`. Its value is a descriptor.
 inline constexpr const char* kHandoverOption = "--handover-fd";
 
-// Replaces the program of this process by `program`, which reads the handover with read_handover().
-// All other threads end, and all descriptors above stderr that are not part of the handover are
-// closed. Returns only if exec failed; the handover is then unchanged.
-Error exec_with_handover(const WorkerHandover& handover, const std::string& program,
+// Replaces the program of this process by the one behind the descriptor `program`, which reads the
+// handover with read_handover(). All other threads end, and all descriptors above stderr that are
+// not part of the handover are closed. Returns only if exec failed; the handover is then unchanged.
+Error exec_with_handover(const WorkerHandover& handover, int program,
                          const std::vector<std::string>& arguments);
 // `fd` is the value of kHandoverOption. Fails on another handover version.
 Result<WorkerHandover> read_handover(UniqueFd fd);

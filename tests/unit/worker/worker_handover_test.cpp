@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "daemon/handover/channel.hpp"
+#include "daemon/system/own_program.hpp"
 #include "daemon/system/proc.hpp"
 
 namespace vramswap {
@@ -141,7 +142,7 @@ std::string after_exec(WorkerHandover handover) {
     ours.reset();
     // Must be closed, although it is not marked close-on-exec.
     dup2(STDERR_FILENO, 200);
-    (void)exec_with_handover(handover, "/proc/self/exe", {"worker", "--some-option"});
+    (void)exec_with_handover(handover, own_program().value(), {"worker", "--some-option"});
     _exit(1);
   }
   handover.channel.reset();
@@ -170,9 +171,9 @@ TEST(WorkerHandover, WhereExecFailsItIsAsItWas) {
   auto handover = some_handover();
   handover.channel = memory_with("a channel");
   const std::string before = describe(handover) + content(handover.channel);
-  const Error error = exec_with_handover(handover, "/nonexistent/program", {"worker"});
-  EXPECT_EQ(error.code, ENOENT);
-  EXPECT_THAT(error.message, StartsWith("/nonexistent/program: execv: ENOENT"));
+  const Error error = exec_with_handover(handover, memory_with("no program").get(), {"worker"});
+  EXPECT_EQ(error.code, EACCES);
+  EXPECT_THAT(error.message, StartsWith("program: execveat: EACCES"));
   EXPECT_EQ(describe(handover) + content(handover.channel), before);
 }
 
