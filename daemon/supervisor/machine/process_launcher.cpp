@@ -12,6 +12,7 @@
 #include "daemon/control/daemon_arguments.hpp"
 #include "daemon/handover/worker_socket.hpp"
 #include "daemon/supervisor/machine/program.hpp"
+#include "daemon/supervisor/machine/worker_environment.hpp"
 #include "daemon/system/own_program.hpp"
 #include "daemon/system/proc.hpp"
 
@@ -93,7 +94,8 @@ Result<std::shared_ptr<WorkerLink>> ProcessLauncher::spawn() {
                                 .path = "vramswapd",
                                 .executable = *own,
                                 .arguments = {kDaemonArgument0, kWorkerOption},
-                                .fds = {-1, -1, -1, theirs.get()}});
+                                .fds = {-1, -1, -1, theirs.get()},
+                                .environment = worker_environment(environ)});
   if (!started) return started.error();
   return std::make_shared<ProcessLink>(io_, started->pid, std::move(ours),
                                        std::move(started->pidfd), processes_);
