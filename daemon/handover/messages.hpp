@@ -21,7 +21,9 @@ namespace vramswap::messages {
 // program that replaces it. Either side refuses another version. It is in version.cpp.
 extern const int kVersion;
 
-// The first request. Answer: Started.
+// The first request. Answer: Started. fds: if `driver_path` is not empty, the file of the CUDA
+// driver that the worker is to load; if `has_page_kernel`, then also that of the compiled page
+// kernel.
 struct Start {
   control::Backend backend = control::Backend::vram;
   std::string gpu;          // selector; empty: the first GPU
@@ -34,6 +36,9 @@ struct Start {
   std::chrono::seconds doze_after{0};
   // If a copy takes longer, the worker regards the GPU as hung and ends itself.
   std::chrono::seconds hang_timeout{10};
+  // Where the first worker found the driver; empty: this one looks for it by its name.
+  std::string driver_path = {};
+  bool has_page_kernel = false;
 };
 // Make a new, zeroed store. fds: page map. Answer: Done, with the store's fd.
 struct Create {
@@ -71,6 +76,8 @@ struct Adopt {};
 struct HandOver {
   std::uint32_t segment = 0;
 };
+// Give the supervisor the files of the driver, so that later workers load the same. Answer: Driver.
+struct ShareDriver {};
 // Execute `program` in this process and go on with the same memory and sockets. Answer: Done, from
 // the new program.
 struct Replace {
@@ -80,7 +87,7 @@ struct Replace {
 // another answer, and may stop waiting for it.
 struct ReportStats {};
 using Request = std::variant<Start, Create, Import, Connect, Remove, Describe, Adopt, HandOver,
-                             Replace, ReportStats>;
+                             Replace, ReportStats, ShareDriver>;
 
 struct Started {
   StoreDeviceInfo device;
@@ -112,7 +119,13 @@ struct Adopted {
 struct Stats {
   control::IoStats io;
 };
-using Message = std::variant<Started, Done, Failed, ConnectionEnded, StateChanged, Adopted, Stats>;
+// What the worker has loaded. fds: as in Start; none if the path is empty.
+struct Driver {
+  std::string path;
+  bool has_page_kernel = false;
+};
+using Message =
+    std::variant<Started, Done, Failed, ConnectionEnded, StateChanged, Adopted, Stats, Driver>;
 
 std::string encode(const Request& request);
 std::string encode(const Message& message);

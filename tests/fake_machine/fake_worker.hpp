@@ -45,6 +45,11 @@ class FakeWorker {
   std::optional<std::size_t> dies_after;   // by kind_of: the answer to it is its last act
   std::optional<std::size_t> stops_at;     // by kind_of: such a request, once, stops it
   messages::Start start;
+  std::vector<UniqueFd> start_fds;  // the driver's files that came with it
+  std::string driver_path;          // as in FakeLauncher
+  bool has_page_kernel = false;
+  bool fails_with_kept_driver = false;
+  bool is_exclusive = false;
   std::string description;
   std::string program;
   std::map<std::uint32_t, Segment> segments;
@@ -64,7 +69,10 @@ class FakeWorker {
   messages::Message answer(const messages::Request& request, std::vector<UniqueFd> fds,
                            std::vector<UniqueFd>& answer_fds);
 
+  void load_driver(std::vector<UniqueFd> fds);
+
   Steps& steps_;
+  std::vector<UniqueFd> driver_;  // what it has loaded: the library, and the page kernel
   std::weak_ptr<FakeLink> link_;  // to the latest supervisor
   bool is_stopped_ = false;
   std::deque<Waiting> waiting_;
@@ -90,6 +98,11 @@ class FakeLauncher : public WorkerLauncher {
   // New workers answer this kind of request with this errno, see FakeWorker.
   std::map<std::size_t, int> fails_with;
   std::set<std::uint32_t> stale_segments;
+  // The driver that a new worker loads if it is given none; empty: there is none.
+  std::string driver_path;
+  bool has_page_kernel = false;
+  bool fails_with_kept_driver = false;  // new workers cannot start with what they are given
+  bool is_exclusive = false;            // the compute mode of the card
   std::map<std::string, std::shared_ptr<FakeWorker>> sockets;
 
  private:

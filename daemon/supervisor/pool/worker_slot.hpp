@@ -10,6 +10,7 @@
 #include "daemon/control/protocol.hpp"
 #include "daemon/handover/pool_description.hpp"
 #include "daemon/supervisor/machine/machine.hpp"
+#include "daemon/supervisor/pool/kept_driver.hpp"
 #include "daemon/supervisor/pool/recovery_reserve.hpp"
 #include "daemon/supervisor/pool/state_publisher.hpp"
 #include "daemon/supervisor/pool/worker_process.hpp"
@@ -31,6 +32,9 @@ class WorkerSlot {
   awaitable<Result<void>> start();
   // A worker that an earlier supervisor left.
   void adopt(std::shared_ptr<WorkerProcess> worker);
+  // The driver's files that an earlier supervisor left, see KeptDriver.
+  void inherit_driver(const NamedFds& inherited) { driver_.inherit(inherited); }
+  const KeptDriver& driver() const { return driver_; }
   // From now on the worker is started on this GPU.
   void pin_gpu(std::string uuid) { known_.start.gpu = std::move(uuid); }
 
@@ -63,7 +67,7 @@ class WorkerSlot {
   const StoreDeviceInfo& info() const { return known_.info; }
   std::uint64_t worker_bytes() const { return known_.worker_bytes; }
   std::size_t index() const { return index_; }
-  PoolDescription::Device describe() const { return known_; }
+  PoolDescription::Device describe() const;
   control::WorkerStatus status() const;
 
  private:
@@ -77,6 +81,7 @@ class WorkerSlot {
   void on_exit();
   void begin_recovery();
   awaitable<void> recover(Gate::Pass pass, Gate::Pass recovering);
+  std::vector<std::string> notes() const;
   awaitable<Result<void>> try_recover();
   awaitable<Result<void>> restart(const EnteredSegments& segments);
   awaitable<Result<void>> reconnect(const EnteredSegments& segments);
@@ -92,6 +97,7 @@ class WorkerSlot {
   StatePublisher& publisher_;
   const std::size_t index_;
   PoolDescription::Device known_;
+  KeptDriver driver_;
   std::shared_ptr<WorkerProcess> worker_;
   std::vector<Segment*> segments_;
   Gate recoveries_;

@@ -39,6 +39,7 @@ ControlThread::ControlThread(WorkerHandover handover, WorkerOptions options)
       description_(std::move(handover.description)),
       began_at_(handover.began_at),
       earlier_stats_(handover.stats),
+      driver_(std::move(handover.driver)),
       channel_(std::move(handover.channel)),
       listener_(std::move(handover.listener)),
       segments_(std::move(handover.segments)) {}
@@ -128,7 +129,7 @@ Result<void> ControlThread::handle_report() {
 Result<void> ControlThread::wake() {
   if (engine_ || state_ == WorkerState::fresh) return {};
   if (state_ == WorkerState::dozing) enter(WorkerEvent::called);
-  auto engine = Engine::start(start_, report_write_.get(), options_.hardened);
+  auto engine = Engine::start(start_, driver_, report_write_.get(), options_.hardened);
   if (!engine) return engine.error();
   engine_ = *std::move(engine);
   if (auto result = segments_.reimport_stores(engine_->device()); !result) return result;
@@ -187,6 +188,7 @@ WorkerHandover ControlThread::lend_handover(WorkerState state) {
           .description = description_,
           .began_at = began_at_,
           .stats = stats(),
+          .driver = std::move(driver_),
           .channel = std::move(channel_),
           .listener = std::move(listener_),
           .segments = segments_.lend(engine_->connections())};
@@ -207,6 +209,7 @@ Error ControlThread::replace_process(int program, WorkerEvent event,
   }
   WorkerHandover handover = lend_handover(*next_state(state_, event));
   const Error error = exec_with_handover(handover, program, options_.arguments);
+  driver_ = std::move(handover.driver);
   channel_ = std::move(handover.channel);
   listener_ = std::move(handover.listener);
   segments_.take_back(std::move(handover.segments));

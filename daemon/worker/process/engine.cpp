@@ -8,13 +8,13 @@
 
 namespace vramswap {
 
-Result<std::unique_ptr<Engine>> Engine::start(const messages::Start& start, int report_pipe,
-                                              bool hardened) {
+Result<std::unique_ptr<Engine>> Engine::start(const messages::Start& start, DriverFiles& driver,
+                                              int report_pipe, bool hardened) {
   std::unique_ptr<Engine> engine(new Engine);
   if (start.backend == control::Backend::ram) {
     engine->device_ = make_ram_device(hardened ? HostMemory::unswappable : HostMemory::swappable);
   } else {
-    auto device = make_vram_device(start.gpu);
+    auto device = make_vram_device(start.gpu, driver);
     if (!device) return device.error();
     engine->device_ = *std::move(device);
   }

@@ -48,6 +48,15 @@ static void from_json(const nlohmann::json& json, WorkerHandover::Segment& segme
   json.at("connections").get_to(segment.connections);
 }
 
+static void to_json(nlohmann::json& json, const DriverFiles& driver) {
+  json = {{"path", driver.path}, {"library", driver.library}, {"page_kernel", driver.page_kernel}};
+}
+static void from_json(const nlohmann::json& json, DriverFiles& driver) {
+  json.at("path").get_to(driver.path);
+  json.at("library").get_to(driver.library);
+  json.at("page_kernel").get_to(driver.page_kernel);
+}
+
 namespace {
 
 std::string encode(const WorkerHandover& handover) {
@@ -58,6 +67,7 @@ std::string encode(const WorkerHandover& handover) {
                     {"description", handover.description},
                     {"began_at_ns", handover.began_at.count()},
                     {"stats", handover.stats},
+                    {"driver", handover.driver},
                     {"channel", handover.channel},
                     {"listener", handover.listener},
                     {"segments", handover.segments}});
@@ -77,6 +87,7 @@ Result<WorkerHandover> decode(const std::string& text) {
     json.at("description").get_to(handover.description);
     handover.began_at = std::chrono::nanoseconds(json.at("began_at_ns").get<std::int64_t>());
     json.at("stats").get_to(handover.stats);
+    json.at("driver").get_to(handover.driver);
     json.at("channel").get_to(handover.channel);
     json.at("listener").get_to(handover.listener);
     json.at("segments").get_to(handover.segments);
@@ -91,6 +102,8 @@ void for_each_fd(const WorkerHandover& handover, Function function) {
   const auto visit = [&](const UniqueFd& fd) {
     if (fd) function(fd.get());
   };
+  visit(handover.driver.library);
+  visit(handover.driver.page_kernel);
   visit(handover.channel);
   visit(handover.listener);
   for (const auto& segment : handover.segments) {

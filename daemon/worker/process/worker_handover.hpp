@@ -12,6 +12,7 @@
 #include "daemon/base/unique_fd.hpp"
 #include "daemon/control/io_stats.hpp"
 #include "daemon/handover/messages.hpp"
+#include "daemon/worker/store/driver_files.hpp"
 
 namespace vramswap {
 
@@ -36,8 +37,9 @@ struct WorkerHandover {
   std::string description;
   std::chrono::nanoseconds began_at{0};  // by the steady clock, which both programs share
   control::IoStats stats = {};           // of all programs before it
-  UniqueFd channel;                      // empty if there is no supervisor
-  UniqueFd listener;                     // the worker socket; empty if there is none
+  DriverFiles driver = {};
+  UniqueFd channel;   // empty if there is no supervisor
+  UniqueFd listener;  // the worker socket; empty if there is none
   std::vector<Segment> segments;
 };
 

@@ -32,13 +32,17 @@ TEST(Messages, RequestsReadBack) {
                                         .io_threads = 4,
                                         .rendezvous = "/run/x",
                                         .doze_after = std::chrono::seconds(60),
-                                        .hang_timeout = std::chrono::seconds(9)});
+                                        .hang_timeout = std::chrono::seconds(9),
+                                        .driver_path = "/lib/libcuda.so.1",
+                                        .has_page_kernel = true});
   EXPECT_EQ(start.backend, control::Backend::ram);
   EXPECT_EQ(start.gpu, "GPU-1234");
   EXPECT_EQ(start.io_threads, 4U);
   EXPECT_EQ(start.rendezvous, "/run/x");
   EXPECT_EQ(start.doze_after, std::chrono::seconds(60));
   EXPECT_EQ(start.hang_timeout, std::chrono::seconds(9));
+  EXPECT_EQ(start.driver_path, "/lib/libcuda.so.1");
+  EXPECT_TRUE(start.has_page_kernel);
 
   const auto create = request_back(Create{.segment = 3, .size_bytes = 1ULL << 40});
   EXPECT_EQ(create.segment, 3U);
@@ -59,6 +63,10 @@ TEST(Messages, RequestsReadBack) {
   request_back(Adopt{});
   EXPECT_EQ(request_back(HandOver{.segment = 7}).segment, 7U);
   EXPECT_EQ(request_back(Replace{.program = "/sbin/x"}).program, "/sbin/x");
+  request_back(ShareDriver{});
+  const auto driver = message_back(Driver{.path = "/lib/libcuda.so.1", .has_page_kernel = true});
+  EXPECT_EQ(driver.path, "/lib/libcuda.so.1");
+  EXPECT_TRUE(driver.has_page_kernel);
 }
 
 TEST(Messages, StatsReadBack) {

@@ -47,6 +47,8 @@ std::string describe(const WorkerHandover& handover) {
                   start.rendezvous, start.doze_after.count(), start.hang_timeout.count(),
                   handover.description, handover.began_at.count(), handover.stats.errors,
                   handover.stats.batches, content(handover.listener));
+  text += fmt::format("driver {}: {}, page kernel: {}\n", handover.driver.path,
+                      content(handover.driver.library), content(handover.driver.page_kernel));
   for (const auto& segment : handover.segments) {
     text += fmt::format("segment {}: {} bytes, pages: {}, store: {}, awaits: {}\n", segment.id,
                         segment.size_bytes, content(segment.page_map), content(segment.store),
@@ -112,6 +114,9 @@ WorkerHandover some_handover() {
                           .description = "{\"a\": \"\\\"\n\"}",
                           .began_at = std::chrono::nanoseconds(123456789),
                           .stats = {.counted_for = {}, .errors = 3, .batches = 17},
+                          .driver = {.path = "/lib/libcuda.so.1",
+                                     .library = memory_with("a library"),
+                                     .page_kernel = memory_with("a page kernel")},
                           .channel = {},
                           .listener = memory_with("a listener"),
                           .segments = {}};
