@@ -71,7 +71,14 @@ std::set<int> open_descriptors() {
 }
 
 std::set<int> descriptors_of(const WorkerHandover& handover) {
-  std::set<int> numbers{0, 1, 2, handover.channel.get(), handover.listener.get()};
+  const auto& driver = handover.driver;
+  std::set<int> numbers{0,
+                        1,
+                        2,
+                        handover.channel.get(),
+                        handover.listener.get(),
+                        driver.library.get(),
+                        driver.page_kernel.get()};
   for (const auto& segment : handover.segments) {
     numbers.insert({segment.page_map.get(), segment.store.get()});
     for (const auto& connection : segment.connections) numbers.insert(connection.socket.get());
@@ -177,8 +184,8 @@ TEST(WorkerHandover, WhereExecFailsItIsAsItWas) {
   handover.channel = memory_with("a channel");
   const std::string before = describe(handover) + content(handover.channel);
   const Error error = exec_with_handover(handover, memory_with("no program").get(), {"worker"});
-  EXPECT_EQ(error.code, EACCES);
-  EXPECT_THAT(error.message, StartsWith("program: execveat: EACCES"));
+  EXPECT_EQ(error.code, ENOEXEC);
+  EXPECT_THAT(error.message, StartsWith("program: execveat: ENOEXEC"));
   EXPECT_EQ(describe(handover) + content(handover.channel), before);
 }
 
