@@ -86,7 +86,7 @@ class RamAccess final : public StoreAccess {
 
 Result<std::unique_ptr<StoreAccess>> open_vram(const std::string& gpu) {
   DriverFiles files;
-  auto device = make_vram_device(gpu, files);
+  auto device = make_vram_device(gpu, files, HostMemory::swappable);
   if (!device) return device.error();
   const auto driver = cuda::Driver::load();
   if (!driver) return fail(driver.error().message());

@@ -1,7 +1,6 @@
 #include "daemon/worker/store/vram_store.hpp"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -85,7 +84,8 @@ cuda::Result<cuda::Driver> load_driver(DriverFiles& files) {
 }
 
 // `compiled` holds the kernel as it was compiled before, or does so afterwards.
-cuda::Result<cuda::PageKernel> load_page_kernel(const cuda::Context& context, UniqueFd& compiled) {
+cuda::Result<cuda::PageKernel> load_page_kernel(const cuda::Context& context, UniqueFd& compiled,
+                                                HostMemory memory) {
   if (compiled) {
     const auto image = read_file(fmt::format("/proc/self/fd/{}", compiled.get()));
     auto kernel = cuda::PageKernel::load(context, image ? *image : "");
@@ -95,9 +95,11 @@ cuda::Result<cuda::PageKernel> load_page_kernel(const cuda::Context& context, Un
   }
   const auto image = cuda::PageKernel::compile(context);
   if (!image) return cuda::PageKernel::load(context);
-  UniqueFd file(memfd_create("vramswap-page-kernel", MFD_CLOEXEC));
+  auto file = create_host_memory("vramswap-page-kernel", image->size(), memory);
   const auto bytes = static_cast<ssize_t>(image->size());
-  if (file && write(file.get(), image->data(), image->size()) == bytes) compiled = std::move(file);
+  if (file && pwrite(file->get(), image->data(), image->size(), 0) == bytes) {
+    compiled = *std::move(file);
+  }
   auto kernel = cuda::PageKernel::load(context, *image);
   return kernel ? std::move(kernel) : cuda::PageKernel::load(context);
 }
@@ -126,9 +128,10 @@ class VramStore final : public Store {
 
 class VramDevice final : public StoreDevice {
  public:
-  VramDevice(cuda::Context context, UniqueFd& compiled_kernel, std::string drm_directory)
+  VramDevice(cuda::Context context, UniqueFd& compiled_kernel, HostMemory memory,
+             std::string drm_directory)
       : context_(std::move(context)), drm_directory_(std::move(drm_directory)) {
-    auto kernel = load_page_kernel(context_, compiled_kernel);
+    auto kernel = load_page_kernel(context_, compiled_kernel, memory);
     if (kernel) {
       shared_.kernel = *std::move(kernel);
     } else {
@@ -187,7 +190,7 @@ class VramDevice final : public StoreDevice {
 }  // namespace
 
 Result<std::unique_ptr<StoreDevice>> make_vram_device(const std::string& selector,
-                                                      DriverFiles& files,
+                                                      DriverFiles& files, HostMemory memory,
                                                       const std::string& drm_directory) {
   // The driver caches compiled kernels here; by default it uses the home directory of root. If it
   // cannot write here, a worker takes 0.1 s longer to start.
@@ -208,7 +211,8 @@ Result<std::unique_ptr<StoreDevice>> make_vram_device(const std::string& selecto
   }
   auto context = cuda::Context::create(*driver, *device);
   if (!context) return context.error();
-  return std::make_unique<VramDevice>(*std::move(context), files.page_kernel, drm_directory);
+  return std::make_unique<VramDevice>(*std::move(context), files.page_kernel, memory,
+                                      drm_directory);
 }
 
 }  // namespace vramswap

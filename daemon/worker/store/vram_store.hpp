@@ -5,6 +5,7 @@
 #include <string>
 
 #include "daemon/base/error.hpp"
+#include "daemon/system/host_memory.hpp"
 #include "daemon/worker/store/driver_files.hpp"
 #include "daemon/worker/store/store.hpp"
 
@@ -13,10 +14,11 @@ namespace vramswap {
 // Loads the CUDA driver and creates a context on the GPU that `selector` names (index, UUID or PCI
 // address; empty: the first GPU). The context stays with the process: call this only once.
 // It loads the files in `files`, and those that are missing there are there afterwards, as far as
-// they could be opened.
-// In `drm_directory` the kernel lists display connectors, e.g. card0-DP-1/status.
+// they could be opened. What is compiled is kept in `memory`: a worker that wakes reads it before
+// it serves, so it must not be swapped out. In `drm_directory` the kernel lists display connectors,
+// e.g. card0-DP-1/status.
 Result<std::unique_ptr<StoreDevice>> make_vram_device(
-    const std::string& selector, DriverFiles& files,
+    const std::string& selector, DriverFiles& files, HostMemory memory,
     const std::string& drm_directory = "/sys/class/drm");
 
 }  // namespace vramswap

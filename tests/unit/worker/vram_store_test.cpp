@@ -2,8 +2,10 @@
 #include "daemon/worker/store/vram_store.hpp"
 
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -33,7 +35,7 @@ class VramStoreTest : public test::FakeCudaTest {
       // A library that is loaded is found by its name afterwards.
       ASSERT_TRUE(load());
       DriverFiles files;
-      const auto device = make_vram_device("", files, directory());
+      const auto device = make_vram_device("", files, HostMemory::swappable, directory());
       ASSERT_TRUE(device) << device.error().message;
       UniqueFd gone(memfd_create("gone", MFD_CLOEXEC));
       const auto store = (*device)->import(std::move(gone), kBytes);
@@ -66,7 +68,7 @@ TEST_F(VramStoreTest, AWrongSizeIsNoEvidence) {
   test::in_child([&] {
     ASSERT_TRUE(load());
     DriverFiles files;
-    const auto device = make_vram_device("", files, directory());
+    const auto device = make_vram_device("", files, HostMemory::swappable, directory());
     ASSERT_TRUE(device) << device.error().message;
     const auto store =
         (*device)->import(UniqueFd(memfd_create("gone", MFD_CLOEXEC)), kBytes + 4096);
@@ -83,7 +85,7 @@ TEST_F(VramStoreTest, ALaterWorkerLoadsTheFilesOfTheFirst) {
   test::in_child([&] {
     ASSERT_TRUE(load(file.c_str()));
     DriverFiles files;
-    const auto device = make_vram_device("", files, directory());
+    const auto device = make_vram_device("", files, HostMemory::swappable, directory());
     ASSERT_TRUE(device) << device.error().message;
     // This one, unless the test program has loaded another one before.
     EXPECT_TRUE(files.path.ends_with("/libcuda.so.1")) << files.path;
@@ -98,7 +100,7 @@ TEST_F(VramStoreTest, ALaterWorkerLoadsTheFilesOfTheFirst) {
   std::filesystem::remove(file);
   setenv("FAKE_CUDA_JIT", "0", 1);
   test::in_child([&] {
-    const auto device = make_vram_device("", kept, directory());
+    const auto device = make_vram_device("", kept, HostMemory::swappable, directory());
     ASSERT_TRUE(device) << device.error().message;
     EXPECT_TRUE(kept.page_kernel);  // it is still good
     EXPECT_TRUE((*device)->create(kBytes));
@@ -112,9 +114,24 @@ TEST_F(VramStoreTest, APageKernelThatCannotBeLoadedIsCompiledAgain) {
     files.page_kernel = UniqueFd(memfd_create("garbage", MFD_CLOEXEC));
     const ino_t garbage = inode_of(files.page_kernel);
     ASSERT_EQ(write(files.page_kernel.get(), "garbage", 7), 7);
-    ASSERT_TRUE(make_vram_device("", files, directory()));
+    ASSERT_TRUE(make_vram_device("", files, HostMemory::swappable, directory()));
     ASSERT_TRUE(files.page_kernel);
     EXPECT_NE(inode_of(files.page_kernel), garbage);
+  });
+}
+
+// Its pages could be in the very swap that waits for the worker which reads it.
+TEST_F(VramStoreTest, ThePageKernelIsInMemoryThatIsNotSwappedOut) {
+  if (!create_host_memory("test", 4096, HostMemory::unswappable)) {
+    GTEST_SKIP() << "memory that is never swapped out needs CAP_SYS_ADMIN";
+  }
+  test::in_child([&] {
+    ASSERT_TRUE(load());
+    DriverFiles files;
+    ASSERT_TRUE(make_vram_device("", files, HostMemory::unswappable, directory()));
+    struct statfs about {};
+    ASSERT_EQ(fstatfs(files.page_kernel.get(), &about), 0);
+    EXPECT_EQ(about.f_type, RAMFS_MAGIC);
   });
 }
 
@@ -123,7 +140,7 @@ TEST_F(VramStoreTest, TheComputeModeIsAskedFor) {
   test::in_child([&] {
     ASSERT_TRUE(load());
     DriverFiles files;
-    const auto device = make_vram_device("", files, directory());
+    const auto device = make_vram_device("", files, HostMemory::swappable, directory());
     ASSERT_TRUE(device) << device.error().message;
     EXPECT_TRUE((*device)->info().value().is_exclusive);
   });
@@ -131,7 +148,7 @@ TEST_F(VramStoreTest, TheComputeModeIsAskedFor) {
   test::in_child([&] {
     ASSERT_TRUE(load());
     DriverFiles files;
-    const auto device = make_vram_device("", files, directory());
+    const auto device = make_vram_device("", files, HostMemory::swappable, directory());
     ASSERT_FALSE(device);
     EXPECT_NE(device.error().message.find("its compute mode is prohibited"), std::string::npos)
         << device.error().message;
