@@ -30,6 +30,7 @@ Result<DeviceInfo> describe(const Driver& driver, int index) {
   api::CUuuid uuid{};
   std::size_t total_bytes = 0;
   int time_limit = 0;
+  int compute_mode = 0;
   int virtual_memory = 0;
   int fd_export = 0;
 
@@ -47,6 +48,8 @@ Result<DeviceInfo> describe(const Driver& driver, int index) {
       {"cuDeviceGetAttribute KERNEL_EXEC_TIMEOUT",
        driver->cuDeviceGetAttribute(&time_limit, api::CU_DEVICE_ATTRIBUTE_KERNEL_EXEC_TIMEOUT,
                                     ordinal)},
+      {"cuDeviceGetAttribute COMPUTE_MODE",
+       driver->cuDeviceGetAttribute(&compute_mode, api::CU_DEVICE_ATTRIBUTE_COMPUTE_MODE, ordinal)},
       {"cuDeviceGetAttribute VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED",
        driver->cuDeviceGetAttribute(
            &virtual_memory, api::CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, ordinal)},
@@ -68,6 +71,8 @@ Result<DeviceInfo> describe(const Driver& driver, int index) {
   device.pci_address = address ? address->text() : pci_address.data();
   device.total_bytes = total_bytes;
   device.drives_display = time_limit != 0;
+  device.is_prohibited = compute_mode == api::CU_COMPUTEMODE_PROHIBITED;
+  device.is_exclusive = compute_mode == api::CU_COMPUTEMODE_EXCLUSIVE_PROCESS;
   device.supports_fd_export = virtual_memory != 0 && fd_export != 0;
   return device;
 }

@@ -21,6 +21,8 @@ struct DeviceInfo {
   std::string pci_address;          ///< lower case, dddd:bb:dd.f
   std::uint64_t total_bytes = 0;    ///< without the memory that the driver reserves
   bool drives_display = false;      ///< the driver limits the run time of kernels, as for a desktop
+  bool is_prohibited = false;       ///< its compute mode lets nobody make a context
+  bool is_exclusive = false;        ///< its compute mode lets one process at a time have a context
   bool supports_fd_export = false;  ///< VRAM can be held by a file descriptor
 
   /// How errors name the device: "GPU 0000:01:00.0".

@@ -1,10 +1,15 @@
 #include "cuda/driver.hpp"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <link.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -95,13 +100,37 @@ Result<Driver> Driver::load(const char* path) {
 #undef FIND
 
   setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 0);
-  Driver driver(functions, newer);
+  Driver driver(library, functions, newer);
   if (auto code = driver->cuInit(0); code != api::CUDA_SUCCESS) {
     Error error = driver.error(code, "cuInit", path);
     error.advice = advice_for_init(code);
     return std::unexpected(std::move(error));
   }
   return driver;
+}
+
+std::string Driver::path() const {
+  const link_map* loaded = nullptr;
+  return dlinfo(library_, RTLD_DI_LINKMAP, &loaded) == 0 ? loaded->l_name : "";
+}
+
+Result<int> Driver::open_file() const {
+  const std::string name = path();
+  const int file = open(name.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) {
+    return std::unexpected(Error{.operation = fmt::format("open: {}", strerrorname_np(errno)),
+                                 .object = name,
+                                 .name = {},
+                                 .advice = {}});
+  }
+  // The loader compares files, not names. It finds this one among those that it has loaded, or it
+  // is another one.
+  void* same = dlopen(fmt::format("/proc/self/fd/{}", file).c_str(), RTLD_NOW | RTLD_NOLOAD);
+  if (same != nullptr) dlclose(same);
+  if (same == library_) return file;
+  close(file);
+  return std::unexpected(Error{
+      .operation = "another file has that name by now", .object = name, .name = {}, .advice = {}});
 }
 
 Error Driver::error(api::CUresult code, std::string operation, std::string object) const {

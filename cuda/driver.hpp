@@ -26,6 +26,13 @@ class Driver {
   /// For calls: `driver->cuMemCreate(...)`.
   const api::FunctionTable* operator->() const { return &functions_; }
 
+  /// Where the dynamic loader found the library.
+  std::string path() const;
+  /// Opens the file that the dynamic loader has loaded; the descriptor is close-on-exec, and the
+  /// caller closes it. By its path in /proc/self/fd another process loads the same file, whatever
+  /// has its name by then. An error: the file has lost its name since it was loaded.
+  Result<int> open_file() const;
+
   /// Entry points that are null if the driver is too old.
   const api::NewerFunctionTable& newer() const { return newer_; }
 
@@ -33,9 +40,10 @@ class Driver {
   Error error(api::CUresult code, std::string operation, std::string object) const;
 
  private:
-  Driver(const api::FunctionTable& functions, const api::NewerFunctionTable& newer)
-      : functions_(functions), newer_(newer) {}
+  Driver(void* library, const api::FunctionTable& functions, const api::NewerFunctionTable& newer)
+      : library_(library), functions_(functions), newer_(newer) {}
 
+  void* library_;  // of dlopen
   api::FunctionTable functions_;
   api::NewerFunctionTable newer_;
 };

@@ -24,6 +24,7 @@ enum CUresult : unsigned int {
   CUDA_ERROR_INVALID_CONTEXT = 201,
   CUDA_ERROR_ECC_UNCORRECTABLE = 214,
   CUDA_ERROR_NVLINK_UNCORRECTABLE = 220,
+  CUDA_ERROR_JIT_COMPILER_NOT_FOUND = 221,
   CUDA_ERROR_CONTAINED = 226,
   CUDA_ERROR_OPERATING_SYSTEM = 304,
   CUDA_ERROR_INVALID_HANDLE = 400,
@@ -54,8 +55,16 @@ enum CUresult : unsigned int {
 
 enum CUdevice_attribute : unsigned int {
   CU_DEVICE_ATTRIBUTE_KERNEL_EXEC_TIMEOUT = 17,
+  CU_DEVICE_ATTRIBUTE_COMPUTE_MODE = 20,
   CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED = 102,
   CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED = 103,
+};
+
+/// Values of CU_DEVICE_ATTRIBUTE_COMPUTE_MODE. Another mode for one thread, 1, is no longer set.
+enum CUcomputemode : unsigned int {
+  CU_COMPUTEMODE_DEFAULT = 0,
+  CU_COMPUTEMODE_PROHIBITED = 2,
+  CU_COMPUTEMODE_EXCLUSIVE_PROCESS = 3,
 };
 
 enum CUmemAllocationType : unsigned int { CU_MEM_ALLOCATION_TYPE_PINNED = 1 };
@@ -79,8 +88,11 @@ using CUstream = struct CUstream_st*;
 using CUmodule = struct CUmod_st*;
 using CUfunction = struct CUfunc_st*;
 
-/// An option of cuModuleLoadDataEx. vramswap passes none.
+using CUlinkState = struct CUlinkState_st*;
+
+/// An option of cuModuleLoadDataEx and of linking. vramswap passes none.
 enum CUjit_option : unsigned int {};
+enum CUjitInputType : unsigned int { CU_JIT_INPUT_PTX = 1 };
 
 enum CUmemcpySrcAccessOrder : unsigned int { CU_MEMCPY_SRC_ACCESS_ORDER_STREAM = 1 };
 
@@ -166,6 +178,13 @@ struct FunctionTable {
   CUresult (*cuMemcpyHtoDAsync_v2)(CUdeviceptr, const void* source, std::size_t bytes, CUstream);
   CUresult (*cuMemcpyDtoHAsync_v2)(void* target, CUdeviceptr, std::size_t bytes, CUstream);
 
+  CUresult (*cuLinkCreate_v2)(unsigned int option_count, CUjit_option*, void** option_values,
+                              CUlinkState*);
+  CUresult (*cuLinkAddData_v2)(CUlinkState, CUjitInputType, void* data, std::size_t bytes,
+                               const char* name, unsigned int option_count, CUjit_option*,
+                               void** option_values);
+  CUresult (*cuLinkComplete)(CUlinkState, void** image, std::size_t* bytes);
+  CUresult (*cuLinkDestroy)(CUlinkState);
   CUresult (*cuModuleLoadDataEx)(CUmodule*, const void* image, unsigned int option_count,
                                  CUjit_option*, void** option_values);
   CUresult (*cuModuleUnload)(CUmodule);
@@ -230,6 +249,10 @@ struct NewerFunctionTable {
   X(cuStreamQuery)                  \
   X(cuMemcpyHtoDAsync_v2)           \
   X(cuMemcpyDtoHAsync_v2)           \
+  X(cuLinkCreate_v2)                \
+  X(cuLinkAddData_v2)               \
+  X(cuLinkComplete)                 \
+  X(cuLinkDestroy)                  \
   X(cuModuleLoadDataEx)             \
   X(cuModuleUnload)                 \
   X(cuModuleGetFunction)            \

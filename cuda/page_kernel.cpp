@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <memory>
+#include <type_traits>
 #include <utility>
 
 namespace vramswap::cuda {
@@ -97,11 +99,35 @@ std::string PageKernel::source() {
   return text;
 }
 
-Result<PageKernel> PageKernel::load(const Context& context) {
+Result<std::string> PageKernel::compile(const Context& context) {
+  const Driver& driver = context.driver();
+  const auto failed = [&](api::CUresult code, const char* call) {
+    return std::unexpected(driver.error(code, call, context.device().label()));
+  };
+  api::CUlinkState state = nullptr;
+  if (auto code = driver->cuLinkCreate_v2(0, nullptr, nullptr, &state); code != api::CUDA_SUCCESS) {
+    return failed(code, "cuLinkCreate");
+  }
+  const auto destroy = [&](api::CUlinkState made) { driver->cuLinkDestroy(made); };
+  const std::unique_ptr<std::remove_pointer_t<api::CUlinkState>, decltype(destroy)> owner(state,
+                                                                                          destroy);
+  std::string text = source();
+  auto code = driver->cuLinkAddData_v2(state, api::CU_JIT_INPUT_PTX, text.data(), text.size() + 1,
+                                       "page_kernel", 0, nullptr, nullptr);
+  if (code != api::CUDA_SUCCESS) return failed(code, "cuLinkAddData");
+  void* image = nullptr;
+  std::size_t bytes = 0;
+  code = driver->cuLinkComplete(state, &image, &bytes);
+  if (code != api::CUDA_SUCCESS) return failed(code, "cuLinkComplete");
+  return std::string(static_cast<const char*>(image), bytes);
+}
+
+Result<PageKernel> PageKernel::load(const Context& context, const std::string& compiled) {
   const Driver& driver = context.driver();
   const auto& label = context.device().label();
   api::CUmodule module = nullptr;
-  auto code = driver->cuModuleLoadDataEx(&module, source().c_str(), 0, nullptr, nullptr);
+  auto code = driver->cuModuleLoadDataEx(&module, (compiled.empty() ? source() : compiled).c_str(),
+                                         0, nullptr, nullptr);
   if (code != api::CUDA_SUCCESS) {
     return std::unexpected(driver.error(code, "cuModuleLoadData", label));
   }

@@ -52,8 +52,12 @@ class PageKernel {
     std::size_t count;  ///< of entries in `pages`: 1 to max_pages
   };
 
-  /// If the driver cannot compile the kernel, the error holds its reason.
-  static Result<PageKernel> load(const Context&);
+  /// The kernel compiled for the device of this context. The driver compiles with another library,
+  /// libnvidia-ptxjitcompiler, which an upgrade may replace; what is compiled does not need it.
+  static Result<std::string> compile(const Context&);
+  /// Loads what compile() gave, also to another process, or else has the driver compile it now. If
+  /// the driver cannot, the error holds its reason.
+  static Result<PageKernel> load(const Context&, const std::string& compiled = {});
 
   PageKernel(PageKernel&&) noexcept;
   PageKernel& operator=(PageKernel&&) noexcept;

@@ -1,14 +1,16 @@
 #include <fmt/format.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <boost/program_options.hpp>
 #include <cerrno>
 #include <csignal>
-#include <filesystem>
 #include <iostream>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "daemon/control/daemon_arguments.hpp"
 #include "daemon/control/protocol.hpp"
@@ -19,6 +21,7 @@
 #include "daemon/supervisor/supervisor.hpp"
 #include "daemon/system/cpu.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/system/own_program.hpp"
 #include "daemon/worker/process/worker.hpp"
 
 namespace {
@@ -52,15 +55,15 @@ PoolOptions pool_options(bool is_scratch, const KernelPaths& paths) {
 }
 
 // systemd-run cannot choose argument 0, by which systemd spares a process at shutdown, so the
-// daemon executes itself again. Returns if it has the name, or cannot have it. Not by way of
-// /proc/self/exe, which would call the process "exe".
-void take_daemon_name(char** arguments) {
-  if (std::string_view(arguments[0]) == kDaemonArgument0) return;
-  std::error_code ignored;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", ignored);
-  char* const given = std::exchange(arguments[0], const_cast<char*>(kDaemonArgument0));
-  execv(program.c_str(), arguments);
-  arguments[0] = given;
+// daemon executes itself again. Returns if it has the name, or cannot have it.
+void take_daemon_name(int argc, char** argv) {
+  // One that is executed by a descriptor would be called by its number.
+  prctl(PR_SET_NAME, "vramswapd");
+  const auto own = own_program();
+  if (std::string_view(argv[0]) == kDaemonArgument0 || !own) return;
+  std::vector<std::string> arguments(argv, argv + argc);
+  arguments[0] = kDaemonArgument0;
+  (void)execute(*own, arguments);
 }
 
 }  // namespace
@@ -121,7 +124,7 @@ int main(int argc, char** argv) {
   }
   // Whoever started the daemon may have ignored it, and then the kernel keeps no wait status.
   std::signal(SIGCHLD, SIG_DFL);
-  take_daemon_name(argv);
+  take_daemon_name(argc, argv);
   const KernelPaths paths;
   RealMachine real(paths);
   Machine machine = real.interfaces();

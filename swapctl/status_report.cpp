@@ -122,6 +122,7 @@ std::string worker_lines(const Status& status, const More& more) {
     }
     text += '\n';
     if (!worker.problem.empty()) text += fmt::format("  cannot be replaced: {}\n", worker.problem);
+    for (const std::string& note : worker.notes) text += fmt::format("  {}\n", note);
     text += more(i);
   }
   return text;

@@ -102,6 +102,7 @@ WorkerStatus worker_from(const Json& json) {
           .restarts = json.at("restarts"),
           .last_pause_ms = json.at("last_pause_ms"),
           .problem = json.at("problem"),
+          .notes = json.value("notes", std::vector<std::string>{}),
           .io = stats_from(json)};
 }
 

@@ -93,6 +93,9 @@ struct WorkerStatus {
   unsigned restarts = 0;
   std::int64_t last_pause_ms = 0;  // from the last death of a worker until its successor served
   std::string problem;  // why the last attempt to replace the worker failed; empty: it did not
+  // What the owner of the machine should know, a line each. A daemon of an earlier version sends
+  // none.
+  std::vector<std::string> notes = {};
   // No value: there is no worker, the worker did not answer in time, or the daemon's version does
   // not send statistics.
   std::optional<IoStats> io = {};

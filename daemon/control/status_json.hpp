@@ -29,7 +29,7 @@ Json worker_json(const WorkerStatus& worker) {
   return {{"store", worker.store},       {"gpu_uuid", worker.gpu_uuid},
           {"pid", worker.pid},           {"state", worker.state},
           {"restarts", worker.restarts}, {"last_pause_ms", worker.last_pause_ms},
-          {"problem", worker.problem}};
+          {"problem", worker.problem},   {"notes", worker.notes}};
 }
 
 // Adds the plain counters of `stats` to `json`.

@@ -18,10 +18,12 @@
 namespace vramswap::messages {
 
 // Raise it when a message changes its meaning, or when the data does that a worker hands to the
-// program that replaces it. Either side refuses another version.
-inline constexpr int kVersion = 5;
+// program that replaces it. Either side refuses another version. It is in version.cpp.
+extern const int kVersion;
 
-// The first request. fds: none, or the CopyNotes of the slot. Answer: Started.
+// The first request. Answer: Started. fds: if `driver_path` is not empty, the file of the CUDA
+// driver that the worker is to load; if `has_page_kernel`, then also that of the compiled page
+// kernel; if `has_copy_notes`, then also the CopyNotes of the slot.
 struct Start {
   control::Backend backend = control::Backend::vram;
   std::string gpu;          // selector; empty: the first GPU
@@ -34,6 +36,10 @@ struct Start {
   std::chrono::seconds doze_after{0};
   // If a copy takes longer, the worker regards the GPU as hung and ends itself.
   std::chrono::seconds hang_timeout{10};
+  // Where the first worker found the driver; empty: this one looks for it by its name.
+  std::string driver_path = {};
+  bool has_page_kernel = false;
+  bool has_copy_notes = false;
 };
 // Make a new, zeroed store. fds: page map. Answer: Done, with the store's fd.
 struct Create {
@@ -72,6 +78,8 @@ struct Adopt {};
 struct HandOver {
   std::uint32_t segment = 0;
 };
+// Give the supervisor the files of the driver, so that later workers load the same. Answer: Driver.
+struct ShareDriver {};
 // Execute `program` in this process and go on with the same memory and sockets. Answer: Done, from
 // the new program.
 struct Replace {
@@ -81,7 +89,7 @@ struct Replace {
 // another answer, and may stop waiting for it.
 struct ReportStats {};
 using Request = std::variant<Start, Create, Import, Connect, Remove, Describe, Adopt, HandOver,
-                             Replace, ReportStats>;
+                             Replace, ReportStats, ShareDriver>;
 
 struct Started {
   StoreDeviceInfo device;
@@ -113,7 +121,13 @@ struct Adopted {
 struct Stats {
   control::IoStats io;
 };
-using Message = std::variant<Started, Done, Failed, ConnectionEnded, StateChanged, Adopted, Stats>;
+// What the worker has loaded. fds: as in Start; none if the path is empty.
+struct Driver {
+  std::string path;
+  bool has_page_kernel = false;
+};
+using Message =
+    std::variant<Started, Done, Failed, ConnectionEnded, StateChanged, Adopted, Stats, Driver>;
 
 std::string encode(const Request& request);
 std::string encode(const Message& message);

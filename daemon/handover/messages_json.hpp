@@ -23,13 +23,13 @@ namespace vramswap {
 
 // nlohmann finds it by argument-dependent lookup.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StoreDeviceInfo, name, uuid, free_bytes, total_bytes,
-                                   granularity_bytes, drives_display)
+                                   granularity_bytes, drives_display, is_exclusive)
 
 namespace messages {
 
 // Enumerations are written as numbers: both ends run this program.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Start, backend, gpu, io_threads, rendezvous, doze_after,
-                                   hang_timeout)
+                                   hang_timeout, driver_path, has_page_kernel, has_copy_notes)
 
 }  // namespace messages
 }  // namespace vramswap

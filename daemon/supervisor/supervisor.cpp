@@ -12,11 +12,13 @@
 #include "daemon/supervisor/control_server.hpp"
 #include "daemon/supervisor/machine/inherited_fds.hpp"
 #include "daemon/supervisor/machine/installed_program.hpp"
+#include "daemon/supervisor/machine/old_program.hpp"
 #include "daemon/supervisor/machine/runtime_lock.hpp"
 #include "daemon/supervisor/service.hpp"
 #include "daemon/supervisor/spawn.hpp"
 #include "daemon/system/hardening.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/system/own_program.hpp"
 
 namespace vramswap {
 namespace {
@@ -51,12 +53,21 @@ class LockedProgram : public InstalledProgram {
   LockedProgram(asio::io_context& io, std::vector<std::string> arguments, const UniqueFd& lock)
       : InstalledProgram(io, std::move(arguments)), lock_(lock) {}
   Error become(NamedFds fds) override {
-    fds[kLockName] = lock_.duplicate();
-    if (!fds[kLockName]) return errno_error("lock", "dup", errno);
+    if (auto added = add_lock(fds); !added) return added.error();
     return InstalledProgram::become(std::move(fds));
+  }
+  Error become(int program, NamedFds fds) {
+    if (auto added = add_lock(fds); !added) return added.error();
+    return InstalledProgram::become(program, std::move(fds));
   }
 
  private:
+  Result<void> add_lock(NamedFds& fds) const {
+    fds[kLockName] = lock_.duplicate();
+    if (!fds[kLockName]) return fail_errno("lock", "dup", errno);
+    return {};
+  }
+
   const UniqueFd& lock_;
 };
 
@@ -77,12 +88,16 @@ class Supervisor {
  private:
   awaitable<void> start(NamedFds inherited);
   awaitable<Result<void>> take_over(NamedFds inherited);
+  void keep_program() const;
+  Error give_way(Error refused);
   awaitable<void> handle_signals();
   awaitable<void> detach_if_late();
   void detach();
 
   const SupervisorOptions options_;
   UniqueFd lock_;
+  // What the service manager kept, until this program has taken over; for the old one if it cannot.
+  NamedFds kept_;
   bool is_detached_ = false;
   Result<void> started_;
   Machine& machine_;
@@ -104,6 +119,10 @@ Result<void> Supervisor::run() {
     if (!passed_on) return passed_on.error();
     inherited = *std::move(passed_on);
   }
+  if (options_.inherited.empty()) {
+    for (const auto& [name, fd] : inherited) kept_[name] = fd.duplicate();
+  }
+  inherited.erase(kProgramName);
   lock_ = std::move(inherited[kLockName]);
   if (!lock_) {
     auto lock = lock_runtime_directory(options_.pool.runtime_directory, kLockTimeout);
@@ -117,9 +136,34 @@ Result<void> Supervisor::run() {
     spawn(io_, start(std::move(inherited)));
     io_.run();
   }
+  if (!started_ && started_.error().code == EPROTO) started_ = give_way(started_.error());
   // Before the connections end: who waits for that may start the next one at once.
   if (options_.ends_with_client) rmdir(options_.pool.runtime_directory.c_str());
   return started_;
+}
+
+// For the next supervisor, should an upgrade have put a program there that cannot take over.
+void Supervisor::keep_program() const {
+  const auto own = own_program();
+  if (!own) return log_error(own.error().message);
+  machine_.service_manager.remove_from_fdstore(kProgramName);
+  machine_.service_manager.push_to_fdstore(kProgramName, *own);
+}
+
+// What is up belongs to another version, whose program goes on in this process. Returns only if
+// that cannot be. A program that was executed by another one does not do so: two programs would
+// execute each other for ever.
+Error Supervisor::give_way(Error refused) {
+  if (!options_.inherited.empty()) return refused;
+  const UniqueFd program =
+      find_old_program(std::move(kept_[kProgramName]), options_.pool.runtime_directory);
+  if (!program) return refused;
+  kept_.erase(kProgramName);
+  log_info(
+      fmt::format("{}. Its own program, which is no longer installed, goes on", refused.message));
+  const Error error = program_.become(program.get(), std::move(kept_));
+  return {fmt::format("{}; its own program cannot be started: {}", refused.message, error.message),
+          refused.code};
 }
 
 // Whoever started the daemon may wait for the end of what it writes to.
@@ -144,6 +188,8 @@ awaitable<void> Supervisor::start(NamedFds inherited) {
   spawn(io_, handle_signals());
   spawn(io_, service_.end_if_never_used());
   detach();
+  kept_.clear();
+  keep_program();
   machine_.service_manager.notify_ready();
   if (client < 0) co_return;
   asio::local::stream_protocol::socket socket(io_, asio::local::stream_protocol(), client);

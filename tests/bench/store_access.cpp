@@ -85,7 +85,8 @@ class RamAccess final : public StoreAccess {
 }  // namespace
 
 Result<std::unique_ptr<StoreAccess>> open_vram(const std::string& gpu) {
-  auto device = make_vram_device(gpu);
+  DriverFiles files;
+  auto device = make_vram_device(gpu, files, HostMemory::swappable);
   if (!device) return device.error();
   const auto driver = cuda::Driver::load();
   if (!driver) return fail(driver.error().message());

@@ -130,6 +130,8 @@ Configuration read_configuration() {
     configuration.display_device =
         static_cast<int>(number("FAKE_CUDA_DISPLAY", 0, max_devices - 1));
   }
+  configuration.compute_mode = static_cast<int>(number("FAKE_CUDA_COMPUTE_MODE", 0, 3));
+  configuration.has_jit = number("FAKE_CUDA_JIT", 1, 1) == 1;
   const char* order = std::getenv("CUDA_DEVICE_ORDER");
   configuration.pci_order = order != nullptr && std::string_view(order) == "PCI_BUS_ID";
   configuration.bad_word = number("FAKE_CUDA_BAD_WORD", 0, UINT64_MAX);

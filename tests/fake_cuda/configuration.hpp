@@ -14,6 +14,9 @@ namespace api = vramswap::cuda::api;
 inline constexpr int max_devices = 8;
 inline constexpr std::uint64_t granularity = 2ull << 20;
 
+/// How a compiled image begins.
+inline constexpr std::string_view compiled_mark = "fake cubin\n";
+
 enum class CopyFault { none, error, hang, kill, reset };
 
 struct Configuration {
@@ -21,6 +24,8 @@ struct Configuration {
   int devices = 1;
   std::uint64_t memory_bytes = 256ull << 20;
   int display_device = -1;
+  int compute_mode = 0;
+  bool has_jit = true;
   bool pci_order = false;
   std::string failing_calls;
   CopyFault copy_fault = CopyFault::none;

@@ -280,9 +280,12 @@ api::CUresult cuModuleLoadDataEx(api::CUmodule* module, const void* image, unsig
   if (auto result = enter_with_context("cuModuleLoadDataEx"); result != api::CUDA_SUCCESS) {
     return result;
   }
-  if (std::string_view(static_cast<const char*>(image)).find(".version") ==
-      std::string_view::npos) {
+  const std::string_view text(static_cast<const char*>(image));
+  if (text.find(".version") == text.npos) {
     return api::CUDA_ERROR_INVALID_VALUE;
+  }
+  if (!state().configuration.has_jit && !text.starts_with(fake_cuda::compiled_mark)) {
+    return api::CUDA_ERROR_JIT_COMPILER_NOT_FOUND;
   }
   *module = new api::CUmod_st{.image = static_cast<const char*>(image), .functions = {}};
   return api::CUDA_SUCCESS;

@@ -27,6 +27,7 @@ api::CUresult cuGetErrorName(api::CUresult code, const char** name) {
     CASE(CUDA_ERROR_INVALID_DEVICE)
     CASE(CUDA_ERROR_INVALID_CONTEXT)
     CASE(CUDA_ERROR_INVALID_HANDLE)
+    CASE(CUDA_ERROR_JIT_COMPILER_NOT_FOUND)
     CASE(CUDA_ERROR_ILLEGAL_ADDRESS)
     CASE(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED)
     CASE(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED)
@@ -93,6 +94,9 @@ api::CUresult cuDeviceGetAttribute(int* value, api::CUdevice_attribute attribute
   switch (attribute) {
     case api::CU_DEVICE_ATTRIBUTE_KERNEL_EXEC_TIMEOUT:
       *value = device == state().configuration.display_device ? 1 : 0;
+      break;
+    case api::CU_DEVICE_ATTRIBUTE_COMPUTE_MODE:
+      *value = state().configuration.compute_mode;
       break;
     case api::CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED:
     case api::CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED:

@@ -23,8 +23,9 @@ bool is_open_at_the_other_end(const UniqueFd& socket) {
 }
 
 const char* name_of(const messages::Request& request) {
-  constexpr const char* kNames[] = {"Start",    "Create", "Import",   "Connect", "Remove",
-                                    "Describe", "Adopt",  "HandOver", "Replace", "ReportStats"};
+  constexpr const char* kNames[] = {"Start",   "Create",      "Import",     "Connect",
+                                    "Remove",  "Describe",    "Adopt",      "HandOver",
+                                    "Replace", "ReportStats", "ShareDriver"};
   return kNames[request.index()];
 }
 
@@ -119,12 +120,18 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
   }
   if (const auto* given = std::get_if<Start>(&request)) {
     start = *given;
-    if (!fds.empty()) copy_notes = std::move(fds[0]);
+    if (given->has_copy_notes && !fds.empty()) {
+      copy_notes = std::move(fds.back());
+      fds.pop_back();
+    }
+    if (fails_with_kept_driver && !fds.empty()) return Failed{"ordered to fail"};
+    load_driver(std::move(fds));
     return Started{{.name = "ram",
                     .uuid = "",
                     .free_bytes = 1 << 30,
                     .total_bytes = 1 << 30,
-                    .granularity_bytes = 1 << 20}};
+                    .granularity_bytes = 1 << 20,
+                    .is_exclusive = is_exclusive}};
   }
   if (const auto* create = std::get_if<Create>(&request)) {
     auto memory = create_host_memory("fake-store", create->size_bytes, HostMemory::swappable);
@@ -176,7 +183,19 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
     return adopted;
   }
   if (std::holds_alternative<ReportStats>(request)) return Stats{};
+  if (std::holds_alternative<ShareDriver>(request)) {
+    for (const UniqueFd& fd : driver_) answer_fds.push_back(fd.duplicate());
+    return Driver{driver_.empty() ? "" : driver_path, driver_.size() == 2};
+  }
   return Done{};
+}
+
+void FakeWorker::load_driver(std::vector<UniqueFd> fds) {
+  start_fds = std::move(fds);
+  for (const UniqueFd& fd : start_fds) driver_.push_back(fd.duplicate());
+  if (!start_fds.empty() || driver_path.empty()) return;
+  driver_.emplace_back(open(driver_path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (has_page_kernel) driver_.push_back(driver_.front().duplicate());
 }
 
 void FakeWorker::tell(const messages::Message& message, std::vector<UniqueFd> fds) {
@@ -225,6 +244,10 @@ Result<std::shared_ptr<WorkerLink>> FakeLauncher::spawn() {
   worker->stale_segments = stale_segments;
   worker->stops_at = stops_at;
   worker->gives_up_in = gives_up_in;
+  worker->driver_path = driver_path;
+  worker->has_page_kernel = has_page_kernel;
+  worker->fails_with_kept_driver = fails_with_kept_driver;
+  worker->is_exclusive = is_exclusive;
   workers.push_back(worker);
   if (die_at_start > 0) {
     --die_at_start;

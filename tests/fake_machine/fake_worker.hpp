@@ -48,6 +48,11 @@ class FakeWorker {
   std::set<std::uint32_t> gives_up_in;  // an import into these loses their first page
   messages::Start start;
   UniqueFd copy_notes;
+  std::vector<UniqueFd> start_fds;  // the driver's files that came with it
+  std::string driver_path;          // as in FakeLauncher
+  bool has_page_kernel = false;
+  bool fails_with_kept_driver = false;
+  bool is_exclusive = false;
   std::string description;
   std::string program;
   std::map<std::uint32_t, Segment> segments;
@@ -67,7 +72,10 @@ class FakeWorker {
   messages::Message answer(const messages::Request& request, std::vector<UniqueFd> fds,
                            std::vector<UniqueFd>& answer_fds);
 
+  void load_driver(std::vector<UniqueFd> fds);
+
   Steps& steps_;
+  std::vector<UniqueFd> driver_;  // what it has loaded: the library, and the page kernel
   std::weak_ptr<FakeLink> link_;  // to the latest supervisor
   bool is_stopped_ = false;
   std::deque<Waiting> waiting_;
@@ -95,6 +103,11 @@ class FakeLauncher : public WorkerLauncher {
   std::set<std::uint32_t> stale_segments;
   std::optional<std::size_t> stops_at;
   std::set<std::uint32_t> gives_up_in;
+  // The driver that a new worker loads if it is given none; empty: there is none.
+  std::string driver_path;
+  bool has_page_kernel = false;
+  bool fails_with_kept_driver = false;  // new workers cannot start with what they are given
+  bool is_exclusive = false;            // the compute mode of the card
   std::map<std::string, std::shared_ptr<FakeWorker>> sockets;
 
  private:

@@ -1,5 +1,7 @@
 #include "tests/simulation/worker.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -15,8 +17,9 @@ using namespace std::chrono_literals;
 constexpr std::chrono::nanoseconds kMemoryPoll = 5ms;
 
 const char* name_of(const Request& request) {
-  constexpr const char* kNames[] = {"Start",    "Create", "Import",   "Connect", "Remove",
-                                    "Describe", "Adopt",  "HandOver", "Replace", "ReportStats"};
+  constexpr const char* kNames[] = {"Start",   "Create",      "Import",     "Connect",
+                                    "Remove",  "Describe",    "Adopt",      "HandOver",
+                                    "Replace", "ReportStats", "ShareDriver"};
   return request.index() < std::size(kNames) ? kNames[request.index()] : "?";
 }
 
@@ -225,6 +228,10 @@ Message SimWorker::answer(const Request& request, std::vector<UniqueFd> fds,
     return adopted;
   }
   if (std::holds_alternative<ReportStats>(request)) return Stats{};
+  if (std::holds_alternative<ShareDriver>(request)) {
+    answer_fds.push_back(UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)));
+    return Driver{"/dev/null", false};
+  }
   return Done{};
 }
 

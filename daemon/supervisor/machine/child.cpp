@@ -30,6 +30,17 @@ std::string find_program(const std::string& name) {
   return "";
 }
 
+// The supervisor's, with the directories above in the place of its PATH.
+std::vector<std::string> environment() {
+  constexpr std::string_view kPath = "PATH=";
+  std::vector<std::string> variables;
+  for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) {
+    if (!std::string_view(*variable).starts_with(kPath)) variables.emplace_back(*variable);
+  }
+  variables.push_back(fmt::format("{}{}", kPath, fmt::join(kDirectories, ":")));
+  return variables;
+}
+
 std::string last_line(std::string_view text) {
   while (text.ends_with('\n')) text.remove_suffix(1);
   return std::string(text.substr(text.rfind('\n') + 1));
@@ -98,7 +109,7 @@ awaitable<Result<void>> run_program(asio::io_context& io, std::vector<std::strin
   const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   Program program{.path = find_program(arguments[0]), .arguments = arguments};
   program.fds = {null.get(), null.get(), input.get()};
-  program.search_path = fmt::format("{}", fmt::join(kDirectories, ":"));
+  program.environment = environment();
   auto child = Child::start(io, program);
   if (!child && child.error().code == ENOENT) co_return not_found();
   if (!child) co_return child.error();

@@ -12,6 +12,7 @@
 #include "daemon/supervisor/machine/child.hpp"
 #include "daemon/supervisor/machine/nbd_path.hpp"
 #include "daemon/supervisor/spawn.hpp"
+#include "daemon/system/own_program.hpp"
 
 namespace vramswap {
 namespace {
@@ -22,7 +23,10 @@ constexpr std::chrono::milliseconds kClaimLimit{1000};
 
 // See swap_call.hpp.
 Result<Child> start_call(asio::io_context& io, std::vector<std::string> call) {
-  Program program{.path = kOwnProgram, .arguments = {kDaemonArgument0, kSwapCallOption}};
+  const auto own = own_program();
+  if (!own) return own.error();
+  Program program{
+      .path = "vramswapd", .executable = *own, .arguments = {kDaemonArgument0, kSwapCallOption}};
   for (std::string& word : call) program.arguments.push_back(std::move(word));
   return Child::start(io, program);
 }

@@ -12,6 +12,8 @@
 #include "daemon/control/daemon_arguments.hpp"
 #include "daemon/handover/worker_socket.hpp"
 #include "daemon/supervisor/machine/program.hpp"
+#include "daemon/supervisor/machine/worker_environment.hpp"
+#include "daemon/system/own_program.hpp"
 #include "daemon/system/proc.hpp"
 
 namespace vramswap {
@@ -85,11 +87,15 @@ Result<std::shared_ptr<WorkerLink>> ProcessLauncher::spawn() {
   auto channel = make_channel();
   if (!channel) return channel.error();
   auto& [ours, theirs] = *channel;
+  const auto own = own_program();
+  if (!own) return own.error();
   // The channel is the worker's descriptor 3.
   auto started = start_program({.kind = Program::Kind::worker,
-                                .path = kOwnProgram,
+                                .path = "vramswapd",
+                                .executable = *own,
                                 .arguments = {kDaemonArgument0, kWorkerOption},
-                                .fds = {-1, -1, -1, theirs.get()}});
+                                .fds = {-1, -1, -1, theirs.get()},
+                                .environment = worker_environment(environ)});
   if (!started) return started.error();
   return std::make_shared<ProcessLink>(io_, started->pid, std::move(ours),
                                        std::move(started->pidfd), processes_);

@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <string_view>
 
 #include "daemon/system/hardening.hpp"
 
@@ -77,6 +76,10 @@ int load(void* argument) {
   auto& plan = *static_cast<Plan*>(argument);
   const Program& program = plan.program;
   reset_signals();
+  // Out of the way of those that are placed.
+  const int executable = program.executable < 0 ? -1
+                                                : fcntl(program.executable, F_DUPFD_CLOEXEC,
+                                                        static_cast<int>(program.fds.size()));
   place_fds(program.fds);
   if (program.kind == Program::Kind::worker) {
     const sched_param priority{.sched_priority = 1};
@@ -86,7 +89,11 @@ int load(void* argument) {
     if (getppid() != plan.supervisor) _exit(kExitNotLoaded);  // it died before the line above
     soften_child();
   }
-  execve(program.path.c_str(), plan.arguments, plan.environment);
+  if (program.executable < 0) {
+    execve(program.path.c_str(), plan.arguments, plan.environment);
+  } else {
+    execveat(executable, "", plan.arguments, plan.environment, AT_EMPTY_PATH);
+  }
   plan.error = errno;
   _exit(kExitNotLoaded);
 }
@@ -98,25 +105,13 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
   return list;
 }
 
-std::vector<std::string> environment_with(const std::string& search_path) {
-  constexpr std::string_view kPath = "PATH=";
-  std::vector<std::string> variables;
-  for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) {
-    if (search_path.empty() || !std::string_view(*variable).starts_with(kPath)) {
-      variables.emplace_back(*variable);
-    }
-  }
-  if (!search_path.empty()) variables.push_back(std::string(kPath) + search_path);
-  return variables;
-}
-
 }  // namespace
 
 Result<StartedProgram> start_program(const Program& program) {
   const auto arguments = pointers(program.arguments);
-  const auto environment = environment_with(program.search_path);
-  const auto variables = pointers(environment);
-  Plan plan{program, getpid(), arguments.data(), variables.data()};
+  const auto variables = pointers(program.environment);
+  Plan plan{program, getpid(), arguments.data(),
+            program.environment.empty() ? environ : variables.data()};
   sigset_t all;
   sigset_t before;
   sigfillset(&all);

@@ -12,9 +12,6 @@
 
 namespace vramswap {
 
-// This same file, also after an upgrade has put another one in its place.
-inline constexpr const char* kOwnProgram = "/proc/self/exe";
-
 struct Program {
   enum class Kind {
     // Is killed when the supervisor dies, and has none of its privileges over memory (see
@@ -28,12 +25,15 @@ struct Program {
 
   Kind kind = Kind::helper;
   std::string path = {};
+  // A descriptor of the program, see own_program(); `path` is then only its name in errors. -1: it
+  // is found by `path`.
+  int executable = -1;
   std::vector<std::string> arguments = {};  // argument 0 is the first
   // The program's descriptors from 0 on; -1: the supervisor's own. It gets no others than these and
   // the supervisor's first three.
   std::vector<int> fds = {-1, -1, -1};
-  // In the place of the supervisor's PATH; empty: none is.
-  std::string search_path = {};
+  // NAME=VALUE each, in the place of the supervisor's; empty: it gets the supervisor's.
+  std::vector<std::string> environment = {};
 };
 
 // A child of this process that has not been reaped.

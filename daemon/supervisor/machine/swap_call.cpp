@@ -46,7 +46,7 @@ int claim(const char* device) {
 
 std::optional<int> make_swap_call(int argc, char** argv) {
   if (argc < 2 || std::string_view(argv[1]) != kSwapCallOption) return std::nullopt;
-  // Otherwise the process would be called "exe", because it was started as /proc/self/exe.
+  // Otherwise the process would be called by the number of a descriptor, by which it was started.
   prctl(PR_SET_NAME, "vramswap-call");
   if (argc < 4) return EINVAL;
   const std::string_view call = argv[2];

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <charconv>
 #include <memory>
+#include <ranges>
 
 #include "daemon/supervisor/pool/device_use.hpp"
 #include "daemon/system/log.hpp"
@@ -119,7 +120,11 @@ void forget_undescribed_memory(ServiceManager& manager, const NamedFds& inherite
         description && std::ranges::any_of(description->segments, [&](const auto& segment) {
           return is_memory_of(segment.id, name);
         });
-    if (!name.starts_with(kDescriptionName) && !is_described) manager.remove_from_fdstore(name);
+    const std::size_t slots = description ? description->devices.size() : 0;
+    const auto is_driver = [&](std::size_t slot) { return is_driver_of(slot, name); };
+    const bool is_known =
+        is_described || std::ranges::any_of(std::views::iota(0UZ, slots), is_driver);
+    if (!name.starts_with(kDescriptionName) && !is_known) manager.remove_from_fdstore(name);
   }
 }
 
@@ -228,6 +233,7 @@ awaitable<Result<PoolParts>> adopt_from(Machine& machine, const PoolOptions& opt
   publisher.continue_from((*description)->sequence);
   auto parts = build_parts(machine, options, reserve, publisher, **description, workers);
   if (!parts) co_return parts.error();
+  for (const auto& slot : parts->slots) slot->inherit_driver(inherited);
   for (const auto& segment : parts->segments) {
     auto adopted = co_await segment->adopt_memory(inherited);
     if (adopted) continue;

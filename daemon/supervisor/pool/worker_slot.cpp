@@ -29,6 +29,7 @@ WorkerSlot::WorkerSlot(Machine& machine, RecoveryReserve& reserve, StatePublishe
       publisher_(publisher),
       index_(index),
       known_(std::move(known)),
+      driver_(machine.service_manager, index, known_.start),
       recoveries_(machine.io),
       recovering_(machine.io) {
   spawn(machine.io, compare_connections(machine, self_));
@@ -60,8 +61,11 @@ awaitable<Result<void>> WorkerSlot::start() {
   watch_worker(WorkerProcess::watch(machine_, *std::move(link)));
   messages::Start start = known_.start;
   if (!start.rendezvous.empty()) start.rendezvous = new_socket();
-  std::vector<int> fds = copy_notes();
-  auto answer = co_await worker_->call(start, std::move(fds), kStartTimeout);
+  std::vector<int> files;
+  driver_.add_to(start, files);
+  add_copy_notes_to(start, files);
+  auto answer = co_await worker_->call(start, std::move(files), kStartTimeout);
+  if (!answer) driver_.note_failed_start();
   if (!answer) co_return answer.error();
   const auto* started = std::get_if<messages::Started>(&answer->message);
   if (started == nullptr) co_return fail("worker: an unexpected answer to its start");
@@ -69,20 +73,25 @@ awaitable<Result<void>> WorkerSlot::start() {
   const auto resident = worker_->resident_bytes();
   if (!resident) co_return resident.error();
   known_.worker_bytes = *resident;
+  co_await driver_.learn_from(worker_);
   co_return Result<void>{};
 }
 
 // Made for the first worker, while there is memory. It works without them, too.
-std::vector<int> WorkerSlot::copy_notes() {
+void WorkerSlot::add_copy_notes_to(messages::Start& start, std::vector<int>& fds) {
   if (!copy_notes_) {
     auto made = CopyNotes::create(known_.start.io_threads, publisher_.memory());
-    if (!made) {
-      log_error(made.error().message);
-      return {};
-    }
+    if (!made) return log_error(made.error().message);
     copy_notes_ = *std::move(made);
   }
-  return {copy_notes_.get()};
+  start.has_copy_notes = true;
+  fds.push_back(copy_notes_.get());
+}
+
+PoolDescription::Device WorkerSlot::describe() const {
+  PoolDescription::Device device = known_;
+  device.start.driver_path = driver_.path();
+  return device;
 }
 
 // A path of its own for each worker. One that a dead supervisor has started may come late: it would
@@ -237,6 +246,8 @@ awaitable<Result<void>> WorkerSlot::reconnect(const EnteredSegments& segments) {
 
 awaitable<void> WorkerSlot::finish_setup() {
   const auto worker = worker_;
+  co_await driver_.learn_from(worker);
+  if (worker_ != worker || !is_serving()) co_return;
   const auto segments = enter_segments();
   for (const auto& [segment, pass] : segments) {
     const auto stored = co_await segment->finish_store();
@@ -273,6 +284,17 @@ std::string WorkerSlot::connection_problem() const {
   return "";
 }
 
+std::vector<std::string> WorkerSlot::notes() const {
+  std::vector<std::string> notes;
+  if (driver_.is_replaced()) notes.emplace_back(KeptDriver::kReplaced);
+  if (known_.info.is_exclusive && known_.start.doze_after.count() > 0) {
+    notes.emplace_back(
+        "does not doze: the card's compute mode is exclusive, so another program could take the "
+        "card meanwhile");
+  }
+  return notes;
+}
+
 awaitable<Result<void>> WorkerSlot::replace_program(std::string program) {
   if (!is_serving()) {
     co_return fail(fmt::format("the worker of {} is being replaced already", known_.info.name));
@@ -288,6 +310,7 @@ awaitable<void> WorkerSlot::dismiss() {
   is_dismissed_ = true;
   if (worker_) co_await worker_->dismiss();
   remove_sockets();
+  driver_.withdraw();
 }
 
 control::WorkerStatus WorkerSlot::status() const {
@@ -298,6 +321,7 @@ control::WorkerStatus WorkerSlot::status() const {
           .restarts = known_.restarts,
           .last_pause_ms = last_pause_.count(),
           .problem = problem_.empty() ? connection_problem() : problem_,
+          .notes = notes(),
           .io = is_running() ? worker_->stats() : std::nullopt};
 }
 

@@ -10,6 +10,7 @@
 #include "daemon/control/protocol.hpp"
 #include "daemon/handover/pool_description.hpp"
 #include "daemon/supervisor/machine/machine.hpp"
+#include "daemon/supervisor/pool/kept_driver.hpp"
 #include "daemon/supervisor/pool/recovery_reserve.hpp"
 #include "daemon/supervisor/pool/state_publisher.hpp"
 #include "daemon/supervisor/pool/worker_process.hpp"
@@ -31,6 +32,9 @@ class WorkerSlot {
   awaitable<Result<void>> start();
   // A worker that an earlier supervisor left.
   void adopt(std::shared_ptr<WorkerProcess> worker, UniqueFd copy_notes);
+  // The driver's files that an earlier supervisor left, see KeptDriver.
+  void inherit_driver(const NamedFds& inherited) { driver_.inherit(inherited); }
+  const KeptDriver& driver() const { return driver_; }
   // From now on the worker is started on this GPU.
   void pin_gpu(std::string uuid) { known_.start.gpu = std::move(uuid); }
 
@@ -63,7 +67,7 @@ class WorkerSlot {
   const StoreDeviceInfo& info() const { return known_.info; }
   std::uint64_t worker_bytes() const { return known_.worker_bytes; }
   std::size_t index() const { return index_; }
-  PoolDescription::Device describe() const { return known_; }
+  PoolDescription::Device describe() const;
   control::WorkerStatus status() const;
 
  private:
@@ -71,13 +75,14 @@ class WorkerSlot {
   friend class Segment;  // which enters itself into segments_ and leaves it
 
   std::string new_socket() const;
-  std::vector<int> copy_notes();
+  void add_copy_notes_to(messages::Start& start, std::vector<int>& fds);
   void remove_sockets() const;
   void watch_worker(std::shared_ptr<WorkerProcess> worker);
   void on_state_changed(WorkerState state);
   void on_exit();
   void begin_recovery();
   awaitable<void> recover(Gate::Pass pass, Gate::Pass recovering);
+  std::vector<std::string> notes() const;
   awaitable<Result<void>> try_recover();
   awaitable<Result<void>> restart(const EnteredSegments& segments);
   awaitable<Result<void>> reconnect(const EnteredSegments& segments);
@@ -99,6 +104,7 @@ class WorkerSlot {
   const std::size_t index_;
   PoolDescription::Device known_;
   UniqueFd copy_notes_;  // which each worker gets from the one before; see CopyNotes
+  KeptDriver driver_;
   std::shared_ptr<WorkerProcess> worker_;
   std::vector<Segment*> segments_;
   Gate recoveries_;

@@ -29,6 +29,7 @@ awaitable<void> WorkerSlot::compare_connections(Machine& machine, std::weak_ptr<
     std::shared_ptr<WorkerProcess> worker;
     if (const auto self = slot.lock()) {
       if (!(*self)->is_serving() || !(*self)->is_needed()) continue;
+      (*self)->driver_.log_if_replaced();
       worker = (*self)->worker_;
     } else {
       co_return;

@@ -1,4 +1,5 @@
 // How ControlThread answers the supervisor.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 
@@ -19,12 +20,14 @@ using messages::Connect;
 using messages::Create;
 using messages::Describe;
 using messages::Done;
+using messages::Driver;
 using messages::Failed;
 using messages::HandOver;
 using messages::Import;
 using messages::Remove;
 using messages::Replace;
 using messages::ReportStats;
+using messages::ShareDriver;
 using messages::Start;
 using messages::Started;
 using messages::Stats;
@@ -41,7 +44,8 @@ constexpr std::chrono::milliseconds kLoadedPauseLimit{2000};
 bool needs_engine(const messages::Request& request) {
   return !std::holds_alternative<Start>(request) && !std::holds_alternative<Describe>(request) &&
          !std::holds_alternative<Adopt>(request) && !std::holds_alternative<HandOver>(request) &&
-         !std::holds_alternative<ReportStats>(request);
+         !std::holds_alternative<ReportStats>(request) &&
+         !std::holds_alternative<ShareDriver>(request);
 }
 
 Result<void> expect_fds(const std::vector<UniqueFd>& fds, std::size_t count) {
@@ -83,6 +87,15 @@ Result<void> ControlThread::handle_packet() {
 
 Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vector<UniqueFd> fds) {
   if (state_ != WorkerState::fresh) return fail("already started");
+  const bool has_driver = !start.driver_path.empty();
+  const std::size_t files = (has_driver ? 1U : 0U) + (start.has_page_kernel ? 1U : 0U) +
+                            (start.has_copy_notes ? 1U : 0U);
+  if (auto result = expect_fds(fds, files); !result) return result.error();
+  driver_.path = start.driver_path;
+  auto next = fds.begin();
+  if (has_driver) driver_.library = std::move(*next++);
+  if (start.has_page_kernel) driver_.page_kernel = std::move(*next++);
+  if (start.has_copy_notes) copy_notes_fd_ = std::move(*next++);
   // A machine without memory may have kept it waiting for long, and its successor may serve by now.
   pollfd supervisor{channel_.get(), POLLRDHUP, 0};
   if (poll(&supervisor, 1, 0) > 0 && supervisor.revents != 0) return fail("the supervisor is gone");
@@ -92,15 +105,16 @@ Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vec
     if (!listener) return listener.error();
     listener_ = *std::move(listener);
   }
-  if (!fds.empty()) copy_notes_fd_ = std::move(fds[0]);
   map_copy_notes();
   if (copy_notes_) copy_notes_->take_over();
-  auto engine = Engine::start(start_, report_write_.get(), options_.hardened,
+  auto engine = Engine::start(start_, driver_, report_write_.get(), options_.hardened,
                               copy_notes_ ? &*copy_notes_ : nullptr);
   if (!engine) return engine.error();
   engine_ = *std::move(engine);
   auto info = engine_->device().info();
   if (!info) return info.error();
+  // Another process could take the card meanwhile, for as long as it likes.
+  if (info->is_exclusive) start_.doze_after = std::chrono::seconds(0);
   enter(WorkerEvent::started);
   return Answer{Started{*std::move(info)}};
 }
@@ -230,11 +244,26 @@ Result<ControlThread::Answer> ControlThread::handle(const HandOver& hand_over,
   return answer;
 }
 
+Result<ControlThread::Answer> ControlThread::handle(const ShareDriver&, std::vector<UniqueFd>) {
+  if (!driver_.library) return Answer{Driver{}};
+  Answer answer{Driver{driver_.path, static_cast<bool>(driver_.page_kernel)}};
+  for (const UniqueFd* fd : {&driver_.library, &driver_.page_kernel}) {
+    if (!*fd) continue;
+    auto copy = duplicate(*fd);
+    if (!copy) return copy.error();
+    answer.fds.push_back(*std::move(copy));
+  }
+  return answer;
+}
+
 // The next program sends the answer.
 Result<ControlThread::Answer> ControlThread::handle(const Replace& replace, std::vector<UniqueFd>) {
   if (!engine_) return fail("not started");
-  return std::unexpected(
-      replace_process(replace.program, WorkerEvent::replaced, kLoadedPauseLimit));
+  const UniqueFd program(open(replace.program.c_str(), O_PATH | O_CLOEXEC));
+  if (!program) return fail_errno(replace.program, "open", errno);
+  Error error = replace_process(program.get(), WorkerEvent::replaced, kLoadedPauseLimit);
+  error.message = fmt::format("{}: {}", replace.program, error.message);
+  return error;
 }
 
 Result<ControlThread::Answer> ControlThread::handle(const ReportStats&, std::vector<UniqueFd>) {

@@ -12,6 +12,7 @@
 
 #include "daemon/handover/worker_socket.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/system/own_program.hpp"
 
 namespace vramswap {
 namespace {
@@ -28,9 +29,6 @@ constexpr std::chrono::milliseconds kTick{1000};
 // How long an idle worker may take to pause: every connection is at a message boundary already.
 constexpr std::chrono::milliseconds kIdlePauseLimit{100};
 
-// This very program, even if its file has been replaced.
-constexpr const char* kThisProgram = "/proc/self/exe";
-
 }  // namespace
 
 ControlThread::ControlThread(WorkerHandover handover, WorkerOptions options)
@@ -41,6 +39,7 @@ ControlThread::ControlThread(WorkerHandover handover, WorkerOptions options)
       description_(std::move(handover.description)),
       began_at_(handover.began_at),
       earlier_stats_(handover.stats),
+      driver_(std::move(handover.driver)),
       channel_(std::move(handover.channel)),
       listener_(std::move(handover.listener)),
       copy_notes_fd_(std::move(handover.copy_notes)),
@@ -133,7 +132,7 @@ Result<void> ControlThread::wake() {
   if (engine_ || state_ == WorkerState::fresh) return {};
   if (state_ == WorkerState::dozing) enter(WorkerEvent::called);
   map_copy_notes();
-  auto engine = Engine::start(start_, report_write_.get(), options_.hardened,
+  auto engine = Engine::start(start_, driver_, report_write_.get(), options_.hardened,
                               copy_notes_ ? &*copy_notes_ : nullptr);
   if (!engine) return engine.error();
   engine_ = *std::move(engine);
@@ -162,7 +161,9 @@ void ControlThread::tick() {
   }
   if (start_.doze_after.count() == 0 || now - last_request_ < start_.doze_after) return;
   if (segments_.empty()) return;
-  const Error error = replace_process(kThisProgram, WorkerEvent::went_idle, kIdlePauseLimit);
+  const auto own = own_program();
+  const Error error =
+      own ? replace_process(*own, WorkerEvent::went_idle, kIdlePauseLimit) : own.error();
   log_error(error.message);
   last_request_ = now;
 }
@@ -209,6 +210,7 @@ WorkerHandover ControlThread::lend_handover(WorkerState state) {
           .description = description_,
           .began_at = began_at_,
           .stats = stats(),
+          .driver = std::move(driver_),
           .channel = std::move(channel_),
           .listener = std::move(listener_),
           .copy_notes = std::move(copy_notes_fd_),
@@ -216,7 +218,7 @@ WorkerHandover ControlThread::lend_handover(WorkerState state) {
 }
 
 // Returns only if it failed; the worker then serves as before.
-Error ControlThread::replace_process(const std::string& program, WorkerEvent event,
+Error ControlThread::replace_process(int program, WorkerEvent event,
                                      std::chrono::milliseconds pause_limit) {
   const auto paused = engine_->pause(pause_limit);
   if (!paused) return paused.error();
@@ -230,6 +232,7 @@ Error ControlThread::replace_process(const std::string& program, WorkerEvent eve
   }
   WorkerHandover handover = lend_handover(*next_state(state_, event));
   const Error error = exec_with_handover(handover, program, options_.arguments);
+  driver_ = std::move(handover.driver);
   channel_ = std::move(handover.channel);
   listener_ = std::move(handover.listener);
   copy_notes_fd_ = std::move(handover.copy_notes);

@@ -47,6 +47,7 @@ class ControlThread {
   Result<Answer> handle(const messages::HandOver& hand_over, std::vector<UniqueFd> fds);
   Result<Answer> handle(const messages::Replace& replace, std::vector<UniqueFd> fds);
   Result<Answer> handle(const messages::ReportStats& report, std::vector<UniqueFd> fds);
+  Result<Answer> handle(const messages::ShareDriver& share, std::vector<UniqueFd> fds);
 
   Result<void> wait();
   Result<void> handle_packet();
@@ -62,8 +63,7 @@ class ControlThread {
   void end_if_hung();
   WorkerHandover lend_handover(WorkerState state);
   control::IoStats stats() const;
-  Error replace_process(const std::string& program, WorkerEvent event,
-                        std::chrono::milliseconds pause_limit);
+  Error replace_process(int program, WorkerEvent event, std::chrono::milliseconds pause_limit);
   bool may_be_needed() const;
 
   const WorkerOptions options_;
@@ -73,6 +73,7 @@ class ControlThread {
   std::string description_;
   std::chrono::nanoseconds began_at_ = Engine::Clock::now().time_since_epoch();
   control::IoStats earlier_stats_;  // of the programs that ran before in this process
+  DriverFiles driver_;              // what the worker loads to use the GPU
   UniqueFd channel_;                // empty once the supervisor is gone
   UniqueFd listener_;               // the worker socket, where the next supervisor connects
   UniqueFd report_read_;

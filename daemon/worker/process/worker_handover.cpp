@@ -11,6 +11,7 @@
 #include "daemon/base/json.hpp"
 #include "daemon/control/io_stats_json.hpp"
 #include "daemon/handover/messages_json.hpp"
+#include "daemon/system/own_program.hpp"
 #include "daemon/system/proc.hpp"
 
 namespace vramswap {
@@ -47,6 +48,15 @@ static void from_json(const nlohmann::json& json, WorkerHandover::Segment& segme
   json.at("connections").get_to(segment.connections);
 }
 
+static void to_json(nlohmann::json& json, const DriverFiles& driver) {
+  json = {{"path", driver.path}, {"library", driver.library}, {"page_kernel", driver.page_kernel}};
+}
+static void from_json(const nlohmann::json& json, DriverFiles& driver) {
+  json.at("path").get_to(driver.path);
+  json.at("library").get_to(driver.library);
+  json.at("page_kernel").get_to(driver.page_kernel);
+}
+
 namespace {
 
 std::string encode(const WorkerHandover& handover) {
@@ -57,6 +67,7 @@ std::string encode(const WorkerHandover& handover) {
                     {"description", handover.description},
                     {"began_at_ns", handover.began_at.count()},
                     {"stats", handover.stats},
+                    {"driver", handover.driver},
                     {"channel", handover.channel},
                     {"listener", handover.listener},
                     {"copy_notes", handover.copy_notes},
@@ -77,6 +88,7 @@ Result<WorkerHandover> decode(const std::string& text) {
     json.at("description").get_to(handover.description);
     handover.began_at = std::chrono::nanoseconds(json.at("began_at_ns").get<std::int64_t>());
     json.at("stats").get_to(handover.stats);
+    json.at("driver").get_to(handover.driver);
     json.at("channel").get_to(handover.channel);
     json.at("listener").get_to(handover.listener);
     // A program of the time before them has none.
@@ -93,6 +105,8 @@ void for_each_fd(const WorkerHandover& handover, Function function) {
   const auto visit = [&](const UniqueFd& fd) {
     if (fd) function(fd.get());
   };
+  visit(handover.driver.library);
+  visit(handover.driver.page_kernel);
   visit(handover.channel);
   visit(handover.listener);
   visit(handover.copy_notes);
@@ -105,7 +119,7 @@ void for_each_fd(const WorkerHandover& handover, Function function) {
 
 }  // namespace
 
-Error exec_with_handover(const WorkerHandover& handover, const std::string& program,
+Error exec_with_handover(const WorkerHandover& handover, int program,
                          const std::vector<std::string>& arguments) {
   const UniqueFd fd(memfd_create("vramswap-worker-handover", MFD_CLOEXEC));
   const std::string text = encode(handover);
@@ -115,16 +129,12 @@ Error exec_with_handover(const WorkerHandover& handover, const std::string& prog
   std::vector<std::string> words = arguments;
   words.emplace_back(kHandoverOption);
   words.push_back(fmt::format("{}", fd.get()));
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
   // Marks all descriptors, because a library may have opened some without O_CLOEXEC. Then clears
   // the flag of those that are handed over.
   close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   fcntl(fd.get(), F_SETFD, 0);
   for_each_fd(handover, [](int kept) { fcntl(kept, F_SETFD, 0); });
-  execv(program.c_str(), argv.data());
-  const Error error = errno_error(program, "execv", errno);
+  const Error error = execute(program, words);
   for_each_fd(handover, [](int kept) { fcntl(kept, F_SETFD, FD_CLOEXEC); });
   return error;
 }

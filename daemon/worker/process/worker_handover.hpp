@@ -12,6 +12,7 @@
 #include "daemon/base/unique_fd.hpp"
 #include "daemon/control/io_stats.hpp"
 #include "daemon/handover/messages.hpp"
+#include "daemon/worker/store/driver_files.hpp"
 
 namespace vramswap {
 
@@ -36,19 +37,20 @@ struct WorkerHandover {
   std::string description;
   std::chrono::nanoseconds began_at{0};  // by the steady clock, which both programs share
   control::IoStats stats = {};           // of all programs before it
-  UniqueFd channel;                      // empty if there is no supervisor
-  UniqueFd listener;                     // the worker socket; empty if there is none
-  UniqueFd copy_notes;                   // empty if there are none
+  DriverFiles driver = {};
+  UniqueFd channel;     // empty if there is no supervisor
+  UniqueFd listener;    // the worker socket; empty if there is none
+  UniqueFd copy_notes;  // empty if there are none
   std::vector<Segment> segments;
 };
 
 // exec_with_handover() adds this option to `arguments`. Its value is a descriptor.
 inline constexpr const char* kHandoverOption = "--handover-fd";
 
-// Replaces the program of this process by `program`, which reads the handover with read_handover().
-// All other threads end, and all descriptors above stderr that are not part of the handover are
-// closed. Returns only if exec failed; the handover is then unchanged.
-Error exec_with_handover(const WorkerHandover& handover, const std::string& program,
+// Replaces the program of this process by the one behind the descriptor `program`, which reads the
+// handover with read_handover(). All other threads end, and all descriptors above stderr that are
+// not part of the handover are closed. Returns only if exec failed; the handover is then unchanged.
+Error exec_with_handover(const WorkerHandover& handover, int program,
                          const std::vector<std::string>& arguments);
 // `fd` is the value of kHandoverOption. Fails on another handover version.
 Result<WorkerHandover> read_handover(UniqueFd fd);

@@ -1,5 +1,8 @@
 #include "daemon/worker/store/vram_store.hpp"
 
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -65,6 +68,42 @@ bool has_connected_display(const std::string& drm_directory, const std::string& 
   return false;
 }
 
+cuda::Result<cuda::Driver> load_driver(DriverFiles& files) {
+  if (files.library) {
+    return cuda::Driver::load(fmt::format("/proc/self/fd/{}", files.library.get()).c_str());
+  }
+  auto driver = cuda::Driver::load();
+  if (!driver) return driver;
+  if (const auto file = driver->open_file()) {
+    files.library = UniqueFd(*file);
+    files.path = driver->path();
+  } else {
+    log_error("later workers will load the driver by its name: " + file.error().message());
+  }
+  return driver;
+}
+
+// `compiled` holds the kernel as it was compiled before, or does so afterwards.
+cuda::Result<cuda::PageKernel> load_page_kernel(const cuda::Context& context, UniqueFd& compiled,
+                                                HostMemory memory) {
+  if (compiled) {
+    const auto image = read_file(fmt::format("/proc/self/fd/{}", compiled.get()));
+    auto kernel = cuda::PageKernel::load(context, image ? *image : "");
+    if (kernel) return kernel;
+    log_error("the page kernel is compiled again: " + kernel.error().message());
+    compiled.reset();
+  }
+  const auto image = cuda::PageKernel::compile(context);
+  if (!image) return cuda::PageKernel::load(context);
+  auto file = create_host_memory("vramswap-page-kernel", image->size(), memory);
+  const auto bytes = static_cast<ssize_t>(image->size());
+  if (file && pwrite(file->get(), image->data(), image->size(), 0) == bytes) {
+    compiled = *std::move(file);
+  }
+  auto kernel = cuda::PageKernel::load(context, *image);
+  return kernel ? std::move(kernel) : cuda::PageKernel::load(context);
+}
+
 class VramStore final : public Store {
  public:
   explicit VramStore(cuda::VramMemory memory) : memory_(std::move(memory)) {}
@@ -89,9 +128,10 @@ class VramStore final : public Store {
 
 class VramDevice final : public StoreDevice {
  public:
-  VramDevice(cuda::Context context, std::string drm_directory)
+  VramDevice(cuda::Context context, UniqueFd& compiled_kernel, HostMemory memory,
+             std::string drm_directory)
       : context_(std::move(context)), drm_directory_(std::move(drm_directory)) {
-    auto kernel = cuda::PageKernel::load(context_);
+    auto kernel = load_page_kernel(context_, compiled_kernel, memory);
     if (kernel) {
       shared_.kernel = *std::move(kernel);
     } else {
@@ -113,7 +153,8 @@ class VramDevice final : public StoreDevice {
         .total_bytes = memory->total_bytes,
         .granularity_bytes = *granularity,
         .drives_display =
-            device.drives_display || has_connected_display(drm_directory_, device.pci_address)};
+            device.drives_display || has_connected_display(drm_directory_, device.pci_address),
+        .is_exclusive = device.is_exclusive};
   }
 
   Result<std::unique_ptr<Store>> create(std::uint64_t size_bytes) override {
@@ -149,13 +190,14 @@ class VramDevice final : public StoreDevice {
 }  // namespace
 
 Result<std::unique_ptr<StoreDevice>> make_vram_device(const std::string& selector,
+                                                      DriverFiles& files, HostMemory memory,
                                                       const std::string& drm_directory) {
   // The driver caches compiled kernels here; by default it uses the home directory of root. If it
   // cannot write here, a worker takes 0.1 s longer to start.
   setenv("CUDA_CACHE_PATH", "/var/cache/vramswap", 0);
   // The driver loads the page kernel now. The first launch may come when no page is free.
   setenv("CUDA_MODULE_LOADING", "EAGER", 0);
-  const auto driver = cuda::Driver::load();
+  const auto driver = load_driver(files);
   if (!driver) return driver.error();
   const auto device = cuda::select_device(*driver, selector.empty() ? "0" : selector);
   if (!device) return device.error();
@@ -163,9 +205,14 @@ Result<std::unique_ptr<StoreDevice>> make_vram_device(const std::string& selecto
     return fail(device->label() +
                 ": does not support memory held by a file descriptor, which vramswap needs");
   }
+  if (device->is_prohibited) {
+    return fail(device->label() +
+                ": its compute mode is prohibited: nvidia-smi --compute-mode=0 changes that");
+  }
   auto context = cuda::Context::create(*driver, *device);
   if (!context) return context.error();
-  return std::make_unique<VramDevice>(*std::move(context), drm_directory);
+  return std::make_unique<VramDevice>(*std::move(context), files.page_kernel, memory,
+                                      drm_directory);
 }
 
 }  // namespace vramswap

@@ -5,14 +5,20 @@
 #include <string>
 
 #include "daemon/base/error.hpp"
+#include "daemon/system/host_memory.hpp"
+#include "daemon/worker/store/driver_files.hpp"
 #include "daemon/worker/store/store.hpp"
 
 namespace vramswap {
 
 // Loads the CUDA driver and creates a context on the GPU that `selector` names (index, UUID or PCI
 // address; empty: the first GPU). The context stays with the process: call this only once.
-// In `drm_directory` the kernel lists display connectors, e.g. card0-DP-1/status.
+// It loads the files in `files`, and those that are missing there are there afterwards, as far as
+// they could be opened. What is compiled is kept in `memory`: a worker that wakes reads it before
+// it serves, so it must not be swapped out. In `drm_directory` the kernel lists display connectors,
+// e.g. card0-DP-1/status.
 Result<std::unique_ptr<StoreDevice>> make_vram_device(
-    const std::string& selector, const std::string& drm_directory = "/sys/class/drm");
+    const std::string& selector, DriverFiles& files, HostMemory memory,
+    const std::string& drm_directory = "/sys/class/drm");
 
 }  // namespace vramswap

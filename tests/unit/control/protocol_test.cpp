@@ -79,7 +79,8 @@ TEST(Protocol, RepliesReadBack) {
                                    .state = "serving",
                                    .restarts = 3,
                                    .last_pause_ms = 150,
-                                   .problem = "none"}}};
+                                   .problem = "none",
+                                   .notes = {"it rains"}}}};
   const auto reply = decode_reply(encode(Reply{status}));
   ASSERT_TRUE(reply) << reply.error().message;
   const auto& back = std::get<Status>(*reply);
@@ -98,6 +99,7 @@ TEST(Protocol, RepliesReadBack) {
   EXPECT_EQ(back.workers[0].restarts, 3U);
   EXPECT_EQ(back.workers[0].last_pause_ms, 150);
   EXPECT_EQ(back.workers[0].problem, "none");
+  EXPECT_EQ(back.workers[0].notes, std::vector<std::string>{"it rains"});
 
   const auto progress = decode_reply(encode(Reply{Progress{"/dev/nbd0", 1, 2}}));
   EXPECT_EQ(std::get<Progress>(*progress).total_bytes, 2U);

@@ -4,13 +4,16 @@
 
 #include <cstddef>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "cuda/context.hpp"
 #include "cuda/device.hpp"
+#include "daemon/base/unique_fd.hpp"
 #include "tests/unit/cuda/fake_cuda_test.hpp"
+#include "tests/unit/cuda/processes.hpp"
 
 namespace vramswap::cuda {
 namespace {
@@ -94,6 +97,58 @@ TEST_F(DriverTest, LeavesAnotherDeviceOrderAlone) {
   auto found = devices();
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[0].pci_address, "0000:0b:00.0");
+}
+
+TEST_F(DriverTest, TellsTheComputeMode) {
+  ASSERT_FALSE(devices().empty());
+  EXPECT_FALSE(devices()[0].is_exclusive);
+  EXPECT_FALSE(devices()[0].is_prohibited);
+  setenv("FAKE_CUDA_COMPUTE_MODE", "3", 1);
+  EXPECT_TRUE(devices()[0].is_exclusive);
+  EXPECT_FALSE(devices()[0].is_prohibited);
+  setenv("FAKE_CUDA_COMPUTE_MODE", "2", 1);
+  EXPECT_FALSE(devices()[0].is_exclusive);
+  EXPECT_TRUE(devices()[0].is_prohibited);
+}
+
+// In processes of their own: here the library is loaded already.
+TEST_F(DriverTest, ItsFileIsLoadedAgainAfterItHasGone) {
+  const auto file = directory() / "libcuda.so.1";
+  std::filesystem::copy_file(FAKE_LIBCUDA, file);
+  test::SocketPair sockets;
+  test::in_child([&] {
+    const auto driver = load(file.c_str());
+    ASSERT_TRUE(driver) << driver.error().message();
+    EXPECT_EQ(driver->path(), file);
+    const auto opened = driver->open_file();
+    ASSERT_TRUE(opened) << opened.error().message();
+    test::send_fd(sockets.child(), *opened);
+  });
+  const UniqueFd kept(test::receive_fd(sockets.parent()));
+  ASSERT_TRUE(kept);
+  std::filesystem::remove(file);
+  test::in_child([&] {
+    const auto driver = load(("/proc/self/fd/" + std::to_string(kept.get())).c_str());
+    ASSERT_TRUE(driver) << driver.error().message();
+    EXPECT_EQ(list_devices(*driver).value().size(), 1U);
+    EXPECT_TRUE(driver->open_file());
+  });
+}
+
+TEST_F(DriverTest, AFileThatTookItsNameMeanwhileIsNotItsFile) {
+  const auto file = directory() / "libcuda.so.1";
+  std::filesystem::copy_file(FAKE_LIBCUDA, file);
+  test::in_child([&] {
+    const auto driver = load(file.c_str());
+    ASSERT_TRUE(driver) << driver.error().message();
+    std::filesystem::remove(file);
+    EXPECT_FALSE(driver->open_file());
+    std::filesystem::copy_file(FAKE_LIBCUDA, directory() / "new");
+    std::filesystem::rename(directory() / "new", file);
+    const auto opened = driver->open_file();
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().message(), file.string() + ": another file has that name by now");
+  });
 }
 
 TEST_F(DriverTest, NamesTheCallThatFailedInAList) {

@@ -202,6 +202,33 @@ TEST_F(PageKernelTest, SaysWhyItCannotBeLoaded) {
   }
 }
 
+// The next process does not need the compiler.
+TEST_F(PageKernelTest, WhatWasCompiledIsLoadedWithoutTheCompiler) {
+  auto context = open();
+  ASSERT_TRUE(context);
+  const auto compiled = PageKernel::compile(*context);
+  ASSERT_TRUE(compiled) << compiled.error().message();
+  setenv("FAKE_CUDA_JIT", "0", 1);
+  context = open();
+  ASSERT_TRUE(context);
+  EXPECT_EQ(PageKernel::load(*context).error().code, api::CUDA_ERROR_JIT_COMPILER_NOT_FOUND);
+  EXPECT_TRUE(PageKernel::load(*context, *compiled));
+}
+
+TEST_F(PageKernelTest, SaysWhyItCannotBeCompiled) {
+  for (const auto& [fault, call] : {std::pair("cuLinkCreate_v2=221", "cuLinkCreate"),
+                                    std::pair("cuLinkAddData_v2=221", "cuLinkAddData"),
+                                    std::pair("cuLinkComplete=221", "cuLinkComplete")}) {
+    setenv("FAKE_CUDA_FAIL", fault, 1);
+    const auto context = open();
+    ASSERT_TRUE(context);
+    const auto compiled = PageKernel::compile(*context);
+    ASSERT_FALSE(compiled);
+    EXPECT_EQ(compiled.error().message(), std::string("GPU 0000:0a:00.0: ") + call +
+                                              ": CUDA_ERROR_JIT_COMPILER_NOT_FOUND (221)");
+  }
+}
+
 TEST_F(PageKernelTest, SaysWhyItCannotBeLaunched) {
   setenv("FAKE_CUDA_FAIL", "cuLaunchKernel=701", 1);
   auto engine = open_engine();

@@ -32,13 +32,17 @@ TEST(Messages, RequestsReadBack) {
                                         .io_threads = 4,
                                         .rendezvous = "/run/x",
                                         .doze_after = std::chrono::seconds(60),
-                                        .hang_timeout = std::chrono::seconds(9)});
+                                        .hang_timeout = std::chrono::seconds(9),
+                                        .driver_path = "/lib/libcuda.so.1",
+                                        .has_page_kernel = true});
   EXPECT_EQ(start.backend, control::Backend::ram);
   EXPECT_EQ(start.gpu, "GPU-1234");
   EXPECT_EQ(start.io_threads, 4U);
   EXPECT_EQ(start.rendezvous, "/run/x");
   EXPECT_EQ(start.doze_after, std::chrono::seconds(60));
   EXPECT_EQ(start.hang_timeout, std::chrono::seconds(9));
+  EXPECT_EQ(start.driver_path, "/lib/libcuda.so.1");
+  EXPECT_TRUE(start.has_page_kernel);
 
   const auto create = request_back(Create{.segment = 3, .size_bytes = 1ULL << 40});
   EXPECT_EQ(create.segment, 3U);
@@ -59,6 +63,10 @@ TEST(Messages, RequestsReadBack) {
   request_back(Adopt{});
   EXPECT_EQ(request_back(HandOver{.segment = 7}).segment, 7U);
   EXPECT_EQ(request_back(Replace{.program = "/sbin/x"}).program, "/sbin/x");
+  request_back(ShareDriver{});
+  const auto driver = message_back(Driver{.path = "/lib/libcuda.so.1", .has_page_kernel = true});
+  EXPECT_EQ(driver.path, "/lib/libcuda.so.1");
+  EXPECT_TRUE(driver.has_page_kernel);
 }
 
 TEST(Messages, StatsReadBack) {
@@ -139,20 +147,20 @@ TEST(Messages, AnswersReadBack) {
 
 TEST(Messages, AnotherVersionIsNamed) {
   auto text = encode(Request{Remove{1}});
-  const auto at = text.find("\"version\":5");
+  const auto at = text.find("\"version\":6");
   ASSERT_NE(at, std::string::npos);
-  text.replace(at, 11, "\"version\":6");
+  text.replace(at, 11, "\"version\":7");
   const auto request = decode_request(text);
   ASSERT_FALSE(request);
-  EXPECT_THAT(request.error().message, HasSubstr("different versions (6 and 5)"));
+  EXPECT_THAT(request.error().message, HasSubstr("different versions (7 and 6)"));
 }
 
 TEST(Messages, GarbageIsAnErrorNotAnException) {
   for (const char* text :
-       {"", "{", "7", "[]", "{}", "\"\"", R"({"version":5})", R"({"version":"3"})",
-        R"({"version":5,"kind":0})", R"({"version":5,"kind":99,"fields":{}})",
-        R"({"version":5,"kind":-1,"fields":{}})", R"({"version":5,"kind":"0","fields":{}})",
-        R"({"version":5,"kind":0,"fields":7})", R"({"version":5,"kind":0,"fields":{}})"}) {
+       {"", "{", "7", "[]", "{}", "\"\"", R"({"version":6})", R"({"version":"3"})",
+        R"({"version":6,"kind":0})", R"({"version":6,"kind":99,"fields":{}})",
+        R"({"version":6,"kind":-1,"fields":{}})", R"({"version":6,"kind":"0","fields":{}})",
+        R"({"version":6,"kind":0,"fields":7})", R"({"version":6,"kind":0,"fields":{}})"}) {
     EXPECT_FALSE(decode_request(text)) << text;
     EXPECT_FALSE(decode_message(text)) << text;
   }

@@ -76,9 +76,12 @@ TEST(StatusTable, SaysHowTheWorkersAreAndWhatWasLost) {
                      .state = "serving",
                      .restarts = 2,
                      .last_pause_ms = 310,
-                     .problem = ""}};
+                     .problem = "",
+                     .notes = {"it rains", "it snows"}}};
   const auto text = status_table(status);
-  EXPECT_NE(text.find("worker 77 of NVIDIA H200: serving, 2 restarts, last pause 310 ms\n"),
+  EXPECT_NE(text.find("worker 77 of NVIDIA H200: serving, 2 restarts, last pause 310 ms\n"
+                      "  it rains\n"
+                      "  it snows\n"),
             std::string::npos)
       << text;
   EXPECT_NE(text.find("/dev/nbd0: 300 pages lost, last at 2023-11-1"), std::string::npos) << text;
@@ -115,9 +118,12 @@ TEST(StatusJson, HasTheStatsOfEachWorker) {
   auto status = status_of({segment("/dev/nbd0", 0, 5, "GPU-aaaaaaaa-1111")});
   status.workers.resize(2);
   status.workers[0].io = control::IoStats{.errors = 3};
+  status.workers[1].notes = {"it rains"};
   const auto plain = parse_json(status_json(status)).at("workers");
   EXPECT_EQ(plain.at(0).at("io").at("errors"), 3);
   EXPECT_TRUE(plain.at(1).at("io").is_null());
+  EXPECT_TRUE(plain.at(0).at("notes").empty());
+  EXPECT_EQ(plain.at(1).at("notes").at(0), "it rains");
   EXPECT_FALSE(plain.at(0).contains("rates"));
 
   const std::string line = status_json_line(status, {IoRates{.errors = 9}, std::nullopt});

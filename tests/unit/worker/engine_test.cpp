@@ -18,7 +18,7 @@ class EngineTest : public IoThreadTest {
   EngineTest() {
     auto engine =
         Engine::start({.backend = control::Backend::ram, .gpu = "", .io_threads = kThreads},
-                      report_write_.get(), false);
+                      driver_, report_write_.get(), false);
     EXPECT_TRUE(engine) << engine.error().message;
     engine_ = *std::move(engine);
     segment_ = &make_segment();
@@ -33,6 +33,7 @@ class EngineTest : public IoThreadTest {
   ~EngineTest() override { engine_.reset(); }  // before what its threads use
 
   Segment* segment_;
+  DriverFiles driver_;
   std::unique_ptr<Engine> engine_;
   std::vector<UniqueFd> sockets_;
 };

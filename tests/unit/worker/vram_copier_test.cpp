@@ -170,7 +170,8 @@ TEST_F(VramCopierTest, ADeviceThatCannotLoadTheKernelCopiesWithoutIt) {
   test::in_child([&] {
     // A library that is loaded is found by its name afterwards.
     ASSERT_TRUE(load());
-    const auto device = make_vram_device("", directory());
+    DriverFiles files;
+    const auto device = make_vram_device("", files, HostMemory::swappable, directory());
     ASSERT_TRUE(device) << device.error().message;
     const auto store = (*device)->create(2 << 20);
     ASSERT_TRUE(store) << store.error().message;

@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "daemon/handover/channel.hpp"
+#include "daemon/system/own_program.hpp"
 #include "daemon/system/proc.hpp"
 
 namespace vramswap {
@@ -46,6 +47,8 @@ std::string describe(const WorkerHandover& handover) {
                   start.rendezvous, start.doze_after.count(), start.hang_timeout.count(),
                   handover.description, handover.began_at.count(), handover.stats.errors,
                   handover.stats.batches, content(handover.listener));
+  text += fmt::format("driver {}: {}, page kernel: {}\n", handover.driver.path,
+                      content(handover.driver.library), content(handover.driver.page_kernel));
   for (const auto& segment : handover.segments) {
     text += fmt::format("segment {}: {} bytes, pages: {}, store: {}, awaits: {}\n", segment.id,
                         segment.size_bytes, content(segment.page_map), content(segment.store),
@@ -68,7 +71,14 @@ std::set<int> open_descriptors() {
 }
 
 std::set<int> descriptors_of(const WorkerHandover& handover) {
-  std::set<int> numbers{0, 1, 2, handover.channel.get(), handover.listener.get()};
+  const auto& driver = handover.driver;
+  std::set<int> numbers{0,
+                        1,
+                        2,
+                        handover.channel.get(),
+                        handover.listener.get(),
+                        driver.library.get(),
+                        driver.page_kernel.get()};
   for (const auto& segment : handover.segments) {
     numbers.insert({segment.page_map.get(), segment.store.get()});
     for (const auto& connection : segment.connections) numbers.insert(connection.socket.get());
@@ -111,6 +121,9 @@ WorkerHandover some_handover() {
                           .description = "{\"a\": \"\\\"\n\"}",
                           .began_at = std::chrono::nanoseconds(123456789),
                           .stats = {.counted_for = {}, .errors = 3, .batches = 17},
+                          .driver = {.path = "/lib/libcuda.so.1",
+                                     .library = memory_with("a library"),
+                                     .page_kernel = memory_with("a page kernel")},
                           .channel = {},
                           .listener = memory_with("a listener"),
                           .segments = {}};
@@ -141,7 +154,7 @@ std::string after_exec(WorkerHandover handover) {
     ours.reset();
     // Must be closed, although it is not marked close-on-exec.
     dup2(STDERR_FILENO, 200);
-    (void)exec_with_handover(handover, "/proc/self/exe", {"worker", "--some-option"});
+    (void)exec_with_handover(handover, own_program().value(), {"worker", "--some-option"});
     _exit(1);
   }
   handover.channel.reset();
@@ -170,9 +183,9 @@ TEST(WorkerHandover, WhereExecFailsItIsAsItWas) {
   auto handover = some_handover();
   handover.channel = memory_with("a channel");
   const std::string before = describe(handover) + content(handover.channel);
-  const Error error = exec_with_handover(handover, "/nonexistent/program", {"worker"});
-  EXPECT_EQ(error.code, ENOENT);
-  EXPECT_THAT(error.message, StartsWith("/nonexistent/program: execv: ENOENT"));
+  const Error error = exec_with_handover(handover, memory_with("no program").get(), {"worker"});
+  EXPECT_EQ(error.code, ENOEXEC);
+  EXPECT_THAT(error.message, StartsWith("program: execveat: ENOEXEC"));
   EXPECT_EQ(describe(handover) + content(handover.channel), before);
 }
 

@@ -1,0 +1,8 @@
+// In a file of its own: a test links a daemon of another version.
+#include "daemon/handover/messages.hpp"
+
+namespace vramswap::messages {
+
+const int kVersion = 6;
+
+}  // namespace vramswap::messages

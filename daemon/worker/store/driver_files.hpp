@@ -1,0 +1,17 @@
+// What a worker loads to use a GPU, as open files. A later worker loads the same, whatever a
+// package manager has put in their place by then.
+#pragma once
+
+#include <string>
+
+#include "daemon/base/unique_fd.hpp"
+
+namespace vramswap {
+
+struct DriverFiles {
+  std::string path;      // where the dynamic loader found the driver; empty: not known yet
+  UniqueFd library;      // the driver; empty: it is found by its name
+  UniqueFd page_kernel;  // what the driver has compiled; empty: the driver compiles it now
+};
+
+}  // namespace vramswap
