@@ -25,6 +25,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StateChanged, state)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Adopted::Segment, id, connections)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Adopted, description, state, segments)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Stats, io)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LostPagesChanged, segment)
 
 // Those without a field, which the macro cannot do.
 template <class T>

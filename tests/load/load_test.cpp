@@ -12,6 +12,7 @@
 
 #include "daemon/worker/store/ram_store.hpp"
 #include "tests/load/worker_fixture.hpp"
+#include "tests/support/stored_zeros.hpp"
 
 namespace vramswap::load {
 namespace {
@@ -207,10 +208,7 @@ TEST_F(WorkerUnderLoad, RemoveClosesScrubsAndForgets) {
   EXPECT_FALSE(receive_reply(sockets_[0].get()));
 
   // Its bytes, seen through another descriptor and a page map that hides nothing.
-  const auto all_valid = PageMap::create(kSegmentBytes / sizeof(Page)).value();
-  PageMap::map(all_valid.get(), kSegmentBytes / sizeof(Page))
-      .value()
-      .set(0, kSegmentBytes / sizeof(Page), PageState::valid);
+  const UniqueFd all_valid = make_map_of_stored_zeros(kSegmentBytes / sizeof(Page));
   ASSERT_TRUE(worker_->import(0, kSegmentBytes, all_valid.get(), store_.get()));
   sockets_ = worker_->connect(0, 1).value();
   LoadGenerator zeros(2, kSegmentBytes);

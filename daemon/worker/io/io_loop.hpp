@@ -22,12 +22,15 @@
 
 namespace vramswap {
 
-// An I/O thread writes one into the report pipe when a connection has ended; the control thread
-// reads it.
-struct ConnectionReport {
+// An I/O thread writes one into the report pipe; the control thread reads it.
+struct IoReport {
+  enum class Kind {
+    connection_ended,
+    lost_pages_changed,  // see Segment::lost_pages_changed
+  } kind;
   std::uint32_t segment_id;
-  std::uint32_t connection_id;
-  ConnectionEnd end;
+  std::uint32_t connection_id = 0;  // for connection_ended, as is `end`
+  ConnectionEnd end = ConnectionEnd::hung_up;
 };
 
 // A connection of a paused I/O thread, to be handed to another process.
@@ -85,6 +88,8 @@ class IoLoop {
   void hang_up(Connection& connection);
   bool has_waiting_reads() const;
   void reclaim_staging();
+  void report_lost_pages(Segment& segment);
+  void report(const IoReport& report);
   void close(Connection& connection, ConnectionEnd end);
 
   IoThreadLink& link_;

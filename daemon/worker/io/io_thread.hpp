@@ -30,8 +30,8 @@ struct IoThreadOptions {
 class IoThread {
  public:
   // Starts the thread. Returns when it is ready to serve, or the reason why it cannot serve. The
-  // thread writes a ConnectionReport into `report_pipe` for each connection that ends. `device` and
-  // `report_pipe` outlive the thread.
+  // thread writes an IoReport into `report_pipe` for each connection that ends, and when pages are
+  // lost. `device` and `report_pipe` outlive the thread.
   static Result<std::unique_ptr<IoThread>> start(StoreDevice& device, int report_pipe,
                                                  IoThreadOptions options = {});
   IoThread(const IoThread&) = delete;

@@ -4,8 +4,26 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace vramswap {
+
+void Segment::set_pages(PageMap map) {
+  pages = std::move(map);
+  lost_pages = pages->count(PageState::lost);
+}
+
+std::uint64_t Segment::lose_corrupt(std::uint64_t page) {
+  const std::uint64_t count = pages->lose_corrupt(page);
+  ++lost_pages;
+  lost_pages_changed = true;
+  return count;
+}
+
+void Segment::count_found_again(std::uint64_t first, std::uint64_t count) {
+  const std::uint64_t found = pages->count(first, count, PageState::lost);
+  if (found != 0 && (lost_pages -= found) == 0) lost_pages_changed = true;
+}
 
 void release_read_chunks(Connection& connection, Staging& staging) {
   int unread = 0;

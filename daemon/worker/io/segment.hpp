@@ -20,11 +20,26 @@ namespace vramswap {
 
 // The I/O threads use it while `open_connections` is above 0, the control thread otherwise.
 struct Segment {
+  // `map` takes the place of `pages`.
+  void set_pages(PageMap map);
+  // A page has wrong bytes. The caller has claimed it. Returns how often that has happened.
+  std::uint64_t lose_corrupt(std::uint64_t page);
+  // Before pages get another state; the caller has claimed them. Costs a load while none is lost.
+  void leave_states(std::uint64_t first, std::uint64_t count) {
+    if (lost_pages.load(std::memory_order_relaxed) != 0) count_found_again(first, count);
+  }
+
   std::uint32_t id = 0;
   std::unique_ptr<Store> store;
   std::optional<PageMap> pages;
   std::optional<WriteFence> fence;  // created with the first connection
   std::atomic<unsigned> open_connections = 0;
+  std::atomic<std::uint64_t> lost_pages = 0;  // that are `lost` in the page map
+  // The supervisor is to hear of it: pages were lost, or the last lost one is there again.
+  std::atomic<bool> lost_pages_changed = false;
+
+ private:
+  void count_found_again(std::uint64_t first, std::uint64_t count);
 };
 
 // One socket of an NBD device of the kernel. One I/O thread owns it.

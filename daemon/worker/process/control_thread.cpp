@@ -18,6 +18,7 @@ namespace {
 
 using messages::ConnectionEnded;
 using messages::Done;
+using messages::LostPagesChanged;
 using messages::Message;
 using messages::StateChanged;
 
@@ -116,9 +117,13 @@ void ControlThread::tell(const Message& message, const std::vector<UniqueFd>& fd
 }
 
 Result<void> ControlThread::handle_report() {
-  ConnectionReport report;
+  IoReport report;
   if (read(report_read_.get(), &report, sizeof report) != sizeof report) {
     return fail_errno("worker", "read report", errno);
+  }
+  if (report.kind == IoReport::Kind::lost_pages_changed) {
+    tell(LostPagesChanged{report.segment_id});
+    return {};
   }
   segments_.note_end(report);
   tell(ConnectionEnded{report.segment_id, report.connection_id, report.end});

@@ -50,7 +50,7 @@ class SegmentTable {
   // Imports every store into `device` and maps every page map, when the engine starts again.
   Result<void> reimport_stores(StoreDevice& device);
   // Removes a connection that has ended from its segment, and notes how it ended.
-  void note_end(const ConnectionReport& report);
+  void note_end(const IoReport& report);
   // Overwrites the stores whose device the kernel has disconnected. The others may still be served
   // by another worker.
   Result<void> scrub_disconnected();

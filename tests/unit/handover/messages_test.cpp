@@ -121,6 +121,7 @@ TEST(Messages, AnswersReadBack) {
   EXPECT_EQ(failed.message, "nbd0: \n why");
   EXPECT_EQ(failed.code, ESTALE);
   EXPECT_EQ(message_back(StateChanged{WorkerState::dozing}).state, WorkerState::dozing);
+  EXPECT_EQ(message_back(LostPagesChanged{7}).segment, 7U);
   const auto adopted = message_back(Adopted{"text", WorkerState::serving, {{3, {{7, 1}}}}});
   EXPECT_EQ(adopted.description, "text");
   EXPECT_EQ(adopted.state, WorkerState::serving);
@@ -139,20 +140,20 @@ TEST(Messages, AnswersReadBack) {
 
 TEST(Messages, AnotherVersionIsNamed) {
   auto text = encode(Request{Remove{1}});
-  const auto at = text.find("\"version\":5");
+  const auto at = text.find("\"version\":6");
   ASSERT_NE(at, std::string::npos);
-  text.replace(at, 11, "\"version\":6");
+  text.replace(at, 11, "\"version\":7");
   const auto request = decode_request(text);
   ASSERT_FALSE(request);
-  EXPECT_THAT(request.error().message, HasSubstr("different versions (6 and 5)"));
+  EXPECT_THAT(request.error().message, HasSubstr("different versions (7 and 6)"));
 }
 
 TEST(Messages, GarbageIsAnErrorNotAnException) {
   for (const char* text :
-       {"", "{", "7", "[]", "{}", "\"\"", R"({"version":5})", R"({"version":"3"})",
-        R"({"version":5,"kind":0})", R"({"version":5,"kind":99,"fields":{}})",
-        R"({"version":5,"kind":-1,"fields":{}})", R"({"version":5,"kind":"0","fields":{}})",
-        R"({"version":5,"kind":0,"fields":7})", R"({"version":5,"kind":0,"fields":{}})"}) {
+       {"", "{", "7", "[]", "{}", "\"\"", R"({"version":6})", R"({"version":"3"})",
+        R"({"version":6,"kind":0})", R"({"version":6,"kind":99,"fields":{}})",
+        R"({"version":6,"kind":-1,"fields":{}})", R"({"version":6,"kind":"0","fields":{}})",
+        R"({"version":6,"kind":0,"fields":7})", R"({"version":6,"kind":0,"fields":{}})"}) {
     EXPECT_FALSE(decode_request(text)) << text;
     EXPECT_FALSE(decode_message(text)) << text;
   }

@@ -103,7 +103,7 @@ class IoThreadTest : public testing::Test {
     segment.id = static_cast<std::uint32_t>(segments_.size());
     segment.store = device_.create(kSegmentBytes).value();
     const auto fd = PageMap::create(kPages).value();
-    segment.pages = PageMap::map(fd.get(), kPages).value();
+    segment.set_pages(PageMap::map(fd.get(), kPages).value());
     return segment;
   }
 
@@ -116,10 +116,10 @@ class IoThreadTest : public testing::Test {
     return std::move(ours);
   }
 
-  ConnectionReport next_report() {
+  IoReport next_report() {
     pollfd wait{report_read_.get(), POLLIN, 0};
     EXPECT_EQ(poll(&wait, 1, 20'000), 1) << "no report";
-    ConnectionReport report{};
+    IoReport report{};
     if (wait.revents != 0) {
       EXPECT_EQ(read(report_read_.get(), &report, sizeof report),
                 static_cast<ssize_t>(sizeof report));

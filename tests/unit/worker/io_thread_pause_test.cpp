@@ -34,7 +34,7 @@ class IoThreadPauseTest : public IoThreadTest {
     Segment& segment = segments_.emplace_back();
     segment.id = original.id;
     segment.store = device_.import(original.store->export_fd().value(), kSegmentBytes).value();
-    segment.pages = PageMap::map(page_map, kPages).value();
+    segment.set_pages(PageMap::map(page_map, kPages).value());
     return segment;
   }
 };
@@ -44,7 +44,7 @@ TEST_F(IoThreadPauseTest, HandsLoadedSocketsToAnotherThreadWithoutAByteLost) {
   segment->id = 1;
   segment->store = device_.create(kSegmentBytes).value();
   const auto page_map = PageMap::create(kPages).value();
-  segment->pages = PageMap::map(page_map.get(), kPages).value();
+  segment->set_pages(PageMap::map(page_map.get(), kPages).value());
   auto thread = start();
   std::vector<UniqueFd> sockets;
   std::vector<int> fds;

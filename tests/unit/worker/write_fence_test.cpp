@@ -129,7 +129,7 @@ struct Server {
     const auto area = staging.receive_area(0);
     const ssize_t bytes = recv(connection.socket.get(), area.data(), area.size(), MSG_DONTWAIT);
     ASSERT_GT(bytes, 0);
-    batch.collect(connection, area.first(static_cast<std::size_t>(bytes)), false);
+    batch.collect(connection, area.first(static_cast<std::size_t>(bytes)), nullptr);
   }
   Batch::Outcome run() {
     const auto outcome = batch.start(*copier).value();
