@@ -68,8 +68,9 @@ class Batch {
   bool has_work() const { return reply_count() > 0 || has_changes(); }
   bool has_changes() const { return !changes_.empty(); }
 
-  // If the batch is a single READ: its reply header, to be sent while the data is being copied, so
-  // that the thread that waits for the reply wakes up meanwhile. Otherwise nothing.
+  // If the batch is a single READ, of a segment that is not suspect: its reply header, to
+  // be sent while the data is being copied, so that the thread that waits for the reply wakes up
+  // meanwhile. Otherwise nothing.
   std::span<iovec> early_header(Connection& connection);
   std::size_t read_bytes() const { return reads_.copy_bytes(); }
 

@@ -232,8 +232,8 @@ void IoLoop::reclaim_staging() {
 }
 
 void IoLoop::report_lost_pages(Segment& segment) {
-  if (!segment.lost_pages_changed.load(std::memory_order_relaxed)) return;
-  if (!segment.lost_pages_changed.exchange(false)) return;
+  if (!segment.has_urgent_news.load(std::memory_order_relaxed)) return;
+  if (!segment.has_urgent_news.exchange(false)) return;
   report({.kind = IoReport::Kind::lost_pages_changed, .segment_id = segment.id});
 }
 

@@ -26,7 +26,7 @@ namespace vramswap {
 struct IoReport {
   enum class Kind {
     connection_ended,
-    lost_pages_changed,  // see Segment::lost_pages_changed
+    lost_pages_changed,  // see Segment::has_urgent_news
   } kind;
   std::uint32_t segment_id;
   std::uint32_t connection_id = 0;  // for connection_ended, as is `end`

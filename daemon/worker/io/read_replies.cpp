@@ -142,7 +142,9 @@ Result<std::span<iovec>> ReadReplies::next(Connection& connection, Copier& copie
   // What is left of a READ that failed adds nothing to the wire.
   while (wire_.empty() && replied_extents_ < extents_.size()) {
     std::size_t end = replied_extents_;
-    for (std::size_t bytes = 0; end < extents_.size() && bytes < kBytesPerSend; ++end) {
+    const bool whole_reads = connection.segment.is_suspect();
+    for (std::size_t bytes = 0; end < extents_.size(); ++end) {
+      if (bytes >= kBytesPerSend && (extents_[end].is_first || !whole_reads)) break;
       bytes += extents_[end].data.size();
     }
     if (auto done = wait_for_copies(extents_[end - 1].copies, copier); !done) return done.error();

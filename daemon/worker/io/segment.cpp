@@ -15,14 +15,17 @@ void Segment::set_pages(PageMap map) {
 
 std::uint64_t Segment::lose_corrupt(std::uint64_t page) {
   const std::uint64_t count = pages->lose_corrupt(page);
-  ++lost_pages;
-  lost_pages_changed = true;
+  if (lost_pages++ == 0) {
+    has_urgent_news = true;
+  } else {
+    has_news = true;
+  }
   return count;
 }
 
 void Segment::count_found_again(std::uint64_t first, std::uint64_t count) {
   const std::uint64_t found = pages->count(first, count, PageState::lost);
-  if (found != 0 && (lost_pages -= found) == 0) lost_pages_changed = true;
+  if (found != 0 && (lost_pages -= found) == 0) has_urgent_news = true;
 }
 
 void release_read_chunks(Connection& connection, Staging& staging) {

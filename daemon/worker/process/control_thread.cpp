@@ -24,7 +24,8 @@ using messages::StateChanged;
 
 using Clock = Engine::Clock;
 
-// How often a serving worker checks whether a copy hangs, and whether it is idle.
+// How often a serving worker checks whether a copy hangs, whether it is idle, and whether more pages
+// are lost.
 constexpr std::chrono::milliseconds kTick{1000};
 // How long an idle worker may take to pause: every connection is at a message boundary already.
 constexpr std::chrono::milliseconds kIdlePauseLimit{100};
@@ -155,6 +156,9 @@ Result<void> ControlThread::wake() {
 
 void ControlThread::tick() {
   end_if_hung();
+  for (auto& [id, entry] : segments_) {
+    if (entry.segment.has_news.exchange(false)) tell(LostPagesChanged{id});
+  }
   const auto now = Clock::now();
   if (const auto served = engine_->requests_served(); served != served_) {
     served_ = served;

@@ -81,6 +81,12 @@ TEST_F(PipelineTest, ALoneReadOfWrongBytesEndsItsConnectionAndFailsWhenItComesAg
   EXPECT_EQ(read_page(next, 8, 2), 0U);
   EXPECT_EQ(next_report().kind, IoReport::Kind::lost_pages_changed);
   EXPECT_EQ(thread_->stats().errors, 1U);
+
+  // From now on no header goes ahead of its data, so the next one costs no connection.
+  reinterpret_cast<std::byte*>(segment_.store->address())[9 * kPageBytes] ^= std::byte{1};
+  EXPECT_EQ(read_page(next, 9, 1), ~std::size_t{0});
+  EXPECT_EQ(read_page(next, 8, 2), 0U);
+  EXPECT_EQ(segment_.pages->corrupt_count(), 2U);
 }
 
 // The kernel does not send a READ while a WRITE of the page is unanswered; a client that does sees
