@@ -14,7 +14,7 @@ namespace api = vramswap::cuda::api;
 inline constexpr int max_devices = 8;
 inline constexpr std::uint64_t granularity = 2ull << 20;
 
-enum class CopyFault { none, error, hang, kill, reset };
+enum class CopyFault { none, error, hang, kill, reset, flip };
 
 struct Configuration {
   std::string directory = "/tmp/fake_cuda";
