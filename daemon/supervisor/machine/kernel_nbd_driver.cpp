@@ -8,6 +8,7 @@
 #include <charconv>
 
 #include "daemon/base/directory.hpp"
+#include "daemon/control/daemon_arguments.hpp"
 #include "daemon/supervisor/machine/child.hpp"
 #include "daemon/system/block_queue.hpp"
 #include "daemon/system/log.hpp"
@@ -84,10 +85,20 @@ Result<void> KernelNbdDriver::disconnect(std::uint32_t index) {
   return {};
 }
 
-Result<void> KernelNbdDriver::set_queue(std::uint32_t index, std::uint64_t max_request_bytes,
-                                        std::chrono::milliseconds request_timeout) {
+Result<std::uint64_t> KernelNbdDriver::set_queue(std::uint32_t index,
+                                                 std::uint64_t max_request_bytes,
+                                                 std::chrono::milliseconds request_timeout) {
   return set_queue_for_swap(device_name(index), max_request_bytes, request_timeout,
                             block_directory_);
+}
+
+// By a child: should the worker die meanwhile, the supervisor must not wait in the kernel for what
+// only another worker can serve.
+awaitable<Result<void>> KernelNbdDriver::set_request_limit(std::uint32_t index,
+                                                           std::uint64_t max_request_bytes) {
+  std::vector<std::string> arguments{kOwnProgram, kSwapCallOption, "limit", device_name(index),
+                                     std::to_string(max_request_bytes)};
+  co_return co_await run_program(io_, std::move(arguments));
 }
 
 std::vector<NbdDevice> KernelNbdDriver::find_devices(std::string_view prefix) const {

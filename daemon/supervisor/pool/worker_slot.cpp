@@ -51,6 +51,12 @@ void WorkerSlot::watch_worker(std::shared_ptr<WorkerProcess> worker) {
                                }
                              },
                          .on_state_changed = [this](WorkerState state) { on_state_changed(state); },
+                         .on_lost_pages_changed =
+                             [this](const messages::LostPagesChanged& changed) {
+                               for (Segment* segment : segments_) {
+                                 if (segment->id() == changed.segment) segment->update_lost_pages();
+                               }
+                             },
                          .on_exit = [this] { on_exit(); }});
 }
 
@@ -164,6 +170,7 @@ awaitable<void> WorkerSlot::recover([[maybe_unused]] Gate::Pass pass, Gate::Pass
   recovering.leave();
   recovery.leave();
   reserve_.refill();
+  for (Segment* segment : segments_) segment->update_lost_pages();
   if (problem_.empty()) co_await publisher_.publish();
 }
 
@@ -258,7 +265,8 @@ std::string WorkerSlot::connection_problem() const {
   return "";
 }
 
-// The report of a connection's end may be lost, with the supervisor before this one for example.
+// The report of a connection's end, or of a lost page, may itself be lost: with the supervisor
+// before this one, for example.
 awaitable<void> WorkerSlot::compare_connections(Machine& machine, std::weak_ptr<WorkerSlot*> slot) {
   for (;;) {
     co_await machine.clock.sleep(kCompareInterval);
@@ -278,7 +286,10 @@ awaitable<void> WorkerSlot::compare_connections(Machine& machine, std::weak_ptr<
     if (!answer && answer.error().code == ECONNRESET) worker->kill();
     const auto* open = answer ? std::get_if<messages::Adopted>(&answer->message) : nullptr;
     if (open == nullptr) continue;
-    for (Segment* segment : (*self)->segments_) segment->compare_connections(*open);
+    for (Segment* segment : (*self)->segments_) {
+      segment->compare_connections(*open);
+      segment->update_lost_pages();
+    }
   }
 }
 
