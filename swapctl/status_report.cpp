@@ -133,8 +133,12 @@ std::string loss_lines(const Status& status) {
   std::string text;
   for (const auto& segment : status.segments) {
     if (segment.lost_pages == 0) continue;
-    text += fmt::format("{}: {} pages lost, last at {:%F %T}, generation {}\n", segment.device,
-                        segment.lost_pages, fmt::localtime(segment.lost_at), segment.generation);
+    const auto corrupt = segment.corrupt_pages == 0
+                             ? ""
+                             : fmt::format(" ({} with wrong bytes)", segment.corrupt_pages);
+    text += fmt::format("{}: {} pages lost{}, last at {:%F %T}, generation {}\n", segment.device,
+                        segment.lost_pages, corrupt, fmt::localtime(segment.lost_at),
+                        segment.generation);
   }
   return text;
 }

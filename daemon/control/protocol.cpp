@@ -85,6 +85,7 @@ SegmentStatus segment_from(const Json& json) {
           .state = json.at("state"),
           .generation = json.at("generation"),
           .lost_pages = byte_count(json, "lost_pages"),
+          .corrupt_pages = byte_count(json, "corrupt_pages"),
           .lost_at = json.at("lost_at")};
 }
 

@@ -83,7 +83,9 @@ struct SegmentStatus {
   std::string state;
   unsigned generation = 0;       // how often its content was lost with the VRAM
   std::uint64_t lost_pages = 0;  // the total
-  std::int64_t lost_at = 0;      // time of the last loss, seconds since the epoch; 0: never
+  // Those among them whose bytes were not those that had been written.
+  std::uint64_t corrupt_pages = 0;
+  std::int64_t lost_at = 0;  // time of the last loss, seconds since the epoch; 0: never
 };
 struct WorkerStatus {
   std::string store;     // as in SegmentStatus

@@ -20,6 +20,7 @@ Json segment_json(const SegmentStatus& segment) {
           {"state", segment.state},
           {"generation", segment.generation},
           {"lost_pages", segment.lost_pages},
+          {"corrupt_pages", segment.corrupt_pages},
           {"lost_at", segment.lost_at}};
 }
 

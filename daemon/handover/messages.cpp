@@ -26,6 +26,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Adopted::Segment, id, connections)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Adopted, description, state, segments)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Stats, io)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Driver, path, has_page_kernel)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LostPagesChanged, segment)
 
 // Those without a field, which the macro cannot do.
 template <class T>

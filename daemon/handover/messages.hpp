@@ -1,5 +1,6 @@
 // The messages between supervisor and worker. The worker answers each request of the supervisor
-// with one message, in order. It sends ConnectionEnded and StateChanged without a request.
+// with one message, in order. It sends ConnectionEnded, StateChanged and LostPagesChanged without a
+// request.
 #pragma once
 
 #include <chrono>
@@ -18,7 +19,8 @@
 namespace vramswap::messages {
 
 // Raise it when a message changes its meaning, or when the data does that a worker hands to the
-// program that replaces it. Either side refuses another version. It is in version.cpp.
+// program that replaces it, or the page map. Either side refuses another version. It is in
+// version.cpp.
 extern const int kVersion;
 
 // The first request. Answer: Started. fds: if `driver_path` is not empty, the file of the CUDA
@@ -109,6 +111,11 @@ struct ConnectionEnded {
 struct StateChanged {
   WorkerState state = WorkerState::fresh;
 };
+// Pages of the segment are lost, because their bytes are not those that were written; or the last
+// one that was lost has been written again. The page map says which pages are lost.
+struct LostPagesChanged {
+  std::uint32_t segment = 0;
+};
 struct Adopted {
   struct Segment {
     std::uint32_t id = 0;
@@ -126,8 +133,8 @@ struct Driver {
   std::string path;
   bool has_page_kernel = false;
 };
-using Message =
-    std::variant<Started, Done, Failed, ConnectionEnded, StateChanged, Adopted, Stats, Driver>;
+using Message = std::variant<Started, Done, Failed, ConnectionEnded, StateChanged, Adopted, Stats,
+                             Driver, LostPagesChanged>;
 
 std::string encode(const Request& request);
 std::string encode(const Message& message);

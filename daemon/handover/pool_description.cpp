@@ -11,7 +11,8 @@ namespace vramswap {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PoolDescription::Device, start, info, worker_bytes, restarts)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PoolDescription::Segment, id, device, size_bytes, priority,
-                                   generation, lost_pages, lost_at, nbd_index)
+                                   generation, lost_pages, corrupt_pages, lost_at, nbd_index,
+                                   request_limit)
 
 std::string encode(const PoolDescription& description) {
   return dump_json({{"version", messages::kVersion},

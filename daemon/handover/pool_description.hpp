@@ -25,11 +25,14 @@ struct PoolDescription {
     std::uint32_t device = 0;  // index into `devices`
     std::uint64_t size_bytes = 0;
     int priority = 0;
-    unsigned generation = 0;       // how often the store's content was lost
-    std::uint64_t lost_pages = 0;  // in all
-    std::int64_t lost_at = 0;      // when last, seconds since the epoch; 0: never
+    unsigned generation = 0;          // how often the store's content was lost
+    std::uint64_t lost_pages = 0;     // in all, with the content of the store
+    std::uint64_t corrupt_pages = 0;  // see PageMap::corrupt_count
+    std::int64_t lost_at = 0;         // when last, seconds since the epoch; 0: never
     // N of its device /dev/nbdN; -1: it had none when this was written.
     std::int64_t nbd_index = -1;
+    // Of the queue of that device while no page is lost, in bytes.
+    std::uint64_t request_limit = 0;
   };
   std::uint64_t sequence = 0;  // the later of two descriptions has the higher number
   std::uint32_t pool_id = 0;

@@ -3,6 +3,6 @@
 
 namespace vramswap::messages {
 
-const int kVersion = 6;
+const int kVersion = 7;
 
 }  // namespace vramswap::messages

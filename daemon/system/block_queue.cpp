@@ -4,15 +4,20 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <string_view>
 
+#include "daemon/base/page_size.hpp"
 #include "daemon/base/unique_fd.hpp"
 #include "daemon/system/proc.hpp"
 
 namespace vramswap {
 namespace {
+
+// The least of the kernels' defaults (nbd on 6.1).
+constexpr std::uint64_t kLeastDefaultLimit = 128 << 10;
 
 Result<void> set(const std::string& path, std::string_view value) {
   const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -30,20 +35,33 @@ Result<void> set(const std::string& path, std::string_view value) {
 
 }  // namespace
 
-Result<void> set_queue_for_swap(const std::string& device_name, std::uint64_t max_request_bytes,
-                                std::chrono::milliseconds request_timeout,
-                                const std::string& block_directory) {
+Result<std::uint64_t> set_queue_for_swap(const std::string& device_name,
+                                         std::uint64_t max_request_bytes,
+                                         std::chrono::milliseconds request_timeout,
+                                         const std::string& block_directory) {
   const std::string queue = fmt::format("{}/{}/queue/", block_directory, device_name);
-  if (auto result = set(queue + "scheduler", "none"); !result) return result;
-  if (auto result = set(queue + "wbt_lat_usec", "0"); !result) return result;
-  if (auto result = set(queue + "nomerges", "0"); !result) return result;
+  if (auto result = set(queue + "scheduler", "none"); !result) return result.error();
+  if (auto result = set(queue + "wbt_lat_usec", "0"); !result) return result.error();
   const auto timeout = fmt::format("{}", request_timeout.count());
-  if (auto result = set(queue + "io_timeout", timeout); !result) return result;
-  const std::string limit_path = queue + "max_sectors_kb";
-  const auto limit = read_file(limit_path);
-  if (!limit) return limit.error();
-  if (std::strtoull(limit->c_str(), nullptr, 10) * 1024 <= max_request_bytes) return {};
-  return set(limit_path, fmt::format("{}", max_request_bytes / 1024));
+  if (auto result = set(queue + "io_timeout", timeout); !result) return result.error();
+  const auto text = read_file(queue + "max_sectors_kb");
+  if (!text) return text.error();
+  // A daemon that died while pages were lost has left the limit of a single page.
+  const std::uint64_t present =
+      std::max<std::uint64_t>(std::strtoull(text->c_str(), nullptr, 10) * 1024, kLeastDefaultLimit);
+  const std::uint64_t limit = std::min(present, max_request_bytes);
+  if (auto result = set_request_limit(device_name, limit, block_directory); !result) {
+    return result.error();
+  }
+  return limit;
+}
+
+Result<void> set_request_limit(const std::string& device_name, std::uint64_t max_request_bytes,
+                               const std::string& block_directory) {
+  const std::string queue = fmt::format("{}/{}/queue/", block_directory, device_name);
+  const char* nomerges = max_request_bytes == kPageBytes ? "2" : "0";
+  if (auto result = set(queue + "nomerges", nomerges); !result) return result;
+  return set(queue + "max_sectors_kb", fmt::format("{}", max_request_bytes / 1024));
 }
 
 Result<void> restore_request_timeout(const std::string& device_name,

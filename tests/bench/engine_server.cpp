@@ -26,7 +26,7 @@ Result<std::unique_ptr<EngineServer>> EngineServer::start(StoreDevice& device,
   if (!page_map) return page_map.error();
   auto pages = PageMap::map(page_map->get(), page_count);
   if (!pages) return pages.error();
-  self->segment_.pages = *std::move(pages);
+  self->segment_.set_pages(*std::move(pages));
 
   for (unsigned i = 0; i < settings.threads; ++i) {
     auto thread =
@@ -57,7 +57,7 @@ Result<void> EngineServer::disconnect(std::vector<UniqueFd> sockets) {
   if (poll(&wait, 1, 0) > 0) return fail("engine: it has ended a connection by itself");
   sockets.clear();
   for (std::size_t i = 0; i < count; ++i) {
-    ConnectionReport report{};
+    IoReport report{};
     if (poll(&wait, 1, kPatienceMilliseconds) != 1 ||
         read(report_read_.get(), &report, sizeof report) != sizeof report) {
       return fail("engine: no report of a connection that was closed");

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "daemon/worker/io/io_thread.hpp"
-#include "daemon/worker/io/segment.hpp"
+#include "daemon/worker/io/served_segment.hpp"
 #include "tests/bench/server.hpp"
 
 namespace vramswap::bench {
@@ -29,7 +29,7 @@ class EngineServer final : public Server {
 
   UniqueFd report_read_;
   UniqueFd report_write_;
-  Segment segment_;
+  ServedSegment segment_;
   std::vector<std::unique_ptr<IoThread>> threads_;  // they use all of the above
 };
 

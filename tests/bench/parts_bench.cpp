@@ -8,6 +8,7 @@
 
 #include "daemon/handover/page_map.hpp"
 #include "daemon/system/host_memory.hpp"
+#include "daemon/worker/io/page_check.hpp"
 #include "daemon/worker/io/reply_sender.hpp"
 #include "daemon/worker/io/transmission.hpp"
 #include "daemon/worker/io/write_fence.hpp"
@@ -67,6 +68,20 @@ void page_map_set(benchmark::State& state) {
   });
 }
 BENCHMARK(page_map_set)->Arg(1)->Arg(32)->Arg(256);
+
+// Of so many pages in turn: one stays in the first cache, 8,192 fit into none.
+void page_checksum_of(benchmark::State& state) {
+  const auto pages = static_cast<std::size_t>(state.range());
+  std::vector<std::byte> memory(pages * kPageBytes, std::byte{7});
+  std::size_t next = 0;
+  for (auto _ : state) {
+    const auto page = std::span(memory).subspan(next * kPageBytes).first<kPageBytes>();
+    benchmark::DoNotOptimize(page_checksum(page));
+    next = (next + 1) % pages;
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kPageBytes));
+}
+BENCHMARK(page_checksum_of)->Arg(1)->Arg(64)->Arg(8192);
 
 void write_fence_claim_and_release(benchmark::State& state) {
   WriteFence fence(kPages);

@@ -96,6 +96,8 @@ void read_copy_fault(Configuration& configuration) {
     configuration.copy_fault = CopyFault::hang;
   } else if (fault == "kill") {
     configuration.copy_fault = CopyFault::kill;
+  } else if (fault == "flip") {
+    configuration.copy_fault = CopyFault::flip;
   } else if (fault == "reset") {
     configuration.copy_fault = CopyFault::reset;
     configuration.fault_code = api::CUDA_ERROR_UNKNOWN;

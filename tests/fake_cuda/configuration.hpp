@@ -17,7 +17,7 @@ inline constexpr std::uint64_t granularity = 2ull << 20;
 /// How a compiled image begins.
 inline constexpr std::string_view compiled_mark = "fake cubin\n";
 
-enum class CopyFault { none, error, hang, kill, reset };
+enum class CopyFault { none, error, hang, kill, reset, flip };
 
 struct Configuration {
   std::string directory = "/tmp/fake_cuda";

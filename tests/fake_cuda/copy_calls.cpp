@@ -87,6 +87,10 @@ void carry_out(const Copy& copy, int device) {
       std::memcpy(copy.target, copy.source, copy.bytes / 2);
       kill(getpid(), SIGKILL);
       break;
+    case CopyFault::flip:
+      std::memcpy(copy.target, copy.source, copy.bytes);
+      static_cast<std::byte*>(copy.target)[copy.bytes / 2] ^= std::byte{1};
+      break;
     case CopyFault::hang:
       s.hung = true;
       break;

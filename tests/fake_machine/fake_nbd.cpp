@@ -97,11 +97,18 @@ Result<void> FakeNbd::disconnect(std::uint32_t index) {
   return {};
 }
 
-Result<void> FakeNbd::set_queue(std::uint32_t index, std::uint64_t,
-                                std::chrono::milliseconds timeout) {
-  if (auto step = steps_.take("set queue"); !step) return step;
+Result<std::uint64_t> FakeNbd::set_queue(std::uint32_t index, std::uint64_t,
+                                         std::chrono::milliseconds timeout) {
+  if (auto step = steps_.take("set queue"); !step) return step.error();
   devices.at(index).request_timeout = timeout;
-  return {};
+  return request_limits[index] = 128 << 10;
+}
+
+awaitable<Result<void>> FakeNbd::set_request_limit(std::uint32_t index,
+                                                   std::uint64_t max_request_bytes) {
+  auto step = steps_.take("set request limit");
+  if (step) request_limits[index] = max_request_bytes;
+  co_return step;
 }
 
 std::vector<NbdDevice> FakeNbd::find_devices(std::string_view prefix) const {

@@ -26,11 +26,14 @@ class FakeNbd : public NbdDriver {
   Result<std::uint32_t> connect(const netlink::ConnectRequest& request) override;
   Result<void> reconfigure(const netlink::ReconfigureRequest& request) override;
   Result<void> disconnect(std::uint32_t index) override;
-  Result<void> set_queue(std::uint32_t index, std::uint64_t max_request_bytes,
-                         std::chrono::milliseconds request_timeout) override;
+  Result<std::uint64_t> set_queue(std::uint32_t index, std::uint64_t max_request_bytes,
+                                  std::chrono::milliseconds request_timeout) override;
+  awaitable<Result<void>> set_request_limit(std::uint32_t index,
+                                            std::uint64_t max_request_bytes) override;
   std::vector<NbdDevice> find_devices(std::string_view prefix) const override;
 
   std::map<std::uint32_t, Device> devices;
+  std::map<std::uint32_t, std::uint64_t> request_limits;  // a queue outlives its connections
   // That many RECONFIGUREs succeed, and the kernel keeps no socket of theirs.
   unsigned drop_silently = 0;
   unsigned reconfigures = 0;

@@ -17,6 +17,7 @@
 #include "daemon/handover/page_map.hpp"
 #include "tests/load/load_generator.hpp"
 #include "tests/load/worker_process.hpp"
+#include "tests/support/stored_zeros.hpp"
 
 namespace vramswap::load {
 namespace {
@@ -134,9 +135,7 @@ class Gpu {
   // From now on every page shows what its store holds, which should be zeros.
   void expect_zeros_everywhere() {
     for (std::uint32_t id = 0; id < kSegments; ++id) {
-      PageMap::map(segments_[id].page_map.get(), kPagesPerSegment)
-          .value()
-          .set(0, kPagesPerSegment, PageState::valid);
+      segments_[id].page_map = make_map_of_stored_zeros(kPagesPerSegment);
       segments_[id].generator = std::make_unique<LoadGenerator>(id, kSegmentBytes, options());
     }
   }

@@ -143,6 +143,10 @@ Result<std::optional<WorkerProcess::Answer>> WorkerProcess::receive() {
     state = changed->state;
     return std::nullopt;
   }
+  if (std::holds_alternative<messages::LostPagesChanged>(*message)) {
+    ++lost_pages_changes;
+    return std::nullopt;
+  }
   return Answer{*message, std::move((*packet)->fds)};
 }
 

@@ -48,7 +48,8 @@ class WorkerProcess {
   // Whether the last state that the worker has sent by the end of `timeout` is `wanted`.
   bool wait_for_state(WorkerState wanted, std::chrono::milliseconds timeout);
 
-  // Answers come in order. Messages that are no answers go into `ended` and `state`.
+  // Answers come in order. Messages that are no answers go into `ended`, `state`
+  // and `lost_pages_changes`.
   struct Answer {
     messages::Message message;
     std::vector<UniqueFd> fds;
@@ -56,6 +57,7 @@ class WorkerProcess {
   Result<Answer> ask(const messages::Request& request, std::vector<int> fds = {});
   Result<Answer> ask_raw(std::string_view text, std::vector<int> fds = {});
   std::vector<messages::ConnectionEnded> ended;
+  unsigned lost_pages_changes = 0;         // messages that said so
   WorkerState state = WorkerState::fresh;  // the last one that it sent
 
   int channel() const { return channel_.get(); }

@@ -28,6 +28,8 @@ struct KernelConnection {
   bool is_dead = false;  // and the kernel has noticed
 };
 
+inline constexpr std::uint64_t kUsualRequestLimit = 128 << 10;
+
 struct Device {
   std::uint32_t index = 0;
   std::string identifier;
@@ -38,6 +40,7 @@ struct Device {
   bool has_signature = false;
   bool is_swap = false;
   int priority = 0;
+  std::uint64_t request_limit = kUsualRequestLimit;
   std::map<std::uint64_t, std::uint64_t> pages;  // that are swapped out, with their content
   // Those of them whose bytes went by an event that may destroy bytes.
   std::set<std::uint64_t> destroyed;
@@ -88,6 +91,8 @@ class Kernel {
   // which ones.
   void write_pages(std::uint64_t choice);
   void read_pages(std::uint64_t choice);
+  // The bytes of a page change in the store of a device.
+  void corrupt_page(std::uint64_t choice);
   // Every page of every device that is served.
   void verify_all();
   // All pages in this store, for its bytes are gone.
@@ -111,6 +116,7 @@ class Kernel {
   void drop(Device& device, KernelConnection& connection, ConnectionEnd end);
   Device* choose(std::uint64_t choice, bool is_swap);
   void read_page(Device& device, std::uint64_t page);
+  void tell_of_lost_pages(const HeldSegment& segment);
   bool is_past_dead_timeout(const Device& device) const;
   void go_on_swapping_off(const std::shared_ptr<SwapOffCall>& call);
   void lose_all_pages(Device& device);

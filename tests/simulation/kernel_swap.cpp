@@ -48,7 +48,9 @@ void Kernel::write_pages(std::uint64_t choice) {
   for (auto count = 1 + random.below(4); count > 0; --count) {
     const std::uint64_t page = 1 + random.below(device->page_count - 1);  // the first is the header
     segment->store->pages[page] = ++last_content_;
-    segment->pages.set(page, 1, PageState::valid);
+    const bool was_lost = segment->pages.at(page) == PageState::lost;
+    segment->pages.set_valid(page, static_cast<std::uint32_t>(last_content_));
+    if (was_lost) tell_of_lost_pages(*segment);
     device->pages[page] = last_content_;
     device->destroyed.erase(page);
   }
@@ -68,9 +70,31 @@ void Kernel::read_pages(std::uint64_t choice) {
   }
 }
 
+void Kernel::corrupt_page(std::uint64_t choice) {
+  Random random(choice);
+  Device* device = choose(random.next(), true);
+  if (device == nullptr || device->pages.empty() || !device->store) return;
+  const auto page = std::next(device->pages.begin(),
+                              static_cast<std::ptrdiff_t>(random.below(device->pages.size())));
+  world_.note("page {} of {} changes in the store", page->first, device->path());
+  device->store->pages[page->first] = 0;
+  device->destroyed.insert(page->first);
+}
+
+void Kernel::tell_of_lost_pages(const HeldSegment& segment) {
+  for (const auto& worker : world_.workers.living()) worker->tell_of_lost_pages(segment);
+}
+
 void Kernel::read_page(Device& device, std::uint64_t page) {
-  const HeldSegment* segment = server_of(device);
+  HeldSegment* segment = server_of(device);
   if (segment == nullptr) return;
+  // As the worker does before it answers.
+  const auto checksum = static_cast<std::uint32_t>(segment->store->pages[page]);
+  if (segment->pages.at(page) == PageState::valid &&
+      !segment->pages.is_valid_with(page, checksum)) {
+    segment->pages.lose_corrupt(page);
+    tell_of_lost_pages(*segment);
+  }
   const PageState state = segment->pages.at(page);
   if (state == PageState::lost && device.destroyed.contains(page)) return;  // SIGBUS, as it must
   if (state == PageState::valid && segment->store->pages[page] == device.pages.at(page)) return;

@@ -155,6 +155,9 @@ void Life::happen(EventKind kind, Random random) {
     case EventKind::pages_read:
       world_.kernel.read_pages(random.next());
       break;
+    case EventKind::page_corrupted:
+      world_.kernel.corrupt_page(random.next());
+      break;
     case EventKind::supervisor_dies:
       world_.kill_process();
       break;
@@ -313,6 +316,13 @@ void Life::check_all_is_served() {
     }
     if (std::ranges::any_of(device.connections, &KernelConnection::is_dead)) {
       return world_.violate(fmt::format("{} lacks a connection for ever", device.path()));
+    }
+    const HeldSegment* segment = world_.kernel.server_of(device);
+    const bool any_lost = segment->pages.count(PageState::lost) > 0;
+    if ((device.request_limit == kPageBytes) != any_lost) {
+      return world_.violate(fmt::format("{} has {} pages lost, and requests of {} bytes",
+                                        device.path(), any_lost ? "some" : "no",
+                                        device.request_limit));
     }
   }
 }

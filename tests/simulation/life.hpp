@@ -19,6 +19,7 @@ enum class EventKind {
   signal,
   pages_written,
   pages_read,
+  page_corrupted,
   worker_dies,
   worker_stops,
   message_fault,

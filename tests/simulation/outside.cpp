@@ -60,12 +60,19 @@ Result<void> SimNbd::disconnect(std::uint32_t index) {
   if (!process_.enter()) return Process::dead();
   return process_.world().kernel.disconnect(index);
 }
-Result<void> SimNbd::set_queue(std::uint32_t index, std::uint64_t, std::chrono::milliseconds) {
+Result<std::uint64_t> SimNbd::set_queue(std::uint32_t index, std::uint64_t,
+                                        std::chrono::milliseconds) {
   if (!process_.enter()) return Process::dead();
-  if (process_.world().kernel.find(device_path(index)) == nullptr) {
-    return fail_errno(device_name(index), "open", ENOENT);
-  }
-  return {};
+  const Device* device = process_.world().kernel.find(device_path(index));
+  if (device == nullptr) return fail_errno(device_name(index), "open", ENOENT);
+  return device->request_limit;
+}
+awaitable<Result<void>> SimNbd::set_request_limit(std::uint32_t index,
+                                                  std::uint64_t max_request_bytes) {
+  if (!process_.enter()) co_await never_return(process_);
+  Device* device = process_.world().kernel.find(device_path(index));
+  if (device != nullptr) device->request_limit = max_request_bytes;
+  co_return Result<void>{};
 }
 std::vector<NbdDevice> SimNbd::find_devices(std::string_view prefix) const {
   if (!process_.enter()) return {};

@@ -32,8 +32,10 @@ class SimNbd : public NbdDriver {
   Result<std::uint32_t> connect(const netlink::ConnectRequest& request) override;
   Result<void> reconfigure(const netlink::ReconfigureRequest& request) override;
   Result<void> disconnect(std::uint32_t index) override;
-  Result<void> set_queue(std::uint32_t index, std::uint64_t max_request_bytes,
-                         std::chrono::milliseconds request_timeout) override;
+  Result<std::uint64_t> set_queue(std::uint32_t index, std::uint64_t max_request_bytes,
+                                  std::chrono::milliseconds request_timeout) override;
+  awaitable<Result<void>> set_request_limit(std::uint32_t index,
+                                            std::uint64_t max_request_bytes) override;
   std::vector<NbdDevice> find_devices(std::string_view prefix) const override;
 
  private:

@@ -25,6 +25,7 @@ constexpr auto kWeights = std::to_array<Weight>({
     {EventKind::signal, "SIGTERM", 1},
     {EventKind::pages_written, "pages are written", 24},
     {EventKind::pages_read, "pages are read", 10},
+    {EventKind::page_corrupted, "the bytes of a page change", 3},
     {EventKind::worker_dies, "a worker dies", 12},
     {EventKind::worker_stops, "a worker stands still", 4},
     {EventKind::message_fault, "the next message goes wrong", 12},

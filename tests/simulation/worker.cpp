@@ -266,6 +266,12 @@ void SimWorker::tell(const Message& message, std::vector<UniqueFd> fds) {
   });
 }
 
+void SimWorker::tell_of_lost_pages(const HeldSegment& segment) {
+  for (const auto& [id, held] : segments) {
+    if (&held == &segment) tell(messages::LostPagesChanged{id});
+  }
+}
+
 // The supervisor is gone, or says that the worker is not needed.
 void SimWorker::on_channel_end() {
   channel_.reset();

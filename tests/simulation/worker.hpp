@@ -66,6 +66,8 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   bool has_room_for_caller() const { return callers_.size() < 2; }
   // The kernel has closed its end of a socket.
   void on_socket_end(std::uint64_t pair, ConnectionEnd end);
+  // If the segment is one of its own.
+  void tell_of_lost_pages(const HeldSegment& segment);
 
   bool is_being_set_up() const;
   bool takes_requests() const { return is_alive && has_started && !is_stopped(); }

@@ -9,6 +9,7 @@
 
 #include "daemon/base/directory.hpp"
 #include "daemon/supervisor/machine/child.hpp"
+#include "daemon/supervisor/machine/swap_call_child.hpp"
 #include "daemon/system/block_queue.hpp"
 #include "daemon/system/log.hpp"
 
@@ -84,10 +85,23 @@ Result<void> KernelNbdDriver::disconnect(std::uint32_t index) {
   return {};
 }
 
-Result<void> KernelNbdDriver::set_queue(std::uint32_t index, std::uint64_t max_request_bytes,
-                                        std::chrono::milliseconds request_timeout) {
+Result<std::uint64_t> KernelNbdDriver::set_queue(std::uint32_t index,
+                                                 std::uint64_t max_request_bytes,
+                                                 std::chrono::milliseconds request_timeout) {
   return set_queue_for_swap(device_name(index), max_request_bytes, request_timeout,
                             block_directory_);
+}
+
+// By a child: should the worker die meanwhile, the supervisor must not wait in the kernel for what
+// only another worker can serve.
+awaitable<Result<void>> KernelNbdDriver::set_request_limit(std::uint32_t index,
+                                                           std::uint64_t max_request_bytes) {
+  const std::string device = device_name(index);
+  std::vector<std::string> call{"limit", device, std::to_string(max_request_bytes)};
+  auto child = start_swap_call(io_, std::move(call));
+  if (!child) co_return child.error();
+  const auto status = co_await child->wait();
+  co_return swap_call_result(device, "the limit of a request", status);
 }
 
 std::vector<NbdDevice> KernelNbdDriver::find_devices(std::string_view prefix) const {

@@ -2,17 +2,14 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include <cerrno>
 #include <optional>
 
-#include "daemon/base/wait_status.hpp"
-#include "daemon/control/daemon_arguments.hpp"
 #include "daemon/supervisor/machine/child.hpp"
 #include "daemon/supervisor/machine/nbd_path.hpp"
+#include "daemon/supervisor/machine/swap_call_child.hpp"
 #include "daemon/supervisor/spawn.hpp"
-#include "daemon/system/own_program.hpp"
 
 namespace vramswap {
 namespace {
@@ -20,27 +17,6 @@ namespace {
 // To open a device takes milliseconds, unless the kernel looks for partitions on it and nobody
 // serves it.
 constexpr std::chrono::milliseconds kClaimLimit{1000};
-
-// See swap_call.hpp.
-Result<Child> start_call(asio::io_context& io, std::vector<std::string> call) {
-  const auto own = own_program();
-  if (!own) return own.error();
-  Program program{
-      .path = "vramswapd", .executable = *own, .arguments = {kDaemonArgument0, kSwapCallOption}};
-  for (std::string& word : call) program.arguments.push_back(std::move(word));
-  return Child::start(io, program);
-}
-
-// The child's exit status is 0 or an errno.
-Result<void> result_of(const std::string& device, const char* call, const Result<int>& status) {
-  if (!status) {
-    return Error{fmt::format("{}: {}: {}", device, call, status.error().message),
-                 status.error().code};
-  }
-  if (*status == 0) return {};
-  if (WIFEXITED(*status)) return fail_errno(device, call, WEXITSTATUS(*status));
-  return fail(fmt::format("{}: {}: {}", device, call, describe_wait_status(*status)));
-}
 
 // A call that waits for its device cannot be killed: somebody waits for the child, and outlives
 // whoever started it.
@@ -57,7 +33,7 @@ class SwapOffChild : public SwapOff {
 
   awaitable<Result<void>> wait() override {
     const auto status = co_await child_.wait();
-    co_return result_of(device_, "swapoff", status);
+    co_return swap_call_result(device_, "swapoff", status);
   }
   void kill() override { child_.kill(); }
 
@@ -85,9 +61,9 @@ Result<std::vector<SwapArea>> KernelSwapCalls::areas() const {
 }
 
 Result<bool> KernelSwapCalls::is_held(std::string device) const {
-  auto child = start_call(io_, {"claim", device});
+  auto child = start_swap_call(io_, {"claim", device});
   if (!child) return child.error();
-  const auto result = result_of(device, "open", child->wait_for(kClaimLimit));
+  const auto result = swap_call_result(device, "open", child->wait_for(kClaimLimit));
   if (result) return false;
   if (result.error().code == EBUSY) return true;
   // Without a file in /dev nothing can be asked. Swap on the device shows in /proc/swaps still.
@@ -107,10 +83,10 @@ awaitable<Result<void>> KernelSwapCalls::make_area(std::string device) {
 
 awaitable<Result<void>> KernelSwapCalls::on(std::string device, int priority) {
   std::vector<std::string> call{"on", device, std::to_string(priority)};
-  auto child = start_call(io_, std::move(call));
+  auto child = start_swap_call(io_, std::move(call));
   if (!child) co_return child.error();
   const auto status = co_await child->wait();
-  auto result = result_of(device, "swapon", status);
+  auto result = swap_call_result(device, "swapon", status);
   if (result) co_return result;
   Error error = std::move(result.error());
   if (error.code == EPERM) {
@@ -121,7 +97,7 @@ awaitable<Result<void>> KernelSwapCalls::on(std::string device, int priority) {
 }
 
 Result<std::unique_ptr<SwapOff>> KernelSwapCalls::off(std::string device) {
-  auto child = start_call(io_, {"off", device});
+  auto child = start_swap_call(io_, {"off", device});
   if (!child) return child.error();
   return std::make_unique<SwapOffChild>(std::move(device), *std::move(child));
 }
@@ -129,7 +105,7 @@ Result<std::unique_ptr<SwapOff>> KernelSwapCalls::off(std::string device) {
 awaitable<Result<void>> KernelSwapCalls::read_page(std::string device, std::uint64_t offset,
                                                    std::chrono::seconds limit) {
   std::vector<std::string> call{"read", device, std::to_string(offset)};
-  auto started = start_call(io_, std::move(call));
+  auto started = start_swap_call(io_, std::move(call));
   if (!started) co_return started.error();
   // A read that waits for its device cannot be killed: whoever waits for the child outlives this
   // call then.
@@ -145,7 +121,7 @@ awaitable<Result<void>> KernelSwapCalls::read_page(std::string device, std::uint
     shared->timer->cancel();
   }(read));
   co_await read->timer->wait();
-  if (read->status) co_return result_of(device, "read", *read->status);
+  if (read->status) co_return swap_call_result(device, "read", *read->status);
   read->child.kill();
   co_return fail_errno(device, "read", ETIMEDOUT);
 }

@@ -43,8 +43,12 @@ class NbdDriver {
   virtual Result<void> disconnect(std::uint32_t index) = 0;
 
   // Sets the queue for swap, see set_queue_for_swap.
-  virtual Result<void> set_queue(std::uint32_t index, std::uint64_t max_request_bytes,
-                                 std::chrono::milliseconds request_timeout) = 0;
+  virtual Result<std::uint64_t> set_queue(std::uint32_t index, std::uint64_t max_request_bytes,
+                                          std::chrono::milliseconds request_timeout) = 0;
+  // See the function of that name in block_queue.hpp. Newer kernels first wait for all requests
+  // that are under way, so somebody must serve the device.
+  virtual awaitable<Result<void>> set_request_limit(std::uint32_t index,
+                                                    std::uint64_t max_request_bytes) = 0;
 
   // Connected devices whose identifier begins with `prefix`, in no order.
   virtual std::vector<NbdDevice> find_devices(std::string_view prefix) const = 0;

@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <string_view>
 
 #include "daemon/base/page_size.hpp"
 #include "daemon/base/unique_fd.hpp"
 #include "daemon/control/daemon_arguments.hpp"
+#include "daemon/system/block_queue.hpp"
 
 namespace vramswap {
 namespace {
@@ -42,6 +44,13 @@ int claim(const char* device) {
   return fd ? 0 : errno;
 }
 
+int limit_requests(const char* device_name, long max_request_bytes) {
+  const auto set = set_request_limit(device_name, static_cast<std::uint64_t>(max_request_bytes));
+  if (set) return 0;
+  std::fprintf(stderr, "%s\n", set.error().message.c_str());
+  return set.error().code;
+}
+
 }  // namespace
 
 std::optional<int> make_swap_call(int argc, char** argv) {
@@ -56,6 +65,7 @@ std::optional<int> make_swap_call(int argc, char** argv) {
   if (call == "on" && has_number) return turn_on(device, number);
   if (call == "off") return turn_off(device);
   if (call == "read" && has_number) return read_one_page(device, number);
+  if (call == "limit" && has_number) return limit_requests(device, number);
   if (call == "claim") return claim(device);
   return EINVAL;
 }

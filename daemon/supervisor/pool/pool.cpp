@@ -92,6 +92,8 @@ awaitable<Result<void>> Pool::bring_up() {
   for (const auto& segment : parts_.segments) {
     if (auto active = co_await segment->activate(); !active) co_return active;
   }
+  // With the limits of the queues.
+  co_await publisher_.publish();
   co_return Result<void>{};
 }
 

@@ -51,6 +51,7 @@ Segment::Segment(Machine& machine, const SegmentSettings& settings, WorkerSlot& 
       known_(known),
       connections_(machine, slot, known.id, settings.connections,
                    fmt::format("{}{}", settings.identifier_prefix, known.id)),
+      limiting_(machine.io),
       connecting_(machine.io),
       work_(machine.io) {
   slot_.segments_.push_back(this);
@@ -102,8 +103,14 @@ awaitable<Result<void>> Segment::connect() {
 }
 
 awaitable<Result<void>> Segment::activate() {
-  auto set = machine_.nbd.set_queue(nbd_index_, transmission::kMaxTransferBytes, kRequestTimeout);
-  if (!set || !settings_.makes_swap_area) co_return set;
+  // Not again after a swapoff, when the limit may be that of lost pages.
+  if (known_.request_limit == 0) {
+    const auto limit =
+        machine_.nbd.set_queue(nbd_index_, transmission::kMaxTransferBytes, kRequestTimeout);
+    if (!limit) co_return limit.error();
+    known_.request_limit = request_limit_ = *limit;
+  }
+  if (!settings_.makes_swap_area) co_return Result<void>{};
   auto made = co_await machine_.swap.make_area(path());
   if (!made) co_return made;
   auto on = co_await machine_.swap.on(path(), known_.priority);
@@ -124,7 +131,10 @@ awaitable<Result<void>> Segment::check_served() {
     page += pages->run_length(page, page_count() - page);
   }
   if (page == page_count()) co_return Result<void>{};
-  co_return co_await machine_.swap.read_page(path(), page * kPageBytes, kReadLimit);
+  auto read = co_await machine_.swap.read_page(path(), page * kPageBytes, kReadLimit);
+  // The worker has just found its bytes wrong, so there is one that serves.
+  if (!read && pages->at(page) == PageState::lost) co_return Result<void>{};
+  co_return read;
 }
 
 // What the kernel shows as no swap area any more, though it did.
@@ -194,7 +204,9 @@ awaitable<Result<void>> Segment::disconnect() {
   }
   if (auto unused = co_await check_unused(machine_, path()); !unused) co_return unused;
   if (auto gone = co_await connections_.disconnect(nbd_index_); !gone) co_return gone;
-  co_return advance(SegmentEvent::device_disconnected);
+  auto advanced = advance(SegmentEvent::device_disconnected);
+  co_await restore_request_limit(nbd_index_);
+  co_return advanced;
 }
 
 awaitable<Result<void>> Segment::release_store() {
@@ -244,7 +256,8 @@ control::SegmentStatus Segment::status(const std::vector<SwapArea>& areas) const
                                 .gpu_uuid = slot_.info().uuid,
                                 .state = std::string(to_string(state_)),
                                 .generation = known_.generation,
-                                .lost_pages = known_.lost_pages,
+                                .lost_pages = known_.lost_pages + known_.corrupt_pages,
+                                .corrupt_pages = known_.corrupt_pages,
                                 .lost_at = known_.lost_at};
   const auto area = std::ranges::find(areas, status.device, &SwapArea::path);
   if (area != areas.end()) {

@@ -64,6 +64,8 @@ class Segment {
   // the background, for as long as the segment has a device.
   awaitable<Result<void>> restore_connections();
   void on_connection_ended(const messages::ConnectionEnded& ended);
+  // Pages may have become lost, or may have been written again.
+  void update_lost_pages();
   // `now` is what the worker has: the report of an end may have been lost.
   void compare_connections(const messages::Adopted& now);
   // Why I/O threads are without a connection; empty: none is.
@@ -117,6 +119,8 @@ class Segment {
   Result<void> lose_content();
   void note_given_up(std::uint64_t pages);
   void keep_lost_store();
+  awaitable<void> limit_requests(Gate::Pass pass, Gate::Pass limiting);
+  awaitable<void> restore_request_limit(std::uint32_t index);
   Result<void> make_page_map_of_lost_pages();
 
   Machine& machine_;
@@ -129,8 +133,12 @@ class Segment {
   UniqueFd store_;  // empty while its content is lost and the next store not made
   NamedFds lost_stores_;
   bool is_in_worker_ = false;  // whether the worker has the store
+  // Of the queue: as this supervisor has set it last, 0: it has not; and as it should be.
+  std::uint64_t request_limit_ = 0;
+  std::uint64_t wanted_limit_ = 0;
   std::uint32_t nbd_index_ = 0;
   SegmentConnections connections_;
+  Gate limiting_;    // the requests, in the background
   Gate connecting_;  // in the background
   StaleImports stale_imports_;
   bool was_listed_ = false;            // the kernel has shown it as a swap area

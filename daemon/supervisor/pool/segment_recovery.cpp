@@ -55,6 +55,8 @@ awaitable<Result<void>> Segment::restore_store() {
     if (answer) {
       is_in_worker_ = true;
       note_given_up(pages->count(PageState::lost) - lost_before);
+      // The worker that died may not have said all.
+      update_lost_pages();
     }
     if (answer || answer.error().code != ESTALE) {
       stale_imports_.forget();
@@ -88,6 +90,7 @@ Result<void> Segment::lose_content() {
   if (lost == 0) return {};
   known_.lost_pages += lost;
   known_.lost_at = machine_.clock.wall_time();
+  update_lost_pages();
   log_error(
       fmt::format("{}: {} pages are lost: the memory behind them is gone (GPU reset?). Programs "
                   "that read one get SIGBUS",
@@ -104,6 +107,45 @@ void Segment::keep_lost_store() {
                   "descriptor is kept as {} until the swap is taken down",
                   path(), name));
   lost_stores_[name] = std::move(store_);
+}
+
+// The kernel fails a request as a whole, so that a lost page would take its neighbours along: while
+// any is lost, a request is of one page.
+void Segment::update_lost_pages() {
+  if (!has_nbd()) return;
+  const auto pages = PageMap::map(page_map_.get(), page_count());
+  if (!pages) return log_error(pages.error().message);
+  if (pages->corrupt_count() > known_.corrupt_pages) {
+    known_.corrupt_pages = pages->corrupt_count();
+    known_.lost_at = machine_.clock.wall_time();
+  }
+  const bool any_lost = pages->count(PageState::lost) > 0;
+  wanted_limit_ = any_lost ? kPageBytes : known_.request_limit;
+  // While nobody serves, the limit cannot be set, and a child may not start for want of memory.
+  if (wanted_limit_ == request_limit_ || !limiting_.is_empty() || !slot_.is_serving()) return;
+  if (auto pass = work_.enter()) {
+    spawn(machine_.io, limit_requests(*std::move(pass), *limiting_.enter()));
+  }
+}
+
+awaitable<void> Segment::limit_requests([[maybe_unused]] Gate::Pass pass,
+                                        [[maybe_unused]] Gate::Pass limiting) {
+  // 0: an earlier supervisor died before it said what the limit is.
+  while (has_nbd() && wanted_limit_ != 0 && wanted_limit_ != request_limit_) {
+    const std::uint64_t limit = wanted_limit_;
+    const auto set = co_await machine_.nbd.set_request_limit(nbd_index_, limit);
+    // The next comparison tries again.
+    if (!set) co_return log_error(set.error().message);
+    request_limit_ = limit;
+  }
+}
+
+// The queue outlives its connections, and the next user of the device has no lost pages.
+awaitable<void> Segment::restore_request_limit(std::uint32_t index) {
+  co_await limiting_.wait_until_empty();
+  if (request_limit_ != kPageBytes || known_.request_limit == 0) co_return;
+  const auto set = co_await machine_.nbd.set_request_limit(index, known_.request_limit);
+  if (!set) log_error(set.error().message);
 }
 
 awaitable<Result<void>> Segment::restore_connections() {
@@ -226,7 +268,10 @@ Result<void> Segment::adopt_device(const std::vector<NbdDevice>& devices,
   }
   state_ = state_as_found(has_device, is_swap, slot_.is_running());
   if (!has_device && !store_) state_ = SegmentState::planned;
-  if (has_device && !page_map_) return make_page_map_of_lost_pages();
+  if (has_device && !page_map_) {
+    if (auto made = make_page_map_of_lost_pages(); !made) return made;
+  }
+  update_lost_pages();
   return {};
 }
 

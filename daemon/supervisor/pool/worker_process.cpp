@@ -81,6 +81,10 @@ void WorkerProcess::receive(Packet packet) {
     handlers_.on_state_changed(state_);
     return;
   }
+  if (message && std::holds_alternative<messages::LostPagesChanged>(*message)) {
+    handlers_.on_lost_pages_changed(std::get<messages::LostPagesChanged>(*message));
+    return;
+  }
   if (auto* stats = message ? std::get_if<messages::Stats>(&*message) : nullptr) {
     stats_ = stats->io;
     stats_came_at_ = machine_.clock.now();

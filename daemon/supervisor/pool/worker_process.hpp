@@ -28,6 +28,7 @@ class WorkerProcess {
   struct Handlers {
     std::function<void(messages::ConnectionEnded)> on_connection_ended = [](const auto&) {};
     std::function<void(WorkerState)> on_state_changed = [](auto) {};
+    std::function<void(messages::LostPagesChanged)> on_lost_pages_changed = [](const auto&) {};
     std::function<void()> on_exit = [] {};
   };
   struct Answer {

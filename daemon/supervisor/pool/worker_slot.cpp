@@ -52,6 +52,12 @@ void WorkerSlot::watch_worker(std::shared_ptr<WorkerProcess> worker) {
                                }
                              },
                          .on_state_changed = [this](WorkerState state) { on_state_changed(state); },
+                         .on_lost_pages_changed =
+                             [this](const messages::LostPagesChanged& changed) {
+                               for (Segment* segment : segments_) {
+                                 if (segment->id() == changed.segment) segment->update_lost_pages();
+                               }
+                             },
                          .on_exit = [this] { on_exit(); }});
 }
 
@@ -188,6 +194,7 @@ awaitable<void> WorkerSlot::recover([[maybe_unused]] Gate::Pass pass, Gate::Pass
   recovering.leave();
   recovery.leave();
   reserve_.refill();
+  for (Segment* segment : segments_) segment->update_lost_pages();
   if (problem_.empty()) co_await publisher_.publish();
 }
 

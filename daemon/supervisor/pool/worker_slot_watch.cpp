@@ -22,7 +22,8 @@ constexpr std::chrono::seconds kSilenceMargin{5};
 
 }  // namespace
 
-// The report of a connection's end may be lost, with the supervisor before this one for example.
+// The report of a connection's end, or of a lost page, may itself be lost: with the supervisor
+// before this one, for example.
 awaitable<void> WorkerSlot::compare_connections(Machine& machine, std::weak_ptr<WorkerSlot*> slot) {
   for (;;) {
     co_await machine.clock.sleep(kCompareInterval);
@@ -43,7 +44,10 @@ awaitable<void> WorkerSlot::compare_connections(Machine& machine, std::weak_ptr<
     if (!answer && answer.error().code == ECONNRESET) worker->kill();
     const auto* open = answer ? std::get_if<messages::Adopted>(&answer->message) : nullptr;
     if (open == nullptr) continue;
-    for (Segment* segment : (*self)->segments_) segment->compare_connections(*open);
+    for (Segment* segment : (*self)->segments_) {
+      segment->compare_connections(*open);
+      segment->update_lost_pages();
+    }
   }
 }
 

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/worker/io/page_check.hpp"
+
 namespace vramswap {
 
 using transmission::Action;
@@ -28,6 +30,7 @@ Batch::Batch(Staging& staging, Claimant claimant, unsigned slot)
       reads_(staging, slot),
       non_read_headers_(kMaxReplies * kReplyBytes) {
   to_store_.reserve(Copier::kMaxPages);
+  checksums_.reserve(Copier::kMaxPages);
   changes_.reserve(Copier::kMaxPages + kMaxReplies);
   non_read_requests_.reserve(kMaxReplies);
 }
@@ -37,14 +40,16 @@ void Batch::clear() {
   started_ = false;
   to_store_.clear();
   to_store_bytes_ = 0;
+  checksums_.clear();
   changes_.clear();
   reads_.clear();
   non_read_requests_.clear();
 }
 
 Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> bytes,
-                                bool others_change) {
+                                const Batch* other) {
   connection_ = &connection;
+  const bool others_change = other != nullptr && other->has_changes();
   const std::size_t offered = bytes.size();
   const auto stopped = [&](Stop why) { return Collected{offered - bytes.size(), why}; };
   const ReadResult waiting = collect_waiting_reads(others_change);
@@ -69,6 +74,14 @@ Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> byt
     // Copies within a batch have no order, so a page is written once. The kernel does not send two
     // WRITEs of a page at a time.
     if (request->has_payload() && changes(*request)) return stopped(Stop::batch_full);
+    // A change waits for earlier READs of its pages, or their bytes would not match the checksum.
+    // Swap does not do that; a program that reads the device beside it does.
+    if (request->command != NBD_CMD_READ && reads_.overlap(*request)) {
+      return stopped(Stop::batch_full);
+    }
+    if (request->command != NBD_CMD_READ && other != nullptr && other->reads_.overlap(*request)) {
+      return stopped(Stop::busy);
+    }
     if (request->has_payload()) {
       connection.pending = {*request, 0, validation.error};
     } else if (validation.action == Action::refuse) {
@@ -136,6 +149,9 @@ void Batch::store_pages(std::uint64_t offset, std::span<std::byte> pages) {
     changes_.push_back({(offset + done) / kPageBytes, (end - done) / kPageBytes,
                         zero ? PageState::empty : PageState::valid});
     if (!zero) {
+      for (std::size_t at = done; at < end; at += kPageBytes) {
+        checksums_.push_back(page_checksum(pages.subspan(at).first<kPageBytes>()));
+      }
       to_store_.push_back({pages.data() + done, address + offset + done, end - done});
       to_store_bytes_ += end - done;
     }
@@ -164,7 +180,7 @@ Batch::ReadResult Batch::collect_read(const Request& request, bool others_change
   // of its pages are done. The kernel does not send a READ while a change of the page is
   // unanswered.
   if (changes(request)) return ReadResult::batch_full;
-  const Segment& segment = connection_->segment;
+  const ServedSegment& segment = connection_->segment;
   if (others_change && segment.fence->any_claimed(first, count)) return ReadResult::busy;
   if (segment.pages->any(first, count, PageState::lost)) {
     reply(request, EIO);
@@ -192,6 +208,7 @@ Result<Batch::Outcome> Batch::start(Copier& copier) {
       release_pages();
       return Outcome::given_up;
     }
+    begin_changes();
   }
   if (!reads_.copies().empty()) {
     if (auto result = copier.begin(Direction::to_host, slot_, reads_.copies()); !result) {
@@ -208,13 +225,33 @@ Result<Batch::Outcome> Batch::start(Copier& copier) {
   return Outcome::started;
 }
 
+// Should the worker die before finish_changes(), the next one knows that the checksums of these
+// pages say nothing.
+void Batch::begin_changes() {
+  ServedSegment& segment = connection_->segment;
+  for (const Change& change : changes_) {
+    if (change.state != PageState::valid) continue;
+    segment.leave_states(change.first_page, change.page_count);
+    segment.pages->set(change.first_page, change.page_count, PageState::changing);
+  }
+}
+
 Result<void> Batch::finish_changes(Copier& copier) {
   if (!to_store_.empty()) {
     auto result = copier.wait(Direction::from_host, slot_, to_store_.size());
     if (!result) return result;
   }
+  ServedSegment& segment = connection_->segment;
+  auto checksum = checksums_.begin();
   for (const Change& change : changes_) {
-    connection_->segment.pages->set(change.first_page, change.page_count, change.state);
+    if (change.state != PageState::valid) {
+      segment.leave_states(change.first_page, change.page_count);
+      segment.pages->set(change.first_page, change.page_count, change.state);
+      continue;
+    }
+    for (std::uint64_t i = 0; i < change.page_count; ++i) {
+      segment.pages->set_valid(change.first_page + i, *checksum++);
+    }
   }
   release_pages();
   return {};
@@ -234,14 +271,14 @@ void Batch::release_pages() {
 
 std::span<iovec> Batch::early_header(Connection& connection) {
   if (reads_.count() != 1 || !non_read_requests_.empty() || has_changes() ||
-      reads_.copies().empty()) {
+      reads_.copies().empty() || connection.segment.is_suspect()) {
     return {};
   }
   return reads_.early_header(connection);
 }
 
 Result<std::span<iovec>> Batch::next_read_replies(Connection& connection, Copier& copier) {
-  return reads_.next(connection, copier);
+  return reads_.next(connection, copier, claimant_);
 }
 
 std::span<iovec> Batch::non_read_replies(Connection& connection) {

@@ -17,7 +17,7 @@
 #include "daemon/base/error.hpp"
 #include "daemon/worker/io/io_counters.hpp"
 #include "daemon/worker/io/read_replies.hpp"
-#include "daemon/worker/io/segment.hpp"
+#include "daemon/worker/io/served_segment.hpp"
 
 namespace vramswap {
 
@@ -46,9 +46,8 @@ class Batch {
   };
   // Collects requests of `connection` from `bytes`, which must stay in place until the batch is
   // finished. A READ that finds no staging memory is put aside (connection.waiting_reads); a later
-  // call collects it first. `others_change`: another batch of the thread is changing pages, so a
-  // READ must check that its pages are not claimed.
-  Collected collect(Connection& connection, std::span<std::byte> bytes, bool others_change);
+  // call collects it first. `other`: the batch of the same connection that is under way, if one is.
+  Collected collect(Connection& connection, std::span<std::byte> bytes, const Batch* other);
 
   enum class Outcome {
     started,   // to be finished
@@ -69,13 +68,16 @@ class Batch {
   bool has_work() const { return reply_count() > 0 || has_changes(); }
   bool has_changes() const { return !changes_.empty(); }
 
-  // If the batch is a single READ: its reply header, to be sent while the data is being copied, so
-  // that the thread that waits for the reply wakes up meanwhile. Otherwise nothing.
+  // If the batch is a single READ, of a segment that is not suspect: its reply header, to
+  // be sent while the data is being copied, so that the thread that waits for the reply wakes up
+  // meanwhile. Otherwise nothing.
   std::span<iovec> early_header(Connection& connection);
   std::size_t read_bytes() const { return reads_.copy_bytes(); }
 
   // The next replies to READs: see ReadReplies::next.
   Result<std::span<iovec>> next_read_replies(Connection& connection, Copier& copier);
+  // See ReadReplies::is_cut_off.
+  bool is_cut_off() const { return reads_.is_cut_off(); }
   // Waits until every collected WRITE is in the store, and records it in the page map.
   Result<void> finish_changes(Copier& copier);
 
@@ -107,6 +109,7 @@ class Batch {
   }
   std::size_t collect_payload(std::span<std::byte> bytes);
   void store_pages(std::uint64_t offset, std::span<std::byte> pages);
+  void begin_changes();
   ReadResult collect_waiting_reads(bool others_change);
   ReadResult collect_read(const transmission::Request& request, bool others_change);
   bool claim_pages();
@@ -118,7 +121,8 @@ class Batch {
   bool started_ = false;
   std::vector<Copy> to_store_;
   std::size_t to_store_bytes_ = 0;
-  std::vector<Change> changes_;  // in wire order
+  std::vector<std::uint32_t> checksums_;  // of each page in to_store_
+  std::vector<Change> changes_;           // in wire order
   ReadReplies reads_;
   std::vector<IoCounters::Answered> non_read_requests_;
   std::vector<std::byte> non_read_headers_;

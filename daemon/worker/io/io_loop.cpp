@@ -188,7 +188,9 @@ void IoLoop::end_pause() {
 // While a pause is wanted, no byte of the next message is received, or the pause would have to wait
 // for the rest of that message too. A connection between two messages is parked already.
 void IoLoop::serve(Connection& connection) {
-  if (const auto end = pipeline_->serve(connection, pause_ != 0)) close(connection, *end);
+  const auto end = pipeline_->serve(connection, pause_ != 0);
+  report_lost_pages(connection.segment);
+  if (end) close(connection, *end);
 }
 
 bool IoLoop::has_waiting_reads() const {
@@ -202,7 +204,9 @@ void IoLoop::serve_waiting_reads() {
   for (std::size_t i = connections_.size(); i > 0; --i) {
     Connection& connection = *connections_[i - 1];
     if (connection.waiting_reads.empty()) continue;
-    if (const auto end = pipeline_->serve_waiting_reads(connection)) close(connection, *end);
+    const auto end = pipeline_->serve_waiting_reads(connection);
+    report_lost_pages(connection.segment);
+    if (end) close(connection, *end);
   }
 }
 
@@ -231,6 +235,18 @@ void IoLoop::reclaim_staging() {
   });
 }
 
+void IoLoop::report_lost_pages(ServedSegment& segment) {
+  if (!segment.has_urgent_news.load(std::memory_order_relaxed)) return;
+  if (!segment.has_urgent_news.exchange(false)) return;
+  report({.kind = IoReport::Kind::lost_pages_changed, .segment_id = segment.id});
+}
+
+void IoLoop::report(const IoReport& report) {
+  if (write(link_.report_pipe, &report, sizeof report) != sizeof report) {
+    log_error(errno_error("I/O thread", "write report", errno).message);
+  }
+}
+
 void IoLoop::close(Connection& connection, ConnectionEnd end) {
   // The peer still reads what was sent before, lent pages too. Their chunks are free only when it
   // has read everything.
@@ -239,16 +255,14 @@ void IoLoop::close(Connection& connection, ConnectionEnd end) {
   if (!connection.lent.empty()) {
     retired_.push_back({std::move(connection.socket), std::move(connection.lent)});
   }
-  Segment& segment = connection.segment;
+  ServedSegment& segment = connection.segment;
   const std::uint32_t connection_id = connection.id;
   std::erase_if(connections_, [&](const auto& owned) { return owned.get() == &connection; });
   reclaim_staging();
-  const ConnectionReport report{segment.id, connection_id, end};
+  const std::uint32_t segment_id = segment.id;
   // The last use of the segment: the control thread may free it as soon as the count is 0.
   segment.open_connections.fetch_sub(1, std::memory_order_release);
-  if (write(link_.report_pipe, &report, sizeof report) != sizeof report) {
-    log_error(errno_error("connection", "write report", errno).message);
-  }
+  report({IoReport::Kind::connection_ended, segment_id, connection_id, end});
 }
 
 }  // namespace vramswap

@@ -16,19 +16,22 @@
 #include "daemon/worker/io/adaptive_spin.hpp"
 #include "daemon/worker/io/io_counters.hpp"
 #include "daemon/worker/io/pipeline.hpp"
-#include "daemon/worker/io/segment.hpp"
+#include "daemon/worker/io/served_segment.hpp"
 #include "daemon/worker/io/staging.hpp"
 #include "daemon/worker/store/store.hpp"
 #include "daemon/worker/store/watchdog_copier.hpp"
 
 namespace vramswap {
 
-// An I/O thread writes one into the report pipe when a connection has ended; the control thread
-// reads it.
-struct ConnectionReport {
+// An I/O thread writes one into the report pipe; the control thread reads it.
+struct IoReport {
+  enum class Kind {
+    connection_ended,
+    lost_pages_changed,  // see ServedSegment::has_urgent_news
+  } kind;
   std::uint32_t segment_id;
-  std::uint32_t connection_id;
-  ConnectionEnd end;
+  std::uint32_t connection_id = 0;  // for connection_ended, as is `end`
+  ConnectionEnd end = ConnectionEnd::hung_up;
 };
 
 // A connection of a paused I/O thread, to be handed to another process.
@@ -42,9 +45,9 @@ struct ParkedConnection {
 // thread takes no lock that the control thread could hold.
 struct IoCommand {
   enum class Kind { add, drop, pause, resume, stop } kind;
-  Connection* connection = nullptr;  // add: the I/O thread owns it from now on
-  const Segment* segment = nullptr;  // drop
-  std::uint32_t pause = 0;           // pause: its number, above 0
+  Connection* connection = nullptr;        // add: the I/O thread owns it from now on
+  const ServedSegment* segment = nullptr;  // drop
+  std::uint32_t pause = 0;                 // pause: its number, above 0
 };
 
 // Everything that the control thread and an I/O thread share.
@@ -88,6 +91,8 @@ class IoLoop {
   void hang_up(Connection& connection);
   bool has_waiting_reads() const;
   void reclaim_staging();
+  void report_lost_pages(ServedSegment& segment);
+  void report(const IoReport& report);
   void close(Connection& connection, ConnectionEnd end);
 
   IoThreadLink& link_;

@@ -67,7 +67,7 @@ Result<void> IoThread::send_command(const IoCommand& command) {
 }
 
 Result<void> IoThread::add(std::unique_ptr<Connection> connection) {
-  Segment& segment = connection->segment;
+  ServedSegment& segment = connection->segment;
   if (!segment.fence) segment.fence.emplace(segment.pages->page_count());
   segment.open_connections.fetch_add(1, std::memory_order_relaxed);
   auto result = send_command({.kind = IoCommand::Kind::add, .connection = connection.get()});
@@ -79,7 +79,7 @@ Result<void> IoThread::add(std::unique_ptr<Connection> connection) {
   return result;
 }
 
-Result<void> IoThread::drop(const Segment& segment) {
+Result<void> IoThread::drop(const ServedSegment& segment) {
   return send_command({.kind = IoCommand::Kind::drop, .segment = &segment});
 }
 

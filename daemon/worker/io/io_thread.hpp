@@ -13,7 +13,7 @@
 #include "daemon/base/error.hpp"
 #include "daemon/worker/io/io_counters.hpp"
 #include "daemon/worker/io/io_loop.hpp"
-#include "daemon/worker/io/segment.hpp"
+#include "daemon/worker/io/served_segment.hpp"
 #include "daemon/worker/store/store.hpp"
 
 namespace vramswap {
@@ -33,8 +33,8 @@ struct IoThreadOptions {
 class IoThread {
  public:
   // Starts the thread. Returns when it is ready to serve, or the reason why it cannot serve. The
-  // thread writes a ConnectionReport into `report_pipe` for each connection that ends. `device` and
-  // `report_pipe` outlive the thread.
+  // thread writes an IoReport into `report_pipe` for each connection that ends, and when pages are
+  // lost. `device` and `report_pipe` outlive the thread.
   static Result<std::unique_ptr<IoThread>> start(StoreDevice& device, int report_pipe,
                                                  IoThreadOptions options = {});
   IoThread(const IoThread&) = delete;
@@ -45,7 +45,7 @@ class IoThread {
   // send buffer for all chunks that it may be lent: then a slow reader blocks no other connection.
   Result<void> add(std::unique_ptr<Connection> connection);
   // Closes the connections of `segment`. A report follows for each.
-  Result<void> drop(const Segment& segment);
+  Result<void> drop(const ServedSegment& segment);
 
   // Stops serving without losing a byte: a partly received message is read to its end and answered;
   // later messages stay in the socket. True: the thread has paused, and no copy is under way.

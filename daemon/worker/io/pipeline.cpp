@@ -106,8 +106,7 @@ Pipeline::End Pipeline::dispatch(Connection& connection, std::size_t received) {
   for (;;) {
     Batch& batch = batches_[turn_];
     const Batch& other = batches_[1 - turn_];
-    const bool others_change = other.is_started() && other.has_changes();
-    const auto collected = batch.collect(connection, bytes, others_change);
+    const auto collected = batch.collect(connection, bytes, other.is_started() ? &other : nullptr);
     bytes = bytes.subspan(collected.bytes);
     started |= batch.has_work();
     End end = start(connection);
@@ -206,7 +205,8 @@ Pipeline::End Pipeline::finish_all(Connection& connection, End end) {
 // while the page is being copied. This shortened a READ of one page from 17.4 us to 14.8 us, and of
 // 8 pages from 24.6 us to 21.5 us. With 8 pages the data arrives a little later, so the header is
 // sent later too: a peer that has to sleep again for the data gains nothing. If the copy fails, the
-// worker exits as always, and the kernel resends the READ.
+// worker exits as always, and the kernel resends the READ. If the data turns out to be wrong, the
+// connection ends, and the kernel resends the READ over another one: its page is lost by then.
 //
 // Goes on when sending fails, so that no copy is left under way.
 Result<void> Pipeline::answer_reads(Connection& connection, Batch& batch, bool answer) {
@@ -218,6 +218,7 @@ Result<void> Pipeline::answer_reads(Connection& connection, Batch& batch, bool a
   for (;;) {
     const auto iovs = batch.next_read_replies(connection, copier_);
     if (!iovs) end_worker(iovs.error());
+    if (batch.is_cut_off() && sent) sent = fail("connection: ended, to have a READ sent again");
     if (iovs->empty()) return sent;
     if (answer && sent) sent = sender_.lend(connection.socket.get(), *iovs);
   }

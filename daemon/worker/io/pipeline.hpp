@@ -16,7 +16,7 @@
 #include "daemon/worker/io/batch.hpp"
 #include "daemon/worker/io/io_counters.hpp"
 #include "daemon/worker/io/reply_sender.hpp"
-#include "daemon/worker/io/segment.hpp"
+#include "daemon/worker/io/served_segment.hpp"
 #include "daemon/worker/io/staging.hpp"
 #include "daemon/worker/store/store.hpp"
 

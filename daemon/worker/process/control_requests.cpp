@@ -88,8 +88,8 @@ Result<void> ControlThread::handle_packet() {
 Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vector<UniqueFd> fds) {
   if (state_ != WorkerState::fresh) return fail("already started");
   const bool has_driver = !start.driver_path.empty();
-  const std::size_t files = (has_driver ? 1U : 0U) + (start.has_page_kernel ? 1U : 0U) +
-                            (start.has_copy_notes ? 1U : 0U);
+  const std::size_t files =
+      (has_driver ? 1U : 0U) + (start.has_page_kernel ? 1U : 0U) + (start.has_copy_notes ? 1U : 0U);
   if (auto result = expect_fds(fds, files); !result) return result.error();
   driver_.path = start.driver_path;
   auto next = fds.begin();

@@ -19,12 +19,14 @@ namespace {
 
 using messages::ConnectionEnded;
 using messages::Done;
+using messages::LostPagesChanged;
 using messages::Message;
 using messages::StateChanged;
 
 using Clock = Engine::Clock;
 
-// How often a serving worker checks whether a copy hangs, and whether it is idle.
+// How often a serving worker checks whether a copy hangs, whether it is idle, and whether more
+// pages are lost.
 constexpr std::chrono::milliseconds kTick{1000};
 // How long an idle worker may take to pause: every connection is at a message boundary already.
 constexpr std::chrono::milliseconds kIdlePauseLimit{100};
@@ -117,9 +119,13 @@ void ControlThread::tell(const Message& message, const std::vector<UniqueFd>& fd
 }
 
 Result<void> ControlThread::handle_report() {
-  ConnectionReport report;
+  IoReport report;
   if (read(report_read_.get(), &report, sizeof report) != sizeof report) {
     return fail_errno("worker", "read report", errno);
+  }
+  if (report.kind == IoReport::Kind::lost_pages_changed) {
+    tell(LostPagesChanged{report.segment_id});
+    return {};
   }
   segments_.note_end(report);
   tell(ConnectionEnded{report.segment_id, report.connection_id, report.end});
@@ -154,6 +160,9 @@ Result<void> ControlThread::wake() {
 
 void ControlThread::tick() {
   end_if_hung();
+  for (auto& [id, entry] : segments_) {
+    if (entry.segment.has_news.exchange(false)) tell(LostPagesChanged{id});
+  }
   const auto now = Clock::now();
   if (const auto served = engine_->requests_served(); served != served_) {
     served_ = served;
@@ -189,7 +198,7 @@ void ControlThread::map_copy_notes() {
   }
 }
 
-void ControlThread::note_store(const Segment& segment) {
+void ControlThread::note_store(const ServedSegment& segment) {
   if (!copy_notes_) return;
   copy_notes_->set_store(segment.id, segment.store->address(), segment.store->size_bytes());
 }

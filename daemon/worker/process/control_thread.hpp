@@ -55,7 +55,7 @@ class ControlThread {
   Result<void> handle_report();
   Result<void> drop_connections(SegmentEntry& entry);
   void map_copy_notes();
-  void note_store(const Segment& segment);
+  void note_store(const ServedSegment& segment);
 
   void enter(WorkerEvent event);
   Result<void> wake();

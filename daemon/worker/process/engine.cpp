@@ -34,12 +34,12 @@ Result<std::unique_ptr<Engine>> Engine::start(const messages::Start& start, Driv
   return engine;
 }
 
-Result<void> Engine::serve(Segment& segment, messages::ConnectionName name, UniqueFd socket) {
+Result<void> Engine::serve(ServedSegment& segment, messages::ConnectionName name, UniqueFd socket) {
   return threads_[name.thread]->add(
       std::make_unique<Connection>(std::move(socket), segment, name.id));
 }
 
-Result<void> Engine::drop(const Segment& segment) {
+Result<void> Engine::drop(const ServedSegment& segment) {
   for (const auto& thread : threads_) {
     if (auto result = thread->drop(segment); !result) return result;
   }

@@ -28,9 +28,9 @@ class Engine {
   std::size_t thread_count() const { return threads_.size(); }
 
   // `name.thread` must be below thread_count().
-  Result<void> serve(Segment& segment, messages::ConnectionName name, UniqueFd socket);
+  Result<void> serve(ServedSegment& segment, messages::ConnectionName name, UniqueFd socket);
   // Closes the connections of `segment`. A report follows for each.
-  Result<void> drop(const Segment& segment);
+  Result<void> drop(const ServedSegment& segment);
 
   // Pauses all threads or none: see IoThread::pause.
   Result<bool> pause(std::chrono::milliseconds limit);

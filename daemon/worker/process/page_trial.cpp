@@ -31,7 +31,7 @@ class PageReader {
     return PageReader(std::move(host), *std::move(copier));
   }
 
-  Result<void> read(const Segment& segment, std::uint64_t page) {
+  Result<void> read(const ServedSegment& segment, std::uint64_t page) {
     const Copy copy[] = {{host_.get(), segment.store->address() + page * kPageBytes, kPageBytes}};
     auto result = copier_->begin(Direction::to_host, 0, copy);
     if (result) result = copier_->wait(Direction::to_host, 0, 1);
@@ -57,7 +57,7 @@ std::optional<std::uint64_t> page_beside(const std::vector<CopyNotes::Page>& pag
   return std::nullopt;
 }
 
-void give_up(Segment& segment, std::uint32_t page) {
+void give_up(ServedSegment& segment, std::uint32_t page) {
   if (segment.pages->at(page) != PageState::valid) return;
   segment.pages->set(page, 1, PageState::lost);
   log_error(fmt::format("segment {}: page {} is lost: it ends each worker that copies it",
@@ -66,7 +66,7 @@ void give_up(Segment& segment, std::uint32_t page) {
 
 }  // namespace
 
-Result<void> try_suspects(CopyNotes& notes, StoreDevice& device, Segment& segment) {
+Result<void> try_suspects(CopyNotes& notes, StoreDevice& device, ServedSegment& segment) {
   for (const auto& page : notes.convicted(segment.id)) {
     give_up(segment, page.number);
     notes.forget(page);

@@ -3,7 +3,7 @@
 
 #include "daemon/base/error.hpp"
 #include "daemon/handover/copy_notes.hpp"
-#include "daemon/worker/io/segment.hpp"
+#include "daemon/worker/io/served_segment.hpp"
 #include "daemon/worker/store/store.hpp"
 
 namespace vramswap {
@@ -13,6 +13,6 @@ namespace vramswap {
 // one, each after a page that is none: a card that copies nothing at all is no evidence against a
 // page. An error: a page cannot be copied, and the worker is to end. A copy that hangs does not let
 // this function return.
-Result<void> try_suspects(CopyNotes& notes, StoreDevice& device, Segment& segment);
+Result<void> try_suspects(CopyNotes& notes, StoreDevice& device, ServedSegment& segment);
 
 }  // namespace vramswap

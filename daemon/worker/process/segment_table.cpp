@@ -16,7 +16,7 @@ Result<void> reimport_store(SegmentEntry& entry, StoreDevice& device) {
   auto pages = PageMap::map(entry.page_map.get(), entry.size_bytes / kPageBytes);
   if (!pages) return pages.error();
   entry.segment.store = *std::move(store);
-  entry.segment.pages = *std::move(pages);
+  entry.segment.set_pages(*std::move(pages));
   return {};
 }
 
@@ -55,7 +55,7 @@ Result<void> SegmentTable::add(std::uint32_t id, std::unique_ptr<Store> store, U
   entry.store = std::move(store_fd);
   entry.segment.id = id;
   entry.segment.store = std::move(store);
-  entry.segment.pages = *std::move(pages);
+  entry.segment.set_pages(*std::move(pages));
   return {};
 }
 
@@ -66,7 +66,7 @@ Result<void> SegmentTable::reimport_stores(StoreDevice& device) {
   return {};
 }
 
-void SegmentTable::note_end(const ConnectionReport& report) {
+void SegmentTable::note_end(const IoReport& report) {
   const auto found = entries_.find(report.segment_id);
   if (found == entries_.end()) return;
   SegmentEntry& entry = found->second;

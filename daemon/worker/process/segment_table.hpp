@@ -9,14 +9,14 @@
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
 #include "daemon/worker/io/io_loop.hpp"
-#include "daemon/worker/io/segment.hpp"
+#include "daemon/worker/io/served_segment.hpp"
 #include "daemon/worker/process/worker_handover.hpp"
 #include "daemon/worker/store/store.hpp"
 
 namespace vramswap {
 
 struct SegmentEntry {
-  Segment segment;
+  ServedSegment segment;
   std::uint64_t size_bytes = 0;
   UniqueFd page_map;
   UniqueFd store;
@@ -50,7 +50,7 @@ class SegmentTable {
   // Imports every store into `device` and maps every page map, when the engine starts again.
   Result<void> reimport_stores(StoreDevice& device);
   // Removes a connection that has ended from its segment, and notes how it ended.
-  void note_end(const ConnectionReport& report);
+  void note_end(const IoReport& report);
   // Overwrites the stores whose device the kernel has disconnected. The others may still be served
   // by another worker.
   Result<void> scrub_disconnected();

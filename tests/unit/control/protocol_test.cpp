@@ -72,6 +72,7 @@ TEST(Protocol, RepliesReadBack) {
                                     .state = "active",
                                     .generation = 2,
                                     .lost_pages = 17,
+                                    .corrupt_pages = 3,
                                     .lost_at = 1700000000}},
                       .workers = {{.store = "ram",
                                    .gpu_uuid = "",
@@ -92,6 +93,7 @@ TEST(Protocol, RepliesReadBack) {
   EXPECT_EQ(back.segments[0].state, "active");
   EXPECT_EQ(back.segments[0].generation, 2U);
   EXPECT_EQ(back.segments[0].lost_pages, 17U);
+  EXPECT_EQ(back.segments[0].corrupt_pages, 3U);
   EXPECT_EQ(back.segments[0].lost_at, 1700000000);
   ASSERT_EQ(back.workers.size(), 1U);
   EXPECT_EQ(back.workers[0].pid, 43);

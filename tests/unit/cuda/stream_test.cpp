@@ -209,6 +209,22 @@ TEST_F(StreamTest, ALostContextStaysLost) {
   });
 }
 
+TEST_F(StreamTest, AFlippedBitIsNoError) {
+  setenv("FAKE_CUDA_AT_COPY", "2=flip", 1);
+  in_child([] {
+    auto engine = open_engine();
+    ASSERT_TRUE(engine);
+    EXPECT_TRUE(engine->write(0, ones));
+    std::vector<std::byte> buffer(page);
+    ASSERT_TRUE(engine->read(0, buffer));
+    EXPECT_NE(buffer, ones);
+    buffer[page / 2] ^= std::byte{1};
+    EXPECT_EQ(buffer, ones);
+    ASSERT_TRUE(engine->read(0, buffer));
+    EXPECT_EQ(buffer, ones) << "the memory itself is right";
+  });
+}
+
 TEST_F(StreamTest, OnlyTheCopyInFlightIsLostWithItsProcess) {
   setenv("FAKE_CUDA_AT_COPY", "3=kill", 1);
   test::SocketPair sockets;

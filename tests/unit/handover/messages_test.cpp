@@ -129,6 +129,7 @@ TEST(Messages, AnswersReadBack) {
   EXPECT_EQ(failed.message, "nbd0: \n why");
   EXPECT_EQ(failed.code, ESTALE);
   EXPECT_EQ(message_back(StateChanged{WorkerState::dozing}).state, WorkerState::dozing);
+  EXPECT_EQ(message_back(LostPagesChanged{7}).segment, 7U);
   const auto adopted = message_back(Adopted{"text", WorkerState::serving, {{3, {{7, 1}}}}});
   EXPECT_EQ(adopted.description, "text");
   EXPECT_EQ(adopted.state, WorkerState::serving);

@@ -48,6 +48,46 @@ TEST(PageMap, LosesWhatWasValid) {
   EXPECT_EQ(map->lose_valid(), 0U);
 }
 
+TEST(PageMap, AChangingPageIsLostWithItsStore) {
+  const auto fd = PageMap::create(16);
+  auto map = PageMap::map(fd->get(), 16);
+  map->set(4, 2, PageState::changing);
+  EXPECT_EQ(map->lose_valid(), 2U);
+  EXPECT_EQ(map->count(4, 2, PageState::lost), 2U);
+}
+
+TEST(PageMap, APageIsValidWithItsOwnChecksumOnly) {
+  const auto fd = PageMap::create(16);
+  auto map = PageMap::map(fd->get(), 16);
+  EXPECT_FALSE(map->is_valid_with(3, 0));
+  map->set_valid(3, 0xc0ffee);
+  map->set_valid(15, 7);
+  EXPECT_TRUE(map->is_valid_with(3, 0xc0ffee));
+  EXPECT_TRUE(map->is_valid_with(15, 7));
+  EXPECT_FALSE(map->is_valid_with(3, 7));
+  map->set(3, 1, PageState::changing);
+  EXPECT_FALSE(map->is_valid_with(3, 0xc0ffee));
+  EXPECT_EQ(map->count(PageState::valid), 1U);
+  EXPECT_EQ(map->count(PageState::empty), 14U);
+}
+
+TEST(PageMap, CountsCorruptPagesForAllThatMapIt) {
+  const auto fd = PageMap::create(16);
+  auto map = PageMap::map(fd->get(), 16);
+  EXPECT_EQ(map->corrupt_count(), 0U);
+  EXPECT_EQ(map->lose_corrupt(0), 1U);
+  EXPECT_EQ(map->lose_corrupt(0), 2U);
+  EXPECT_EQ(map->at(0), PageState::lost);
+  EXPECT_EQ(map->at(1), PageState::empty);
+  EXPECT_EQ(PageMap::map(fd->get(), 16)->corrupt_count(), 2U);
+}
+
+// As the versions made it that had no checksums.
+TEST(PageMap, RefusesOneWithoutChecksums) {
+  const auto fd = create_host_memory("vramswap-page-map", 4096, HostMemory::swappable);
+  EXPECT_EQ(PageMap::map(fd->get(), 4096).error().code, EINVAL);
+}
+
 TEST(PageMap, IsSharedByItsMappingsAndOutlivesThem) {
   const auto fd = PageMap::create(16);
   const auto reader = PageMap::map(fd->get(), 16);

@@ -53,7 +53,10 @@ PoolDescription some_description() {
                            .priority = 99,
                            .generation = 2,
                            .lost_pages = 1ULL << 33,
-                           .lost_at = 1'900'000'000}};
+                           .corrupt_pages = 1ULL << 34,
+                           .lost_at = 1'900'000'000,
+                           .nbd_index = 8,
+                           .request_limit = 1 << 20}};
   return description;
 }
 
@@ -103,7 +106,10 @@ TEST(PoolDescription, ReadsBack) {
   EXPECT_EQ(segment.priority, 99);
   EXPECT_EQ(segment.generation, 2U);
   EXPECT_EQ(segment.lost_pages, 1ULL << 33);
+  EXPECT_EQ(segment.corrupt_pages, 1ULL << 34);
   EXPECT_EQ(segment.lost_at, 1'900'000'000);
+  EXPECT_EQ(segment.nbd_index, 8);
+  EXPECT_EQ(segment.request_limit, 1U << 20);
   // And the rest of it.
   EXPECT_EQ(encode(*back), encode(some_description()));
 }

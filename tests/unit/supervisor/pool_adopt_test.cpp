@@ -29,7 +29,8 @@ TEST_F(PoolAdoptTest, TheWorkerLives) {
   ASSERT_TRUE(adopt());
   expect_all_up(2);
   EXPECT_THAT(machine_.steps.names(),
-              ElementsAre("Adopt", "open nbd", "HandOver", "HandOver", "Describe"));
+              ElementsAre("Adopt", "open nbd", "HandOver", "HandOver", "set request limit",
+                          "set request limit", "Describe"));
   ASSERT_TRUE(down());
   expect_nothing_left();
 }
@@ -78,7 +79,8 @@ TEST_F(PoolAdoptTest, TheWorkerLivesAndTheMemoryWasKept) {
   machine_.steps.clear();
   ASSERT_TRUE(adopt(fdstore()));
   expect_all_up(2);
-  EXPECT_THAT(machine_.steps.names(), ElementsAre("Adopt", "open nbd", "Describe"));
+  EXPECT_THAT(machine_.steps.names(), ElementsAre("Adopt", "open nbd", "set request limit",
+                                                  "set request limit", "Describe"));
 }
 
 TEST_F(PoolAdoptTest, BothHaveDiedAndTheMemoryWasKept) {

@@ -86,6 +86,9 @@ TEST(StatusTable, SaysHowTheWorkersAreAndWhatWasLost) {
       << text;
   EXPECT_NE(text.find("/dev/nbd0: 300 pages lost, last at 2023-11-1"), std::string::npos) << text;
   EXPECT_NE(text.find("generation 1\n"), std::string::npos) << text;
+  status.segments[0].corrupt_pages = 2;
+  EXPECT_THAT(status_table(status),
+              testing::HasSubstr("/dev/nbd0: 300 pages lost (2 with wrong bytes), last at 2023-"));
 }
 
 TEST(StatusText, HasTheStatsOfEachWorker) {
@@ -154,6 +157,7 @@ TEST(StatusJson, HasNumbersAndStableNames) {
       "state": "active",
       "generation": 0,
       "lost_pages": 0,
+      "corrupt_pages": 0,
       "lost_at": 0
     }
   ],

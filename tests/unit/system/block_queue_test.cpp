@@ -17,7 +17,7 @@ TEST(BlockQueue, SetsWhatTheQueueHas) {
   sys.write("nbd3/queue/nomerges", "2\n");
   sys.write("nbd3/queue/max_sectors_kb", "4096\n");
   sys.write("nbd3/queue/io_timeout", "30000\n");
-  ASSERT_TRUE(set_queue_for_swap("nbd3", kMiB, kRequestTimeout, sys.path()));
+  EXPECT_EQ(set_queue_for_swap("nbd3", kMiB, kRequestTimeout, sys.path()).value(), kMiB);
   EXPECT_TRUE(sys.read("nbd3/queue/scheduler").starts_with("none"));
   EXPECT_TRUE(sys.read("nbd3/queue/wbt_lat_usec").starts_with("0"));
   EXPECT_TRUE(sys.read("nbd3/queue/nomerges").starts_with("0"));
@@ -28,8 +28,27 @@ TEST(BlockQueue, SetsWhatTheQueueHas) {
 TEST(BlockQueue, LeavesShorterRequestsAlone) {
   const FakeTree sys;
   sys.write("nbd3/queue/max_sectors_kb", "128\n");
-  ASSERT_TRUE(set_queue_for_swap("nbd3", kMiB, kRequestTimeout, sys.path()));
-  EXPECT_EQ(sys.read("nbd3/queue/max_sectors_kb"), "128\n");
+  EXPECT_EQ(set_queue_for_swap("nbd3", kMiB, kRequestTimeout, sys.path()).value(), kMiB / 8);
+  EXPECT_TRUE(sys.read("nbd3/queue/max_sectors_kb").starts_with("128"));
+}
+
+TEST(BlockQueue, RaisesTheLimitOfASinglePage) {
+  const FakeTree sys;
+  sys.write("nbd3/queue/max_sectors_kb", "4\n");
+  EXPECT_EQ(set_queue_for_swap("nbd3", kMiB, kRequestTimeout, sys.path()).value(), kMiB / 8);
+  EXPECT_TRUE(sys.read("nbd3/queue/max_sectors_kb").starts_with("128"));
+}
+
+TEST(BlockQueue, MergesNothingWhileARequestIsOfOnePage) {
+  const FakeTree sys;
+  sys.write("nbd3/queue/nomerges", "0\n");
+  sys.write("nbd3/queue/max_sectors_kb", "512\n");
+  ASSERT_TRUE(set_request_limit("nbd3", 4096, sys.path()));
+  EXPECT_TRUE(sys.read("nbd3/queue/nomerges").starts_with("2"));
+  EXPECT_TRUE(sys.read("nbd3/queue/max_sectors_kb").starts_with("4"));
+  ASSERT_TRUE(set_request_limit("nbd3", kMiB / 2, sys.path()));
+  EXPECT_TRUE(sys.read("nbd3/queue/nomerges").starts_with("0"));
+  EXPECT_TRUE(sys.read("nbd3/queue/max_sectors_kb").starts_with("512"));
 }
 
 TEST(BlockQueue, RestoresTheRequestTimeout) {

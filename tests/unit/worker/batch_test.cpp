@@ -71,7 +71,7 @@ class BatchTest : public testing::Test {
   BatchTest() {
     segment_.store = device_->create(kPages * kPageBytes).value();
     const auto fd = PageMap::create(kPages).value();
-    segment_.pages = PageMap::map(fd.get(), kPages).value();
+    segment_.set_pages(PageMap::map(fd.get(), kPages).value());
     segment_.fence.emplace(kPages);
     copier_ = device_->make_copier(staging_.memory()).value();
   }
@@ -85,7 +85,7 @@ class BatchTest : public testing::Test {
     append(bytes, received.data(), received.size());
     std::span<std::byte> rest = bytes;
     for (;;) {
-      const auto collected = batch_.collect(connection_, rest, false);
+      const auto collected = batch_.collect(connection_, rest, nullptr);
       finish();
       ++batches_;
       rest = rest.subspan(collected.bytes);
@@ -167,7 +167,7 @@ class BatchTest : public testing::Test {
   }
 
   std::unique_ptr<StoreDevice> device_ = make_ram_device();
-  Segment segment_;
+  ServedSegment segment_;
   std::pair<UniqueFd, UniqueFd> ends_ = load::make_connection();
   Connection connection_{std::move(ends_.second), segment_};
   Staging staging_ = Staging::create().value();
@@ -382,10 +382,10 @@ TEST_F(BatchTest, IsFullAtThePromisedNumberOfReplies) {
     if (i % 3 == 2) stream.add(Command::flush, 0, 0);
   }
   // Collected twice: the second time with a batch that is full to the brim already.
-  auto collected = batch_.collect(connection_, stream.bytes, false);
+  auto collected = batch_.collect(connection_, stream.bytes, nullptr);
   EXPECT_EQ(collected.stop, Batch::Stop::batch_full);
   EXPECT_EQ(batch_.reply_count(), Batch::kMaxReplies);
-  EXPECT_EQ(batch_.collect(connection_, {}, false).stop, Batch::Stop::batch_full);
+  EXPECT_EQ(batch_.collect(connection_, {}, nullptr).stop, Batch::Stop::batch_full);
   finish();
   feed_all(std::span(stream.bytes).subspan(collected.bytes));
   EXPECT_EQ(pages().count(PageState::valid), (2 * Batch::kMaxReplies + 1) / 3);

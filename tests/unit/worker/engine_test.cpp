@@ -32,7 +32,7 @@ class EngineTest : public IoThreadTest {
   }
   ~EngineTest() override { engine_.reset(); }  // before what its threads use
 
-  Segment* segment_;
+  ServedSegment* segment_;
   DriverFiles driver_;
   std::unique_ptr<Engine> engine_;
   std::vector<UniqueFd> sockets_;

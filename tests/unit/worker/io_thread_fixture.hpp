@@ -98,16 +98,16 @@ class IoThreadTest : public testing::Test {
     return *std::move(thread);
   }
 
-  Segment& make_segment() {
-    Segment& segment = segments_.emplace_back();
+  ServedSegment& make_segment() {
+    ServedSegment& segment = segments_.emplace_back();
     segment.id = static_cast<std::uint32_t>(segments_.size());
     segment.store = device_.create(kSegmentBytes).value();
     const auto fd = PageMap::create(kPages).value();
-    segment.pages = PageMap::map(fd.get(), kPages).value();
+    segment.set_pages(PageMap::map(fd.get(), kPages).value());
     return segment;
   }
 
-  UniqueFd connect(IoThread& thread, Segment& segment) {
+  UniqueFd connect(IoThread& thread, ServedSegment& segment) {
     auto [ours, theirs] = load::make_connection();
     EXPECT_TRUE(thread.add(std::make_unique<Connection>(std::move(theirs), segment)));
     // Every test ends.
@@ -116,10 +116,10 @@ class IoThreadTest : public testing::Test {
     return std::move(ours);
   }
 
-  ConnectionReport next_report() {
+  IoReport next_report() {
     pollfd wait{report_read_.get(), POLLIN, 0};
     EXPECT_EQ(poll(&wait, 1, 20'000), 1) << "no report";
-    ConnectionReport report{};
+    IoReport report{};
     if (wait.revents != 0) {
       EXPECT_EQ(read(report_read_.get(), &report, sizeof report),
                 static_cast<ssize_t>(sizeof report));
@@ -166,7 +166,7 @@ class IoThreadTest : public testing::Test {
   FaultyDevice device_;
   UniqueFd report_read_;
   UniqueFd report_write_;
-  std::list<Segment> segments_;
+  std::list<ServedSegment> segments_;
 };
 
 }  // namespace vramswap

@@ -30,21 +30,21 @@ class IoThreadPauseTest : public IoThreadTest {
   }
 
   // The segment as another process has it: the same store and page map, all else its own.
-  Segment& take_over(Segment& original, int page_map) {
-    Segment& segment = segments_.emplace_back();
+  ServedSegment& take_over(ServedSegment& original, int page_map) {
+    ServedSegment& segment = segments_.emplace_back();
     segment.id = original.id;
     segment.store = device_.import(original.store->export_fd().value(), kSegmentBytes).value();
-    segment.pages = PageMap::map(page_map, kPages).value();
+    segment.set_pages(PageMap::map(page_map, kPages).value());
     return segment;
   }
 };
 
 TEST_F(IoThreadPauseTest, HandsLoadedSocketsToAnotherThreadWithoutAByteLost) {
-  Segment* segment = &segments_.emplace_back();
+  ServedSegment* segment = &segments_.emplace_back();
   segment->id = 1;
   segment->store = device_.create(kSegmentBytes).value();
   const auto page_map = PageMap::create(kPages).value();
-  segment->pages = PageMap::map(page_map.get(), kPages).value();
+  segment->set_pages(PageMap::map(page_map.get(), kPages).value());
   auto thread = start();
   std::vector<UniqueFd> sockets;
   std::vector<int> fds;
@@ -63,7 +63,7 @@ TEST_F(IoThreadPauseTest, HandsLoadedSocketsToAnotherThreadWithoutAByteLost) {
     ASSERT_TRUE(paused && *paused) << moves;
     EXPECT_FALSE(thread->copy_started_at());
     const auto served = thread->requests_served();
-    Segment& next_segment = take_over(*segment, page_map.get());
+    ServedSegment& next_segment = take_over(*segment, page_map.get());
     auto next_thread = start();
     ASSERT_EQ(thread->connections().size(), fds.size());
     for (const auto& parked : thread->connections()) {
@@ -86,7 +86,7 @@ TEST_F(IoThreadPauseTest, HandsLoadedSocketsToAnotherThreadWithoutAByteLost) {
 
 TEST_F(IoThreadPauseTest, PausesAndResumesUnderLoad) {
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const UniqueFd sockets[] = {connect(*thread, segment), connect(*thread, segment)};
   const std::array fds{sockets[0].get(), sockets[1].get()};
   load::LoadGenerator generator(1, kSegmentBytes, {.depth = 16});
@@ -103,8 +103,8 @@ TEST_F(IoThreadPauseTest, PausesAndResumesUnderLoad) {
 
 TEST_F(IoThreadPauseTest, TellsWhichConnectionsItHas) {
   const auto thread = start();
-  Segment& first = make_segment();
-  Segment& second = make_segment();
+  ServedSegment& first = make_segment();
+  ServedSegment& second = make_segment();
   std::vector<UniqueFd> ends;
   std::vector<int> sockets;
   for (const auto& [segment, connection_id] : {std::pair{&first, 3U}, std::pair{&second, 5U}}) {
@@ -127,7 +127,7 @@ TEST_F(IoThreadPauseTest, TellsWhichConnectionsItHas) {
 
 TEST_F(IoThreadPauseTest, WhatIsSentMeanwhileStaysInTheSocket) {
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto socket = connect(*thread, segment);
   ASSERT_TRUE(thread->pause(seconds(5)).value());
   ASSERT_TRUE(thread->pause(seconds(5)).value());  // it is already
@@ -142,7 +142,7 @@ TEST_F(IoThreadPauseTest, WhatIsSentMeanwhileStaysInTheSocket) {
 
 TEST_F(IoThreadPauseTest, HalfAHeaderCallsThePauseOff) {
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto half = connect(*thread, segment);
   const auto other = connect(*thread, segment);
   const auto header = load::encode({.command = Command::flush});
@@ -159,7 +159,7 @@ TEST_F(IoThreadPauseTest, HalfAHeaderCallsThePauseOff) {
 // A WRITE, some of whose payload has come, is received to its end, and not a byte further.
 TEST_F(IoThreadPauseTest, AMessageThatHasBegunIsServedToItsEnd) {
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto socket = connect(*thread, segment);
   std::vector<std::byte> stream;
   const auto append = [&](const void* data, std::size_t bytes) {
@@ -196,7 +196,7 @@ TEST_F(IoThreadPauseTest, AMessageThatHasBegunIsServedToItsEnd) {
 
 TEST_F(IoThreadPauseTest, AReadThatWaitsForMemoryCallsThePauseOff) {
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto socket = connect(*thread, segment);
   ASSERT_TRUE(write_page(socket, 0, 5));
   constexpr int kReads = 100;
@@ -211,7 +211,7 @@ TEST_F(IoThreadPauseTest, AReadThatWaitsForMemoryCallsThePauseOff) {
 
 TEST_F(IoThreadPauseTest, AConnectionThatHangsUpMeanwhileIsReportedAfterwards) {
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   auto socket = connect(*thread, segment);
   const auto other = connect(*thread, segment);
   ASSERT_TRUE(thread->pause(seconds(5)).value());
@@ -224,8 +224,8 @@ TEST_F(IoThreadPauseTest, AConnectionThatHangsUpMeanwhileIsReportedAfterwards) {
 
 TEST_F(IoThreadPauseTest, ConnectionsThatComeOrGoMeanwhile) {
   const auto thread = start();
-  Segment& dropped = make_segment();
-  Segment& segment = make_segment();
+  ServedSegment& dropped = make_segment();
+  ServedSegment& segment = make_segment();
   const auto goes = connect(*thread, dropped);
   ASSERT_TRUE(thread->pause(seconds(5)).value());
   const auto comes = connect(*thread, segment);

@@ -35,7 +35,7 @@ TEST_F(IoThreadTest, ServesManyConnectionsOfManySegments) {
   std::vector<load::LoadResult> results(3);
   std::list<UniqueFd> sockets;
   for (std::uint32_t i = 0; i < results.size(); ++i) {
-    Segment& segment = make_segment();
+    ServedSegment& segment = make_segment();
     std::vector<int> fds;
     for (int k = 0; k < 2; ++k) {
       fds.push_back(sockets.emplace_back(connect(*thread, segment)).get());
@@ -59,7 +59,7 @@ TEST_F(IoThreadTest, ServesManyConnectionsOfManySegments) {
 TEST_F(IoThreadTest, SharesASegmentWithOtherThreads) {
   const auto first = start();
   const auto second = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const UniqueFd sockets[] = {connect(*first, segment), connect(*second, segment)};
   load::LoadGenerator generator(1, kSegmentBytes, {.depth = 32, .read_pages = {1, 8}});
   const std::array fds{sockets[0].get(), sockets[1].get()};
@@ -72,7 +72,7 @@ TEST_F(IoThreadTest, SharesASegmentWithOtherThreads) {
 
 TEST_F(IoThreadTest, TheLongestRequestsBackToBack) {
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto socket = connect(*thread, segment);
   load::LoadGenerator generator(1, kSegmentBytes,
                                 {.depth = 6, .read_pages = {256, 256}, .write_pages = {256, 256}});
@@ -84,7 +84,7 @@ TEST_F(IoThreadTest, TheLongestRequestsBackToBack) {
 
 TEST_F(IoThreadTest, ReportsHowEachConnectionEnds) {
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto says_goodbye = connect(*thread, segment);
   ASSERT_TRUE(load::send_header(says_goodbye.get(), {.command = Command::disconnect}));
   EXPECT_FALSE(load::receive_reply(says_goodbye.get()));
@@ -115,8 +115,8 @@ TEST_F(IoThreadTest, ReportsHowEachConnectionEnds) {
 
 TEST_F(IoThreadTest, DropEndsOneSegmentOnly) {
   const auto thread = start();
-  Segment& dropped = make_segment();
-  Segment& kept = make_segment();
+  ServedSegment& dropped = make_segment();
+  ServedSegment& kept = make_segment();
   const auto first = connect(*thread, dropped);
   const auto second = connect(*thread, kept);
   const auto third = connect(*thread, dropped);
@@ -131,7 +131,7 @@ TEST_F(IoThreadTest, DropEndsOneSegmentOnly) {
 
 TEST_F(IoThreadTest, BadClientsDisturbNobody) {
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto good = connect(*thread, segment);
   std::vector<UniqueFd> bad;
 
@@ -173,7 +173,7 @@ TEST_F(IoThreadTest, BadClientsDisturbNobody) {
 
 TEST_F(IoThreadTest, ARefusedRequestIsAnsweredAndTheConnectionGoesOn) {
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto socket = connect(*thread, segment);
   for (const auto& [header, error] : {
            std::pair{load::RequestHeader{.command = Command{77}, .length = 4096}, EINVAL},
@@ -193,7 +193,7 @@ TEST_F(IoThreadTest, ARefusedRequestIsAnsweredAndTheConnectionGoesOn) {
 // It has far more READs in flight than its share of staging memory, and takes none of the replies.
 TEST_F(IoThreadTest, AClientThatReadsNothingDisturbsNobodyAndThenGetsItAll) {
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto good = connect(*thread, segment);
   const auto idle = connect(*thread, segment);
   for (std::uint64_t page = 0; page < 64; ++page) ASSERT_TRUE(write_page(good, page, 5));
@@ -215,8 +215,8 @@ TEST_F(IoThreadTest, AClientThatReadsNothingDisturbsNobodyAndThenGetsItAll) {
 // A slow reader's lent pages must hold until it has read them, however much the others read.
 TEST_F(IoThreadTest, LentPagesAreNotReusedBeforeTheyWereRead) {
   const auto thread = start();
-  Segment& segment = make_segment();
-  Segment& busy_segment = make_segment();
+  ServedSegment& segment = make_segment();
+  ServedSegment& busy_segment = make_segment();
   const auto slow = connect(*thread, segment);
   const UniqueFd busy[] = {connect(*thread, busy_segment), connect(*thread, busy_segment)};
   for (std::uint64_t page = 0; page < 256; ++page) ASSERT_TRUE(write_page(slow, page, 3));
@@ -245,8 +245,8 @@ TEST_F(IoThreadTest, LentPagesAreNotReusedBeforeTheyWereRead) {
 // The same for a connection that is closed to us while the other side still reads.
 TEST_F(IoThreadTest, LentPagesHoldAfterTheConnectionWasDropped) {
   const auto thread = start();
-  Segment& segment = make_segment();
-  Segment& busy_segment = make_segment();
+  ServedSegment& segment = make_segment();
+  ServedSegment& busy_segment = make_segment();
   const auto slow = connect(*thread, segment);
   for (std::uint64_t page = 0; page < 8; ++page) ASSERT_TRUE(write_page(slow, page, 3));
   for (int i = 0; i < 16; ++i) ASSERT_TRUE(send_read(slow, 0, 8));
@@ -265,7 +265,7 @@ TEST_F(IoThreadTest, LentPagesHoldAfterTheConnectionWasDropped) {
 // Sockets that are never read again, as the kernel leaves them until it gets new ones.
 TEST_F(IoThreadTest, DeadSocketsWithUnreadRepliesDoNotStopTheOthers) {
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto good = connect(*thread, segment);
   ASSERT_TRUE(write_page(good, 0, 1));
   std::vector<UniqueFd> dead;
@@ -288,7 +288,7 @@ TEST_F(IoThreadTest, DeadSocketsWithUnreadRepliesDoNotStopTheOthers) {
 TEST_F(IoThreadTest, NothingIsServedThatAConnectionLeftBehind) {
   const auto slow_thread = start();
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto blocks = connect(*slow_thread, segment);
   const auto given_up = connect(*slow_thread, segment);
   const auto good = connect(*thread, segment);
@@ -306,7 +306,7 @@ TEST_F(IoThreadTest, NothingIsServedThatAConnectionLeftBehind) {
 }
 
 TEST_F(IoThreadTest, EndsWithConnectionsOpenAndRepliesUnread) {
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   UniqueFd socket;
   {
     const auto thread = start();

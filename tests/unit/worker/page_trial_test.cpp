@@ -87,7 +87,7 @@ class PageTrialTest : public testing::Test {
   FaultyDevice device_;
   const UniqueFd notes_fd_;
   const UniqueFd page_map_;
-  Segment segment_;
+  ServedSegment segment_;
 };
 
 // As it goes on, from the first death to the last.

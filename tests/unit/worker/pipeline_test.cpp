@@ -29,7 +29,7 @@ class PipelineTest : public IoThreadTest {
   }
 
   std::unique_ptr<IoThread> thread_ = start();
-  Segment& segment_ = make_segment();
+  ServedSegment& segment_ = make_segment();
   UniqueFd socket_ = connect(*thread_, segment_);
 };
 
@@ -52,6 +52,41 @@ TEST_F(PipelineTest, ALoneReadsHeaderGoesAheadOfItsData) {
       EXPECT_EQ(load::count_wrong_words(content, 7 + i, 1), 0U);
     }
   }
+}
+
+// Then the kernel sends the READ again over another connection.
+TEST_F(PipelineTest, ALoneReadOfWrongBytesEndsItsConnectionAndFailsWhenItComesAgain) {
+  ASSERT_TRUE(send_writes(socket_, 7, 3, 1));
+  ASSERT_TRUE(load::receive_reply(socket_.get()));
+  reinterpret_cast<std::byte*>(segment_.store->address())[8 * kPageBytes] ^= std::byte{1};
+  ASSERT_TRUE(send_read(socket_, 8, 1));
+  const auto header = load::receive_reply(socket_.get());
+  ASSERT_TRUE(header);
+  EXPECT_EQ(header->error, 0U);
+  std::byte data;
+  EXPECT_EQ(recv(socket_.get(), &data, 1, 0), 0) << "a byte of data";
+  EXPECT_EQ(next_report().kind, IoReport::Kind::lost_pages_changed);
+  const auto ended = next_report();
+  EXPECT_EQ(ended.kind, IoReport::Kind::connection_ended);
+  EXPECT_EQ(ended.end, ConnectionEnd::broken);
+
+  const UniqueFd next = connect(*thread_, segment_);
+  ASSERT_TRUE(send_read(next, 8, 1));
+  const auto reply = load::receive_reply(next.get());
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->error, static_cast<std::uint32_t>(EIO));
+  EXPECT_EQ(read_page(next, 7, 1), 0U);
+  EXPECT_EQ(read_page(next, 9, 1), 0U);
+  EXPECT_TRUE(write_page(next, 8, 2));
+  EXPECT_EQ(read_page(next, 8, 2), 0U);
+  EXPECT_EQ(next_report().kind, IoReport::Kind::lost_pages_changed);
+  EXPECT_EQ(thread_->stats().errors, 1U);
+
+  // From now on no header goes ahead of its data, so the next one costs no connection.
+  reinterpret_cast<std::byte*>(segment_.store->address())[9 * kPageBytes] ^= std::byte{1};
+  EXPECT_EQ(read_page(next, 9, 1), ~std::size_t{0});
+  EXPECT_EQ(read_page(next, 8, 2), 0U);
+  EXPECT_EQ(segment_.pages->corrupt_count(), 2U);
 }
 
 // The kernel does not send a READ while a WRITE of the page is unanswered; a client that does sees

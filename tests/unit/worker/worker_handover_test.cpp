@@ -126,6 +126,7 @@ WorkerHandover some_handover() {
                                      .page_kernel = memory_with("a page kernel")},
                           .channel = {},
                           .listener = memory_with("a listener"),
+                          .copy_notes = memory_with("copy notes"),
                           .segments = {}};
   WorkerHandover::Segment first{.id = 7,
                                 .size_bytes = 1ULL << 40,

@@ -84,7 +84,7 @@ using StalledThreadTest = IoThreadTest;
 TEST_F(StalledThreadTest, AResentWriteWaitsForTheOneThatIsBeingStored) {
   const auto stalled_thread = start();
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto given_up = connect(*stalled_thread, segment);
   const auto good = connect(*thread, segment);
 
@@ -105,7 +105,7 @@ TEST_F(StalledThreadTest, AResentWriteWaitsForTheOneThatIsBeingStored) {
 TEST_F(StalledThreadTest, OnlyTheSamePagesWait) {
   const auto stalled_thread = start();
   const auto thread = start();
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   const auto stalled = connect(*stalled_thread, segment);
   const auto good = connect(*thread, segment);
   device_.holds_next_write = true;
@@ -119,7 +119,7 @@ TEST_F(StalledThreadTest, OnlyTheSamePagesWait) {
 
 // One I/O thread's part without the thread, so that it can be stopped anywhere.
 struct Server {
-  Server(StoreDevice& device, Segment& segment)
+  Server(StoreDevice& device, ServedSegment& segment)
       : copier(device.make_copier(staging.memory()).value()),
         ends(load::make_connection()),
         connection(std::move(ends.second), segment) {}
@@ -129,7 +129,7 @@ struct Server {
     const auto area = staging.receive_area(0);
     const ssize_t bytes = recv(connection.socket.get(), area.data(), area.size(), MSG_DONTWAIT);
     ASSERT_GT(bytes, 0);
-    batch.collect(connection, area.first(static_cast<std::size_t>(bytes)), false);
+    batch.collect(connection, area.first(static_cast<std::size_t>(bytes)), nullptr);
   }
   Batch::Outcome run() {
     const auto outcome = batch.start(*copier).value();
@@ -151,7 +151,7 @@ struct Server {
 // The thread stops between taking the request and claiming its pages, while the kernel sends it
 // again over another connection, and then something newer.
 TEST_F(StalledThreadTest, WhatWasTakenButNotClaimedIsDropped) {
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   segment.fence.emplace(kPages);
   for (const auto command : {Command::write, Command::trim, Command::write_zeroes}) {
     Server stalled(device_, segment);
@@ -188,7 +188,7 @@ TEST_F(StalledThreadTest, WhatWasTakenButNotClaimedIsDropped) {
 
 // The kernel's own end closes, as when the device is given new sockets.
 TEST_F(StalledThreadTest, AClosedConnectionCountsAsGivenUpToo) {
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   segment.fence.emplace(kPages);
   Server server(device_, segment);
   ASSERT_TRUE(send_write(server.kernel, 7, 1));
@@ -203,7 +203,7 @@ TEST_F(StalledThreadTest, AClosedConnectionCountsAsGivenUpToo) {
 TEST_F(StalledThreadTest, NoGivenUpWriteEverLandsOnANewerOne) {
   device_.longest_delay = std::chrono::microseconds(300);
   const std::unique_ptr<IoThread> threads[] = {start(), start()};
-  Segment& segment = make_segment();
+  ServedSegment& segment = make_segment();
   std::mt19937 random(1);
   std::uint32_t version = 0;
   int given_up = 0;

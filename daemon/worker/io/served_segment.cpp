@@ -1,11 +1,32 @@
-#include "daemon/worker/io/segment.hpp"
+#include "daemon/worker/io/served_segment.hpp"
 
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace vramswap {
+
+void ServedSegment::set_pages(PageMap map) {
+  pages = std::move(map);
+  lost_pages = pages->count(PageState::lost);
+}
+
+std::uint64_t ServedSegment::lose_corrupt(std::uint64_t page) {
+  const std::uint64_t count = pages->lose_corrupt(page);
+  if (lost_pages++ == 0) {
+    has_urgent_news = true;
+  } else {
+    has_news = true;
+  }
+  return count;
+}
+
+void ServedSegment::count_found_again(std::uint64_t first, std::uint64_t count) {
+  const std::uint64_t found = pages->count(first, count, PageState::lost);
+  if (found != 0 && (lost_pages -= found) == 0) has_urgent_news = true;
+}
 
 void release_read_chunks(Connection& connection, Staging& staging) {
   int unread = 0;

@@ -19,17 +19,39 @@
 namespace vramswap {
 
 // The I/O threads use it while `open_connections` is above 0, the control thread otherwise.
-struct Segment {
+struct ServedSegment {
+  // `map` takes the place of `pages`.
+  void set_pages(PageMap map);
+  // A page has wrong bytes. The caller has claimed it. Returns how often that has happened.
+  std::uint64_t lose_corrupt(std::uint64_t page);
+  // Where pages had wrong bytes there may be more of them. So no header is sent before all of its
+  // READ's bytes were checked: each one that promised too much costs a connection, and the second
+  // until the kernel sends the READ again.
+  bool is_suspect() const { return pages->corrupt_count() > 0; }
+  // Before pages get another state; the caller has claimed them. Costs a load while none is lost.
+  void leave_states(std::uint64_t first, std::uint64_t count) {
+    if (lost_pages.load(std::memory_order_relaxed) != 0) count_found_again(first, count);
+  }
+
   std::uint32_t id = 0;
   std::unique_ptr<Store> store;
   std::optional<PageMap> pages;
   std::optional<WriteFence> fence;  // created with the first connection
   std::atomic<unsigned> open_connections = 0;
+  std::atomic<std::uint64_t> lost_pages = 0;  // that are `lost` in the page map
+  // What the supervisor has not been told yet. At once: the first page is lost, or the last lost
+  // one is there again. Within a second: others are lost, too. So a store whose bytes are all wrong
+  // does not flood it.
+  std::atomic<bool> has_urgent_news = false;
+  std::atomic<bool> has_news = false;
+
+ private:
+  void count_found_again(std::uint64_t first, std::uint64_t count);
 };
 
 // One socket of an NBD device of the kernel. One I/O thread owns it.
 struct Connection {
-  Connection(UniqueFd socket_, Segment& segment_, std::uint32_t id_ = 0)
+  Connection(UniqueFd socket_, ServedSegment& segment_, std::uint32_t id_ = 0)
       : socket(std::move(socket_)), segment(segment_), id(id_) {
     lent.reserve(Staging::kChunksPerConnection);
     waiting_reads.reserve(kMaxWaitingReads);
@@ -52,7 +74,7 @@ struct Connection {
   }
 
   UniqueFd socket;
-  Segment& segment;
+  ServedSegment& segment;
   const std::uint32_t id;  // the supervisor chose it
   std::optional<PendingWrite> pending;
   // The last received bytes that are not served yet: less than a header, or less than a page of a

@@ -1,5 +1,5 @@
 // Which lent chunks come back, and when.
-#include "daemon/worker/io/segment.hpp"
+#include "daemon/worker/io/served_segment.hpp"
 
 #include <gtest/gtest.h>
 
@@ -32,7 +32,7 @@ class Reclaim : public testing::Test {
   Staging staging_ = Staging::create().value();
   ReplySender sender_ = ReplySender::create().value();
   std::pair<UniqueFd, UniqueFd> ends_ = load::make_connection();
-  Segment segment_;
+  ServedSegment segment_;
   Connection connection_{std::move(ends_.second), segment_};
 };
 
