@@ -24,8 +24,8 @@ using messages::StateChanged;
 
 using Clock = Engine::Clock;
 
-// How often a serving worker checks whether a copy hangs, whether it is idle, and whether more pages
-// are lost.
+// How often a serving worker checks whether a copy hangs, whether it is idle, and whether more
+// pages are lost.
 constexpr std::chrono::milliseconds kTick{1000};
 // How long an idle worker may take to pause: every connection is at a message boundary already.
 constexpr std::chrono::milliseconds kIdlePauseLimit{100};
