@@ -161,7 +161,7 @@ std::uint64_t free_bytes_now() {
 
 /// Writes to address 0 on the GPU, an exception that ends the context. These entry points are not
 /// among those that vramswap uses.
-void cause_exception(const Context& context) {
+void cause_exception() {
   const char* ptx =
       ".version 6.0\n"
       ".target sm_50\n"
@@ -209,7 +209,7 @@ TEST(VramOnGpuTest, ContentOutlivesAKilledProcess) {
 TEST(VramOnGpuTest, ContentOutlivesAnException) {
   SocketPair sockets;
   Child worker = start_worker(sockets, [](Context& context, VramMemory& memory) {
-    ASSERT_NO_FATAL_FAILURE(cause_exception(context));
+    ASSERT_NO_FATAL_FAILURE(cause_exception());
     auto scrubbed = memory.scrub();
     ASSERT_FALSE(scrubbed) << "and the content is gone with it";
     EXPECT_TRUE(context_is_lost(scrubbed.error().code)) << scrubbed.error().message();

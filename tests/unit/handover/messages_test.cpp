@@ -1,5 +1,6 @@
 #include "daemon/handover/messages.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -148,12 +149,14 @@ TEST(Messages, AnswersReadBack) {
 
 TEST(Messages, AnotherVersionIsNamed) {
   auto text = encode(Request{Remove{1}});
-  const auto at = text.find("\"version\":6");
+  const std::string ours = fmt::format("\"version\":{}", kVersion);
+  const auto at = text.find(ours);
   ASSERT_NE(at, std::string::npos);
-  text.replace(at, 11, "\"version\":7");
+  text.replace(at, ours.size(), "\"version\":99");
   const auto request = decode_request(text);
   ASSERT_FALSE(request);
-  EXPECT_THAT(request.error().message, HasSubstr("different versions (7 and 6)"));
+  EXPECT_THAT(request.error().message,
+              HasSubstr(fmt::format("different versions (99 and {})", kVersion)));
 }
 
 TEST(Messages, GarbageIsAnErrorNotAnException) {

@@ -41,12 +41,12 @@ std::string content(const UniqueFd& fd) {
 
 std::string describe(const WorkerHandover& handover) {
   const auto& start = handover.start;
-  std::string text =
-      fmt::format("{} {} {} {} {} {} {} {} [{}] {} {} {} listener: {}\n", to_string(handover.state),
-                  handover.owes_answer, to_string(start.backend), start.gpu, start.io_threads,
-                  start.rendezvous, start.doze_after.count(), start.hang_timeout.count(),
-                  handover.description, handover.began_at.count(), handover.stats.errors,
-                  handover.stats.batches, content(handover.listener));
+  std::string text = fmt::format(
+      "{} {} {} {} {} {} {} {} [{}] {} {} {} listener: {}, copy notes: {}\n",
+      to_string(handover.state), handover.owes_answer, to_string(start.backend), start.gpu,
+      start.io_threads, start.rendezvous, start.doze_after.count(), start.hang_timeout.count(),
+      handover.description, handover.began_at.count(), handover.stats.errors,
+      handover.stats.batches, content(handover.listener), content(handover.copy_notes));
   text += fmt::format("driver {}: {}, page kernel: {}\n", handover.driver.path,
                       content(handover.driver.library), content(handover.driver.page_kernel));
   for (const auto& segment : handover.segments) {
@@ -77,6 +77,7 @@ std::set<int> descriptors_of(const WorkerHandover& handover) {
                         2,
                         handover.channel.get(),
                         handover.listener.get(),
+                        handover.copy_notes.get(),
                         driver.library.get(),
                         driver.page_kernel.get()};
   for (const auto& segment : handover.segments) {
@@ -176,7 +177,7 @@ TEST(WorkerHandover, TheNextProgramHasAllOfItAndNothingElse) {
 TEST(WorkerHandover, WithoutListenerAndSegments) {
   WorkerHandover handover;
   const std::string expected = describe(handover);
-  EXPECT_THAT(expected, HasSubstr("listener: none"));
+  EXPECT_THAT(expected, HasSubstr("listener: none, copy notes: none"));
   EXPECT_EQ(after_exec(std::move(handover)), expected + "?");
 }
 
