@@ -90,8 +90,10 @@ struct Replace {
 // Answer: Stats. No other request has this answer, so the supervisor may send it while it waits for
 // another answer, and may stop waiting for it.
 struct ReportStats {};
+// Asks for a sign of life, for next to nothing. Answer: Alive.
+struct Ping {};
 using Request = std::variant<Start, Create, Import, Connect, Remove, Describe, Adopt, HandOver,
-                             Replace, ReportStats, ShareDriver>;
+                             Replace, ReportStats, ShareDriver, Ping>;
 
 struct Started {
   StoreDeviceInfo device;
@@ -133,8 +135,9 @@ struct Driver {
   std::string path;
   bool has_page_kernel = false;
 };
+struct Alive {};
 using Message = std::variant<Started, Done, Failed, ConnectionEnded, StateChanged, Adopted, Stats,
-                             Driver, LostPagesChanged>;
+                             Driver, LostPagesChanged, Alive>;
 
 std::string encode(const Request& request);
 std::string encode(const Message& message);

@@ -23,9 +23,9 @@ bool is_open_at_the_other_end(const UniqueFd& socket) {
 }
 
 const char* name_of(const messages::Request& request) {
-  constexpr const char* kNames[] = {"Start",   "Create",      "Import",     "Connect",
-                                    "Remove",  "Describe",    "Adopt",      "HandOver",
-                                    "Replace", "ReportStats", "ShareDriver"};
+  constexpr const char* kNames[] = {"Start",   "Create",      "Import",      "Connect",
+                                    "Remove",  "Describe",    "Adopt",       "HandOver",
+                                    "Replace", "ReportStats", "ShareDriver", "Ping"};
   return kNames[request.index()];
 }
 
@@ -99,7 +99,8 @@ void FakeWorker::receive(const std::shared_ptr<FakeLink>& link, std::string_view
   }
   if (!request) return tell(messages::Failed{request.error().message, request.error().code});
   // It changes nothing, and comes every few seconds.
-  const bool is_step = !std::holds_alternative<messages::ReportStats>(*request);
+  const bool is_step = !std::holds_alternative<messages::ReportStats>(*request) &&
+                       !std::holds_alternative<messages::Ping>(*request);
   const auto step = is_step ? steps_.take(name_of(*request)) : Result<void>{};
   if (dies_at == request->index()) return die();
   if (!answers) return;
@@ -183,6 +184,7 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
     return adopted;
   }
   if (std::holds_alternative<ReportStats>(request)) return Stats{};
+  if (std::holds_alternative<Ping>(request)) return Alive{};
   if (std::holds_alternative<ShareDriver>(request)) {
     for (const UniqueFd& fd : driver_) answer_fds.push_back(fd.duplicate());
     return Driver{driver_.empty() ? "" : driver_path, driver_.size() == 2};

@@ -19,6 +19,7 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t kSegmentPages = 16;
 // Longer than every time-out and back-off of the supervisor.
 constexpr std::chrono::nanoseconds kQuiet = 5min;
+constexpr std::chrono::nanoseconds kGlance = 20s;  // between two looks whether all is well
 
 World* logging_world = nullptr;
 
@@ -95,6 +96,8 @@ class Life {
   void happen_to_worker(EventKind kind, Random random);
   void happen_to_machine(EventKind kind, Random random);
   void end();
+  bool is_well();
+  std::string what_is_wrong(const Device& device);
   void check_all_is_served();
   void check_nothing_is_left();
 
@@ -287,7 +290,8 @@ void Life::happen_to_machine(EventKind kind, Random random) {
 void Life::end() {
   world_.heal();
   world_.clients.ask(control::StatusRequest{});
-  world_.pass(kQuiet);
+  for (auto left = kQuiet; left > 0s && !is_well(); left -= kGlance) world_.pass(kGlance);
+  world_.pass(kGlance);
   if (world_.is_over()) return;
   if (!world_.clients.all_are_over()) return world_.violate("a client waits for ever");
   if (world_.process() == nullptr && world_.kernel.has_swap()) {
@@ -308,22 +312,36 @@ void Life::end() {
   if (!world_.kernel.was_touched_by_others()) check_nothing_is_left();
 }
 
+bool Life::is_well() {
+  if (world_.is_over()) return true;
+  if (!world_.clients.all_are_over()) return false;
+  if (world_.process() == nullptr) return !world_.kernel.has_swap();
+  return std::ranges::all_of(world_.kernel.devices(), [&](const auto& known) {
+    const Device& device = known.second;
+    return !device.is_swap || !device.is_connected || what_is_wrong(device).empty();
+  });
+}
+
+// Empty: nothing is.
+std::string Life::what_is_wrong(const Device& device) {
+  const HeldSegment* segment = world_.kernel.server_of(device);
+  if (segment == nullptr)
+    return fmt::format("nobody serves {}, and nothing is wrong", device.path());
+  if (std::ranges::any_of(device.connections, &KernelConnection::is_dead)) {
+    return fmt::format("{} lacks a connection for ever", device.path());
+  }
+  const bool any_lost = segment->pages.count(PageState::lost) > 0;
+  if ((device.request_limit == kPageBytes) != any_lost) {
+    return fmt::format("{} has {} pages lost, and requests of {} bytes", device.path(),
+                       any_lost ? "some" : "no", device.request_limit);
+  }
+  return {};
+}
+
 void Life::check_all_is_served() {
   for (const auto& [index, device] : world_.kernel.devices()) {
     if (!device.is_swap || !device.is_connected) continue;
-    if (world_.kernel.server_of(device) == nullptr) {
-      return world_.violate(fmt::format("nobody serves {}, and nothing is wrong", device.path()));
-    }
-    if (std::ranges::any_of(device.connections, &KernelConnection::is_dead)) {
-      return world_.violate(fmt::format("{} lacks a connection for ever", device.path()));
-    }
-    const HeldSegment* segment = world_.kernel.server_of(device);
-    const bool any_lost = segment->pages.count(PageState::lost) > 0;
-    if ((device.request_limit == kPageBytes) != any_lost) {
-      return world_.violate(fmt::format("{} has {} pages lost, and requests of {} bytes",
-                                        device.path(), any_lost ? "some" : "no",
-                                        device.request_limit));
-    }
+    if (const auto wrong = what_is_wrong(device); !wrong.empty()) return world_.violate(wrong);
   }
 }
 

@@ -17,9 +17,9 @@ using namespace std::chrono_literals;
 constexpr std::chrono::nanoseconds kMemoryPoll = 5ms;
 
 const char* name_of(const Request& request) {
-  constexpr const char* kNames[] = {"Start",   "Create",      "Import",     "Connect",
-                                    "Remove",  "Describe",    "Adopt",      "HandOver",
-                                    "Replace", "ReportStats", "ShareDriver"};
+  constexpr const char* kNames[] = {"Start",   "Create",      "Import",      "Connect",
+                                    "Remove",  "Describe",    "Adopt",       "HandOver",
+                                    "Replace", "ReportStats", "ShareDriver", "Ping"};
   return request.index() < std::size(kNames) ? kNames[request.index()] : "?";
 }
 
@@ -89,8 +89,10 @@ void SimWorker::take_turn() {
   auto request = decode_request(packet.text);
   if (!request) return tell(Failed{request.error().message, request.error().code});
   fault_.reset();
-  if (!std::holds_alternative<ReportStats>(*request))
-    fault_ = std::exchange(world_.faults.message, {});
+  // To those that may come beside another request, a worker never answers with an error.
+  const bool may_fail =
+      !std::holds_alternative<Ping>(*request) && !std::holds_alternative<ReportStats>(*request);
+  if (may_fail) fault_ = std::exchange(world_.faults.message, {});
   world_.note("worker {}: {}", pid, name_of(*request));
   if (fault_ && fault_->kind == MessageFault::Kind::stops) {
     channel_->to_worker.push_front(std::move(packet));
@@ -228,6 +230,7 @@ Message SimWorker::answer(const Request& request, std::vector<UniqueFd> fds,
     return adopted;
   }
   if (std::holds_alternative<ReportStats>(request)) return Stats{};
+  if (std::holds_alternative<Ping>(request)) return Alive{};
   if (std::holds_alternative<ShareDriver>(request)) {
     answer_fds.push_back(UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)));
     return Driver{"/dev/null", false};

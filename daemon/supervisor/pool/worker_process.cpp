@@ -85,6 +85,10 @@ void WorkerProcess::receive(Packet packet) {
     handlers_.on_lost_pages_changed(std::get<messages::LostPagesChanged>(*message));
     return;
   }
+  if (message && std::holds_alternative<messages::Alive>(*message)) {
+    is_pinged_ = false;
+    return;
+  }
   if (auto* stats = message ? std::get_if<messages::Stats>(&*message) : nullptr) {
     stats_ = stats->io;
     stats_came_at_ = machine_.clock.now();
@@ -177,7 +181,13 @@ awaitable<Result<WorkerProcess::Answer>> WorkerProcess::exchange(messages::Reque
   co_return std::move(*answer_);
 }
 
-// One request at a time, so that a worker that stands still does not find a full channel.
+// One at a time of these and of the next, so that a worker that stands still does not find a full
+// channel.
+void WorkerProcess::ping() {
+  if (is_pinged_ || has_ended_ || !link_->is_open()) return;
+  is_pinged_ = link_->send(messages::encode(messages::Request{messages::Ping{}}), {}).has_value();
+}
+
 void WorkerProcess::request_stats() {
   if (stats_requested_ || has_ended_ || !link_->is_open()) return;
   const auto request = messages::encode(messages::Request{messages::ReportStats{}});

@@ -56,15 +56,16 @@ class WorkerProcess {
                                 std::chrono::seconds timeout);
 
   // Asks for the statistics, unless a request for them is under way; a call may be, too. No harm is
-  // done if the worker does not answer. It is also how the worker is asked for a sign of life.
+  // done if the worker does not answer.
   void request_stats();
-  // Whether the worker has been asked for them and has not answered yet.
-  bool owes_stats() const { return stats_requested_; }
   // Returns when the statistics are there, or kStatsLimit after they were requested.
   awaitable<void> await_stats();
   // If they are not older than kStatsAge.
   std::optional<control::IoStats> stats() const;
 
+  // Asks for a sign of life, unless the worker owes one; a call may be under way.
+  void ping();
+  bool owes_sign_of_life() const { return is_pinged_; }
   // How many messages have come from it: each of them is a sign of life.
   std::uint64_t messages_heard() const { return messages_heard_; }
   // Whether a call() is under way that keeps the worker from answering anything else, for as long
@@ -112,6 +113,7 @@ class WorkerProcess {
   unsigned late_answers_ = 0;  // that the worker owes to callers who have stopped waiting
   std::unique_ptr<Timer> answer_or_timeout_;  // cancelled when answer_ is set or the worker ends
   std::unique_ptr<Timer> exited_;             // cancelled when the worker ends
+  bool is_pinged_ = false;
   bool stats_requested_ = false;
   std::unique_ptr<Timer> stats_or_timeout_;  // cancelled when they arrive or the worker ends
   std::optional<control::IoStats> stats_;

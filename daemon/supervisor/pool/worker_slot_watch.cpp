@@ -16,9 +16,7 @@ namespace {
 constexpr std::chrono::seconds kCompareInterval{10};
 constexpr std::chrono::seconds kCompareTimeout{60};
 // Between two looks for a sign of life.
-constexpr std::chrono::seconds kLookInterval{2};
-// A worker ends itself when a copy hangs for the hang time-out. This much longer it may be silent.
-constexpr std::chrono::seconds kSilenceMargin{5};
+constexpr std::chrono::seconds kLookInterval{5};
 
 }  // namespace
 
@@ -68,11 +66,12 @@ void WorkerSlot::look_for_sign_of_life() {
       std::exchange(heard_before_, worker_->messages_heard()) != worker_->messages_heard();
   if (is_heard || worker_->is_at_long_work()) {
     silent_looks_ = 0;
-  } else if (worker_->owes_stats()) {
+  } else if (worker_->owes_sign_of_life()) {
     ++silent_looks_;
   }
-  worker_->request_stats();
-  const auto limit = known_.start.hang_timeout + kSilenceMargin;
+  worker_->ping();
+  // The silence began up to an interval before the look that counts as none.
+  const auto limit = known_.start.hang_timeout;
   if (silent_looks_ * kLookInterval < limit) return;
   if (!std::ranges::all_of(segments_, &Segment::survives_worker)) return;
   log_error(

@@ -24,6 +24,7 @@ using messages::Driver;
 using messages::Failed;
 using messages::HandOver;
 using messages::Import;
+using messages::Ping;
 using messages::Remove;
 using messages::Replace;
 using messages::ReportStats;
@@ -44,7 +45,7 @@ constexpr std::chrono::milliseconds kLoadedPauseLimit{2000};
 bool needs_engine(const messages::Request& request) {
   return !std::holds_alternative<Start>(request) && !std::holds_alternative<Describe>(request) &&
          !std::holds_alternative<Adopt>(request) && !std::holds_alternative<HandOver>(request) &&
-         !std::holds_alternative<ReportStats>(request) &&
+         !std::holds_alternative<ReportStats>(request) && !std::holds_alternative<Ping>(request) &&
          !std::holds_alternative<ShareDriver>(request);
 }
 
@@ -268,6 +269,10 @@ Result<ControlThread::Answer> ControlThread::handle(const Replace& replace, std:
 
 Result<ControlThread::Answer> ControlThread::handle(const ReportStats&, std::vector<UniqueFd>) {
   return Answer{Stats{stats()}};
+}
+
+Result<ControlThread::Answer> ControlThread::handle(const Ping&, std::vector<UniqueFd>) {
+  return Answer{messages::Alive{}};
 }
 
 }  // namespace vramswap

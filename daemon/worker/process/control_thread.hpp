@@ -47,6 +47,7 @@ class ControlThread {
   Result<Answer> handle(const messages::HandOver& hand_over, std::vector<UniqueFd> fds);
   Result<Answer> handle(const messages::Replace& replace, std::vector<UniqueFd> fds);
   Result<Answer> handle(const messages::ReportStats& report, std::vector<UniqueFd> fds);
+  Result<Answer> handle(const messages::Ping& ping, std::vector<UniqueFd> fds);
   Result<Answer> handle(const messages::ShareDriver& share, std::vector<UniqueFd> fds);
 
   Result<void> wait();

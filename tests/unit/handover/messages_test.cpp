@@ -72,6 +72,7 @@ TEST(Messages, RequestsReadBack) {
 
 TEST(Messages, StatsReadBack) {
   request_back(ReportStats{});
+  request_back(Ping{});
   control::IoStats io{.counted_for = std::chrono::nanoseconds(1ULL << 50),
                       .reads = {.requests = 1ULL << 40, .pages = 1ULL << 41, .latency = {}},
                       .writes = {.requests = 3, .pages = 4, .latency = {}},

@@ -10,10 +10,10 @@ using std::chrono::seconds;
 
 class SignOfLifeTest : public PoolTest {
  protected:
-  // The default hang time-out and the margin: that long it may be silent.
-  static constexpr seconds kLimit{15};
-  // A look comes up to 2 s after the silence began, and sees it when the limit is over.
-  static constexpr seconds kLatest{20};
+  // The default hang time-out: that long it may be silent.
+  static constexpr seconds kLimit{10};
+  // A look comes up to 5 s after the silence began, and sees it when the limit is over.
+  static constexpr seconds kLatest{15};
 
   std::size_t workers() const { return machine_.launcher.workers.size(); }
   fake::FakeWorker& first() { return *machine_.launcher.workers.front(); }
@@ -38,7 +38,7 @@ TEST_F(SignOfLifeTest, AWorkerThatAnswersInTimeIsLeftAlone) {
   ASSERT_TRUE(up(1));
   for (int i = 0; i < 20; ++i) {
     first().stop();
-    machine_.pass(seconds(13));
+    machine_.pass(seconds(9));
     first().go_on();
     machine_.pass(seconds(3));
   }
@@ -98,7 +98,7 @@ TEST_F(SignOfLifeTest, AMachineThatWasAsleepIsNoReasonToKillAWorker) {
 
 // Each of them answers what it takes to serve, and then nothing any more.
 TEST_F(SignOfLifeTest, NoMoreThanOneWorkerIsKilledInAHangTimeout) {
-  machine_.launcher.stops_at = kind_of<messages::ReportStats>();
+  machine_.launcher.stops_at = kind_of<messages::Ping>();
   ASSERT_TRUE(up(1));
   machine_.pass(minutes(10));
   EXPECT_GE(workers(), 20U);
