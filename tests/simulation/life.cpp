@@ -19,7 +19,8 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t kSegmentPages = 16;
 // Longer than every time-out and back-off of the supervisor.
 constexpr std::chrono::nanoseconds kQuiet = 5min;
-constexpr std::chrono::nanoseconds kGlance = 20s;  // between two looks whether all is well
+constexpr std::chrono::nanoseconds kGlance = 20s;         // between two looks whether all is well
+constexpr std::chrono::nanoseconds kLongestDelay = 101s;  // of what the world has under way
 
 World* logging_world = nullptr;
 
@@ -291,7 +292,7 @@ void Life::end() {
   world_.heal();
   world_.clients.ask(control::StatusRequest{});
   for (auto left = kQuiet; left > 0s && !is_well(); left -= kGlance) world_.pass(kGlance);
-  world_.pass(kGlance);
+  world_.pass(kLongestDelay);
   if (world_.is_over()) return;
   if (!world_.clients.all_are_over()) return world_.violate("a client waits for ever");
   if (world_.process() == nullptr && world_.kernel.has_swap()) {
@@ -315,7 +316,8 @@ void Life::end() {
 bool Life::is_well() {
   if (world_.is_over()) return true;
   if (!world_.clients.all_are_over()) return false;
-  if (world_.process() == nullptr) return !world_.kernel.has_swap();
+  if (!world_.kernel.has_swap()) return world_.workers.living().empty();
+  if (world_.process() == nullptr) return false;
   return std::ranges::all_of(world_.kernel.devices(), [&](const auto& known) {
     const Device& device = known.second;
     return !device.is_swap || !device.is_connected || what_is_wrong(device).empty();
