@@ -1,7 +1,6 @@
 #include "daemon/worker/io/page_check.hpp"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <bit>
@@ -42,10 +41,6 @@ void lose(ServedSegment& segment, std::uint64_t page) {
 }
 
 }  // namespace
-
-std::uint32_t page_checksum(std::span<const std::byte, kPageBytes> page) {
-  return static_cast<std::uint32_t>(XXH3_64bits(page.data(), page.size()));
-}
 
 Result<Look> look_again(ServedSegment& segment, std::uint64_t page,
                         std::span<std::byte, kPageBytes> data, Copier& copier, unsigned slot,

@@ -11,14 +11,12 @@
 
 #include "daemon/base/error.hpp"
 #include "daemon/base/page_size.hpp"
+#include "daemon/worker/io/page_checksum.hpp"
 #include "daemon/worker/io/served_segment.hpp"
 #include "daemon/worker/io/write_fence.hpp"
 #include "daemon/worker/store/store.hpp"
 
 namespace vramswap {
-
-// XXH3, the lower 32 bits: wrong bytes match it by chance once in 4 billion times.
-std::uint32_t page_checksum(std::span<const std::byte, kPageBytes> page);
 
 enum class Look {
   right,  // `data` has the page's bytes
