@@ -1,4 +1,6 @@
 // Initialisation, devices and contexts.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -11,6 +13,15 @@ namespace api = vramswap::cuda::api;
 using fake_cuda::enter;
 using fake_cuda::enter_with_context;
 using fake_cuda::state;
+
+namespace {
+
+/// What somebody has put into the folder of the state.
+bool has_file(const char* name) {
+  return access((state().configuration.directory + "/" + name).c_str(), F_OK) == 0;
+}
+
+}  // namespace
 
 api::CUresult cuGetErrorName(api::CUresult code, const char** name) {
   switch (code) {
@@ -46,7 +57,10 @@ api::CUresult cuInit(unsigned int flags) {
     return api::CUDA_ERROR_INVALID_VALUE;
   }
   fake_cuda::initialise();
-  if (state().configuration.devices == 0) {
+  while (has_file("hang")) {
+    usleep(10'000);
+  }
+  if (state().configuration.devices == 0 || has_file("away")) {
     state().initialised = false;
     return api::CUDA_ERROR_NO_DEVICE;
   }

@@ -96,13 +96,13 @@ use_fake_cuda() {
   export FAKE_CUDA_DIR="$fake_cuda" FAKE_CUDA_MEMORY_MIB=128
 }
 
-# A worker that starts finds no driver; one that runs has loaded it already.
-take_driver_away() {
-  mv /usr/lib/libcuda.so.1 /tmp/
+# A worker that starts finds no card; one that runs goes on.
+take_card_away() {
+  touch "$fake_cuda/away"
 }
 
-put_driver_back() {
-  mv /tmp/libcuda.so.1 /usr/lib/
+put_card_back() {
+  rm "$fake_cuda/away"
 }
 
 # Allocations of the card are locked ranges of its file.
