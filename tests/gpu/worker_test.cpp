@@ -78,9 +78,17 @@ class Gpu {
     auto worker = WorkerProcess::spawn(command);
     if (!worker) throw std::runtime_error(worker.error().message);
     worker_ = std::make_unique<WorkerProcess>(*std::move(worker));
-    const auto started = worker_->start(control::Backend::vram, device_.uuid, kConnections);
+    std::vector<int> files;
+    for (const UniqueFd& file : driver_files_) files.push_back(file.get());
+    const messages::Start start{.backend = control::Backend::vram,
+                                .gpu = device_.uuid,
+                                .io_threads = kConnections,
+                                .driver_path = driver_.path,
+                                .has_page_kernel = driver_.has_page_kernel};
+    const auto started = worker_->start(start, files);
     if (!started) throw std::runtime_error(started.error().message);
     EXPECT_EQ(started->uuid, device_.uuid);
+    keep_driver();
     return started->free_bytes;
   }
 
@@ -145,6 +153,16 @@ class Gpu {
   }
 
  private:
+  // The next worker loads what this one has loaded.
+  void keep_driver() {
+    auto shared = worker_->ask(messages::ShareDriver{}).value();
+    driver_ = std::get<messages::Driver>(shared.message);
+    driver_files_ = std::move(shared.fds);
+    EXPECT_NE(driver_.path, "");
+    EXPECT_TRUE(driver_.has_page_kernel);
+    EXPECT_EQ(driver_files_.size(), 2U);
+  }
+
   struct Segment {
     UniqueFd page_map;
     UniqueFd store;
@@ -173,6 +191,8 @@ class Gpu {
   }
 
   cuda::DeviceInfo device_;
+  messages::Driver driver_;
+  std::vector<UniqueFd> driver_files_;
   std::unique_ptr<WorkerProcess> worker_;
   std::vector<Segment> segments_;
 };

@@ -179,8 +179,8 @@ Result<StoreDeviceInfo> WorkerProcess::start(control::Backend backend, const std
   return start(messages::Start{.backend = backend, .gpu = gpu, .io_threads = threads});
 }
 
-Result<StoreDeviceInfo> WorkerProcess::start(const messages::Start& start) {
-  const auto answer = ask(start);
+Result<StoreDeviceInfo> WorkerProcess::start(const messages::Start& start, std::vector<int> fds) {
+  const auto answer = ask(start, std::move(fds));
   if (!answer) return answer.error();
   if (const auto* started = std::get_if<messages::Started>(&answer->message)) {
     return started->device;

@@ -28,7 +28,7 @@ class WorkerProcess {
   ~WorkerProcess();  // kills it
 
   Result<StoreDeviceInfo> start(control::Backend backend, const std::string& gpu, unsigned threads);
-  Result<StoreDeviceInfo> start(const messages::Start& start);
+  Result<StoreDeviceInfo> start(const messages::Start& start, std::vector<int> fds = {});
   // The new store's descriptor.
   Result<UniqueFd> create(std::uint32_t segment, std::uint64_t size_bytes, int page_map);
   Result<void> import(std::uint32_t segment, std::uint64_t size_bytes, int page_map, int store);
