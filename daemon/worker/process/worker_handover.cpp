@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/close_range.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -99,15 +98,32 @@ void for_each_fd(const WorkerHandover& handover, Function function) {
   }
 }
 
+// The reading end. Not a file in memory: the kernel could swap it out before it is read, to the
+// very device that waits for this worker.
+Result<UniqueFd> pipe_with(const std::string& text) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+    return fail_errno("worker handover", "pipe2", errno);
+  UniqueFd read_end(ends[0]);
+  const UniqueFd write_end(ends[1]);
+  // In the larger one, if the usual size will not do.
+  fcntl(write_end.get(), F_SETPIPE_SZ, static_cast<int>(text.size()));
+  const ssize_t written = write(write_end.get(), text.data(), text.size());
+  if (written < 0) return fail_errno("worker handover", "write", errno);
+  if (static_cast<std::size_t>(written) != text.size()) {
+    return fail_errno("worker handover", "write", ENOSPC);
+  }
+  return read_end;
+}
+
 }  // namespace
 
 Error exec_with_handover(const WorkerHandover& handover, const std::string& program,
                          const std::vector<std::string>& arguments) {
-  const UniqueFd fd(memfd_create("vramswap-worker-handover", MFD_CLOEXEC));
   const std::string text = encode(handover);
-  if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    return errno_error("worker handover", "memfd", errno);
-  }
+  auto pipe = pipe_with(text);
+  if (!pipe) return pipe.error();
+  const UniqueFd fd = *std::move(pipe);
   std::vector<std::string> words = arguments;
   words.emplace_back(kHandoverOption);
   words.push_back(fmt::format("{}", fd.get()));
