@@ -189,14 +189,6 @@ TEST(WorkerHandover, MayBeLarge) {
   EXPECT_EQ(after_exec(std::move(handover)), expected + "?");
 }
 
-// Of sixteen segments with many connections each, say.
-TEST(WorkerHandover, MayBeLarge) {
-  WorkerHandover handover;
-  handover.description = std::string(50'000, '"');  // each is written as two
-  const std::string expected = describe(handover);
-  EXPECT_EQ(after_exec(std::move(handover)), expected + "?");
-}
-
 TEST(WorkerHandover, WhereExecFailsItIsAsItWas) {
   auto handover = some_handover();
   handover.channel = memory_with("a channel");
