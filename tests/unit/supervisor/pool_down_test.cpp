@@ -203,6 +203,16 @@ TEST_F(PoolTest, ADeviceThatIsHeldIsNeverDisconnected) {
   expect_nothing_left();
 }
 
+// The kernel looks for partitions on a new device, and waits for a worker: whoever opens it waits,
+// too.
+TEST_F(PoolTest, WhereNobodyKnowsWhetherADeviceIsHeldItIsAskedAgain) {
+  ASSERT_TRUE(up(1));
+  machine_.swap.unknown_looks = 3;
+  ASSERT_TRUE(down());
+  EXPECT_EQ(machine_.swap.unknown_looks, 0U);
+  expect_nothing_left();
+}
+
 // By a program that is ending.
 TEST_F(PoolTest, ADeviceThatIsHeldForAMomentIsDisconnectedAfterIt) {
   ASSERT_TRUE(up(1));
