@@ -27,9 +27,9 @@ awaitable<Result<void>> check_unused(Machine& machine, std::string device) {
     const auto is_held = machine.swap.is_held(device);
     // Nobody serves the device at the moment: whoever opens it waits for the kernel, which looks
     // for partitions on it. The next worker comes soon.
-    const bool is_unknown = !is_held && is_held.error().code == ETIMEDOUT;
-    if (!is_held && (!is_unknown || attempt == kAttempts)) co_return is_held.error();
+    if (!is_held && is_held.error().code != ETIMEDOUT) co_return is_held.error();
     if (is_held && !*is_held) co_return Result<void>{};
+    if (attempt == kAttempts && !is_held) co_return is_held.error();
     if (attempt == kAttempts) {
       co_return Error{fmt::format("{}: is in use: the kernel or a program holds it", device),
                       EBUSY};
