@@ -22,13 +22,14 @@ class FakeSwap : public SwapCalls {
   Result<bool> is_held(std::string device) const override {
     if (unknown_looks > 0) {
       --unknown_looks;
-      return fail_errno(device, "open", ETIMEDOUT);
+      return fail_errno(device, "open", unknown_code);
     }
     return is_on(device) || held.contains(device);
   }
 
   // So many looks whether a device is held come to nothing.
   mutable unsigned unknown_looks = 0;
+  int unknown_code = ETIMEDOUT;
 
   bool is_on(const std::string& device) const;
   void turn_off(const std::string& device);
