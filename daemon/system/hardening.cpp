@@ -30,7 +30,7 @@ constexpr const char* kOomScoreAdj = "/proc/self/oom_score_adj";
 constexpr rlim_t kNoCoreDump = 1;
 
 // A supervisor of two cards and sixteen segments uses less than 1 MiB.
-constexpr int kHeapBytes = 2 << 20;
+constexpr std::size_t kHeapBytes = 1 << 20;
 
 // include/linux/sched.h: what PR_SET_IO_FLUSHER sets.
 constexpr std::uint64_t kMemallocNoio = 0x00080000;
@@ -102,7 +102,6 @@ void keep_heap() {
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
-  mallopt(M_TOP_PAD, kHeapBytes);
   // Not optimised away, as a call of malloc() would be.
   ::operator delete(::operator new(kHeapBytes));
 }

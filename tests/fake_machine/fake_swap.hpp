@@ -20,8 +20,16 @@ class FakeSwap : public SwapCalls {
   awaitable<Result<void>> read_page(std::string device, std::uint64_t offset,
                                     std::chrono::seconds limit) override;
   Result<bool> is_held(std::string device) const override {
+    if (unknown_looks > 0) {
+      --unknown_looks;
+      return fail_errno(device, "open", unknown_code);
+    }
     return is_on(device) || held.contains(device);
   }
+
+  // So many looks whether a device is held come to nothing.
+  mutable unsigned unknown_looks = 0;
+  int unknown_code = ETIMEDOUT;
 
   bool is_on(const std::string& device) const;
   void turn_off(const std::string& device);

@@ -65,6 +65,8 @@ Result<std::uint32_t> Kernel::connect(const netlink::ConnectRequest& request) {
 // Each new socket takes the place of one that is known to be dead; where there is none, it is
 // dropped, and nobody is told.
 Result<void> Kernel::reconfigure(const netlink::ReconfigureRequest& request) {
+  // The caller closes its ends of those that are not taken.
+  sockets_changed_ = true;
   const auto fault = std::exchange(world_.faults.netlink, {});
   if (fault && !fault->takes_effect) {
     return fail_errno(device_name(request.index), "RECONFIGURE", fault->code);
@@ -75,7 +77,6 @@ Result<void> Kernel::reconfigure(const netlink::ReconfigureRequest& request) {
     return fail_errno(device_name(request.index), "RECONFIGURE", EINVAL);
   }
   Device& device = found->second;
-  sockets_changed_ = true;
   if (request.dead_connection_timeout) device.dead_timeout = *request.dead_connection_timeout;
   if (!request.sockets.empty() && world_.faults.refused_sockets > 0) {
     --world_.faults.refused_sockets;

@@ -37,6 +37,7 @@ struct Device {
   std::vector<KernelConnection> connections;
   std::chrono::seconds dead_timeout{0};
   bool is_connected = true;  // false: somebody else has disconnected it while it was swap
+  bool is_scanned = false;   // for partitions: an open before waits for reads
   bool has_signature = false;
   bool is_swap = false;
   int priority = 0;

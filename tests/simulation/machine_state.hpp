@@ -2,6 +2,7 @@
 // in store for the next calls.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <optional>
 
@@ -62,10 +63,16 @@ struct Faults {
   int receive_error = 0;         // EMSGSIZE: the packet is lost. Others: it comes the next time
   int send_error = 0;            // the packet is not sent
   unsigned refused_sockets = 0;  // that many RECONFIGUREs keep none of their sockets
-  int swap_call_error = 0;       // of mkswap, swapon or swapoff
+  int swap_call_error = 0;       // of the next call on a device, such as swapon
   bool swap_off_is_slow = false;
   TimePoint no_descriptors_until{};
   TimePoint no_processes_until{};  // fork fails for want of memory
+
+  // An errno, or 0.
+  int error_of_new_process(TimePoint now) const {
+    if (no_descriptors_until > now) return EMFILE;
+    return no_processes_until > now ? EAGAIN : 0;
+  }
 };
 
 }  // namespace vramswap::simulation

@@ -38,6 +38,14 @@ class SimSwapOff : public SwapOff {
   const std::shared_ptr<Wake> ended_;
 };
 
+// Of the process that a call on a device is made in: an errno, or 0.
+int take_call_error(World& world) {
+  int code = world.faults.error_of_new_process(world.now());
+  if (code == 0) code = std::exchange(world.faults.swap_call_error, 0);
+  if (code != 0) world.clients.disturb();
+  return code;
+}
+
 }  // namespace
 
 awaitable<Result<void>> SimNbd::open() {
@@ -90,8 +98,16 @@ Result<MemoryInfo> SimSwap::memory() const {
 }
 Result<bool> SimSwap::is_held(std::string device) const {
   if (!process_.enter()) return Process::dead();
-  const Device* known = process_.world().kernel.find(device);
-  return known != nullptr && known->is_swap;
+  World& world = process_.world();
+  if (const int code = take_call_error(world)) return fail_errno(device, "open", code);
+  Device* known = world.kernel.find(device);
+  if (known == nullptr) return false;
+  if (known->is_swap) return true;
+  if (!known->is_scanned && known->is_connected) {
+    if (world.kernel.server_of(*known) == nullptr) return fail_errno(device, "open", ETIMEDOUT);
+    known->is_scanned = true;
+  }
+  return false;
 }
 
 // As a read from the device: it waits for a worker, up to the limit or the device's time-out.
@@ -103,7 +119,10 @@ awaitable<Result<void>> SimSwap::wait_until_served(std::string path,
     co_await pass(process_, world.some_latency());
     Device* device = world.kernel.find(path);
     if (device == nullptr) co_return fail_errno(path, "open", ENOENT);
-    if (world.kernel.server_of(*device) != nullptr) co_return Result<void>{};
+    if (world.kernel.server_of(*device) != nullptr) {
+      device->is_scanned = true;
+      co_return Result<void>{};
+    }
     if (!device->is_connected || world.now() - began > device->dead_timeout) {
       co_return fail_errno(path, "read", EIO);
     }
@@ -115,10 +134,7 @@ awaitable<Result<void>> SimSwap::wait_until_served(std::string path,
 awaitable<Result<void>> SimSwap::make_area(std::string path) {
   if (!process_.enter()) co_await never_return(process_);
   World& world = process_.world();
-  if (const int code = std::exchange(world.faults.swap_call_error, 0)) {
-    world.clients.disturb();
-    co_return fail_errno(path, "mkswap", code);
-  }
+  if (const int code = take_call_error(world)) co_return fail_errno(path, "mkswap", code);
   if (auto served = co_await wait_until_served(path, 24h); !served) co_return served;
   Device* device = world.kernel.find(path);
   if (device->is_swap) co_return fail_errno(path, "mkswap", EBUSY);
@@ -129,10 +145,7 @@ awaitable<Result<void>> SimSwap::make_area(std::string path) {
 awaitable<Result<void>> SimSwap::on(std::string path, int priority) {
   if (!process_.enter()) co_await never_return(process_);
   World& world = process_.world();
-  if (const int code = std::exchange(world.faults.swap_call_error, 0)) {
-    world.clients.disturb();
-    co_return fail_errno(path, "swapon", code);
-  }
+  if (const int code = take_call_error(world)) co_return fail_errno(path, "swapon", code);
   if (auto served = co_await wait_until_served(path, 24h); !served) co_return served;
   Device* device = world.kernel.find(path);
   if (device->is_swap) co_return fail_errno(path, "swapon", EBUSY);
@@ -145,10 +158,7 @@ awaitable<Result<void>> SimSwap::on(std::string path, int priority) {
 Result<std::unique_ptr<SwapOff>> SimSwap::off(std::string path) {
   if (!process_.enter()) return Process::dead();
   World& world = process_.world();
-  if (const int code = std::exchange(world.faults.swap_call_error, 0)) {
-    world.clients.disturb();
-    return fail_errno(path, "swapoff", code);
-  }
+  if (const int code = take_call_error(world)) return fail_errno(path, "swapoff", code);
   Device* device = world.kernel.find(path);
   if (device == nullptr) return fail_errno(path, "swapoff", ENOENT);
   return std::make_unique<SimSwapOff>(process_, world.kernel.swap_off(*device));

@@ -142,10 +142,9 @@ std::shared_ptr<WorkerLink> connect(Process& process, const std::shared_ptr<SimW
 Result<std::shared_ptr<WorkerLink>> SimLauncher::spawn() {
   if (!process_.enter()) return Process::dead();
   World& world = process_.world();
-  if (world.faults.no_descriptors_until > world.now()) {
-    return fail_errno("worker", "socketpair", EMFILE);
+  if (const int code = world.faults.error_of_new_process(world.now())) {
+    return fail_errno("worker", "fork", code);
   }
-  if (world.faults.no_processes_until > world.now()) return fail_errno("worker", "fork", EAGAIN);
   auto worker = world.workers.spawn(process_.number());
   world.note("supervisor: starts worker {}", worker->pid);
   return connect(process_, worker);

@@ -10,6 +10,7 @@ namespace {
 
 constexpr unsigned kAttempts = 20;
 constexpr std::chrono::milliseconds kAttemptInterval{50};
+constexpr unsigned kOpensThatWait = 3;
 
 }  // namespace
 
@@ -18,6 +19,7 @@ bool is_swap_area(const std::vector<SwapArea>& areas, const std::string& device)
 }
 
 awaitable<Result<void>> check_unused(Machine& machine, std::string device) {
+  unsigned opens_that_wait = 0;
   for (unsigned attempt = 1;; ++attempt) {
     const auto areas = machine.swap.areas();
     if (!areas) co_return areas.error();
@@ -25,9 +27,16 @@ awaitable<Result<void>> check_unused(Machine& machine, std::string device) {
       co_return Error{fmt::format("{}: is in use: it carries swap", device), EBUSY};
     }
     const auto is_held = machine.swap.is_held(device);
-    if (!is_held) co_return is_held.error();
-    if (!*is_held) co_return Result<void>{};
+    if (is_held && !*is_held) co_return Result<void>{};
+    // Nobody serves the device, and the kernel looks for partitions on it: the first open waits for
+    // that, so nobody has had it open yet. A worker may come soon; if none does the device may go.
+    const bool waits = !is_held && is_held.error().code == ETIMEDOUT;
+    if (waits && (++opens_that_wait == kOpensThatWait || attempt == kAttempts)) {
+      co_return Result<void>{};
+    }
+    // Another error: no process could be started to ask.
     if (attempt == kAttempts) {
+      if (!is_held) co_return is_held.error();
       co_return Error{fmt::format("{}: is in use: the kernel or a program holds it", device),
                       EBUSY};
     }

@@ -179,11 +179,6 @@ void SegmentConnections::compare(const std::vector<messages::ConnectionName>& op
     const auto found = std::ranges::find(open, connection, &messages::ConnectionName::id);
     if (found == open.end()) connection = 0;
   }
-  // What is being offered is open at the worker, and the kernel may not take it.
-  if (!restoring_.is_empty()) return;
-  for (const auto& name : open) {
-    if (name.thread < connections_.size() && connections_[name.thread] == 0) (void)adopt(name);
-  }
   if (are_complete()) problem_.clear();
 }
 

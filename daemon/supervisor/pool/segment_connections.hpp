@@ -43,7 +43,7 @@ class SegmentConnections {
   bool lose(std::uint32_t connection);
   // A connection that a worker of an earlier supervisor serves. An error: there is no such thread.
   Result<void> adopt(const messages::ConnectionName& connection);
-  // `open` are those that the worker has.
+  // Forgets those that the worker does not have: `open` are those that it has.
   void compare(const std::vector<messages::ConnectionName>& open);
 
   bool are_complete() const { return unconnected_threads().empty(); }

@@ -203,6 +203,44 @@ TEST_F(PoolTest, ADeviceThatIsHeldIsNeverDisconnected) {
   expect_nothing_left();
 }
 
+// The kernel looks for partitions on a new device, and waits for a worker: whoever opens it waits,
+// too.
+TEST_F(PoolTest, WhereNobodyKnowsWhetherADeviceIsHeldItIsAskedAgain) {
+  ASSERT_TRUE(up(1));
+  machine_.swap.unknown_looks = 2;
+  ASSERT_TRUE(down());
+  EXPECT_EQ(machine_.swap.unknown_looks, 0U);
+  expect_nothing_left();
+}
+
+// Only the first open of a device waits: nobody has had it open.
+TEST_F(PoolTest, ADeviceWhoseOpenKeepsWaitingIsDisconnected) {
+  ASSERT_TRUE(up(1));
+  machine_.swap.unknown_looks = 1000;
+  ASSERT_TRUE(down());
+  EXPECT_EQ(machine_.swap.unknown_looks, 997U);
+  expect_nothing_left();
+}
+
+TEST_F(PoolTest, WhereNoProcessCanBeStartedForAMomentTheKernelIsAskedAgain) {
+  ASSERT_TRUE(up(1));
+  machine_.swap.unknown_looks = 15;
+  machine_.swap.unknown_code = EAGAIN;
+  ASSERT_TRUE(down());
+  expect_nothing_left();
+}
+
+TEST_F(PoolTest, WhereNoProcessCanBeStartedNoDeviceIsDisconnected) {
+  ASSERT_TRUE(up(1));
+  machine_.swap.unknown_looks = 1000;
+  machine_.swap.unknown_code = EAGAIN;
+  EXPECT_FALSE(down());
+  EXPECT_THAT(states(), ElementsAre("connected"));
+  machine_.swap.unknown_looks = 0;
+  ASSERT_TRUE(down());
+  expect_nothing_left();
+}
+
 // By a program that is ending.
 TEST_F(PoolTest, ADeviceThatIsHeldForAMomentIsDisconnectedAfterIt) {
   ASSERT_TRUE(up(1));

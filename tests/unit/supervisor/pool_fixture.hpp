@@ -50,6 +50,7 @@ class PoolTest : public testing::Test {
   Result<void> down(bool force = false) {
     return machine_.run(pool_->down(force, [](const control::Progress&) {}));
   }
+  NamedFds fdstore() { return machine_.service_manager.receive_fdstore(); }
   Result<void> adopt(NamedFds inherited = {}) {
     auto adopted = machine_.run(pool_->adopt(std::move(inherited)));
     machine_.pass(std::chrono::seconds(1));

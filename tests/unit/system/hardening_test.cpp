@@ -94,9 +94,9 @@ TEST(Heap, WhatIsFreedIsUsedAgain) {
   const int status = run_in_child([] {
     keep_heap();
     const void* const end = sbrk(0);
-    for (const std::size_t bytes : {std::size_t{64} << 10, std::size_t{1} << 20}) {
+    for (const std::size_t bytes : {std::size_t{64} << 10, std::size_t{512} << 10}) {
       std::vector<std::unique_ptr<std::byte[]>> blocks;
-      for (std::size_t taken = 0; taken < std::size_t{1} << 20; taken += bytes) {
+      for (std::size_t taken = 0; taken < std::size_t{512} << 10; taken += bytes) {
         blocks.push_back(std::make_unique<std::byte[]>(bytes));
       }
     }
