@@ -271,7 +271,7 @@ void Batch::release_pages() {
 
 std::span<iovec> Batch::early_header(Connection& connection) {
   if (reads_.count() != 1 || !non_read_requests_.empty() || has_changes() ||
-      reads_.copies().empty() || connection.segment.is_suspect()) {
+      reads_.copies().empty() || reads_.has_changing_pages() || connection.segment.is_suspect()) {
     return {};
   }
   return reads_.early_header(connection);

@@ -189,13 +189,14 @@ void Pipeline::count(std::span<const IoCounters::Answered> answered) {
   if (!answered.empty()) counters_.count_replies(answered);
 }
 
-// Requests before an NBD_CMD_DISC are answered. After a hang-up no peer reads the replies.
+// Requests before an NBD_CMD_DISC are answered. After a hang-up no peer reads the replies, and
+// after a READ that was cut off the peer would take them for its data.
 Pipeline::End Pipeline::finish_all(Connection& connection, End end) {
   for (unsigned i = 0; i < batches_.size(); ++i) {
     // The older one first.
     Batch& batch = batches_[(turn_ + i) % batches_.size()];
     if (!batch.is_started()) continue;
-    const End ended = finish(connection, batch, end != ConnectionEnd::hung_up);
+    const End ended = finish(connection, batch, !end || end == ConnectionEnd::disconnected);
     if (!end) end = ended;
   }
   return end;

@@ -43,6 +43,7 @@ void ReadReplies::clear() {
   copies_.clear();
   copy_bytes_ = 0;
   chunk_used_ = Staging::kDataBytes;
+  has_changing_pages_ = false;
   header_sent_ = false;
   is_cut_off_ = false;
   done_copies_ = 0;
@@ -101,7 +102,9 @@ std::uint16_t ReadReplies::stage(const ServedSegment& segment, std::uint64_t off
     const std::uint64_t page = (offset + done) / kPageBytes;
     const std::uint64_t pages =
         segment.pages->run_length(page, (extent.size() - done) / kPageBytes);
-    if (segment.pages->at(page) == PageState::empty) {
+    const PageState state = segment.pages->at(page);
+    has_changing_pages_ |= state == PageState::changing;
+    if (state == PageState::empty) {
       std::memset(extent.data() + done, 0, pages * kPageBytes);
     } else {
       add_copy(
@@ -142,7 +145,7 @@ Result<std::span<iovec>> ReadReplies::next(Connection& connection, Copier& copie
   // What is left of a READ that failed adds nothing to the wire.
   while (wire_.empty() && replied_extents_ < extents_.size()) {
     std::size_t end = replied_extents_;
-    const bool whole_reads = connection.segment.is_suspect();
+    const bool whole_reads = connection.segment.is_suspect() || has_changing_pages_;
     for (std::size_t bytes = 0; end < extents_.size(); ++end) {
       if (bytes >= kBytesPerSend && (extents_[end].is_first || !whole_reads)) break;
       bytes += extents_[end].data.size();

@@ -44,6 +44,8 @@ class ReadReplies {
   // From the store to the chunks. The caller begins them.
   std::span<const Copy> copies() const { return copies_; }
   std::size_t copy_bytes() const { return copy_bytes_; }
+  // Whether a page is one whose WRITE has begun and was never finished, or is under way.
+  bool has_changing_pages() const { return has_changing_pages_; }
   std::span<const IoCounters::Answered> answered() const { return answered_; }
 
   // The header of the first reply, for sending it ahead of its data. next() then leaves it out.
@@ -92,6 +94,7 @@ class ReadReplies {
   std::size_t chunk_used_ = Staging::kDataBytes;
   std::span<std::byte> headers_;  // the free ones, in the first chunk
   std::array<std::byte, transmission::kReplyBytes> early_header_{};
+  bool has_changing_pages_ = false;
   bool header_sent_ = false;
   bool is_cut_off_ = false;
   std::size_t done_copies_ = 0;  // of copies_

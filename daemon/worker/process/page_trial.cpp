@@ -60,6 +60,7 @@ std::optional<std::uint64_t> page_beside(const std::vector<CopyNotes::Page>& pag
 void give_up(ServedSegment& segment, std::uint32_t page) {
   if (segment.pages->at(page) != PageState::valid) return;
   segment.pages->set(page, 1, PageState::lost);
+  ++segment.lost_pages;
   log_error(fmt::format("segment {}: page {} is lost: it ends each worker that copies it",
                         segment.id, page));
 }

@@ -89,6 +89,35 @@ TEST_F(PipelineTest, ALoneReadOfWrongBytesEndsItsConnectionAndFailsWhenItComesAg
   EXPECT_EQ(segment_.pages->corrupt_count(), 2U);
 }
 
+// The peer would take the replies behind it for its data.
+TEST_F(PipelineTest, BehindAReadThatIsCutOffNothingIsSent) {
+  ASSERT_TRUE(send_writes(socket_, 7, 16, 1));
+  ASSERT_TRUE(load::receive_reply(socket_.get()));
+  reinterpret_cast<std::byte*>(segment_.store->address())[8 * kPageBytes] ^= std::byte{1};
+  // Both are there before the first one is answered.
+  device_.holds_next_read = true;
+  ASSERT_TRUE(send_read(socket_, 7, 8));
+  device_.arrived.acquire();
+  ASSERT_TRUE(send_read(socket_, 15, 8));
+  device_.gate.release();
+  const auto header = load::receive_reply(socket_.get());
+  ASSERT_TRUE(header);
+  if (header->error == 0) {
+    std::byte data;
+    EXPECT_EQ(recv(socket_.get(), &data, 1, 0), 0) << "a byte of data";
+  }
+}
+
+// A WRITE that a dead worker began, and that the kernel gave up.
+TEST_F(PipelineTest, ALoneReadOfAPageThatWasNeverWrittenWholeFails) {
+  ASSERT_TRUE(write_page(socket_, 7, 1));
+  segment_.pages->set(7, 1, PageState::changing);
+  reinterpret_cast<std::byte*>(segment_.store->address())[7 * kPageBytes] ^= std::byte{1};
+  EXPECT_EQ(read_page(socket_, 7, 1), ~std::size_t{0});
+  EXPECT_TRUE(write_page(socket_, 7, 2));
+  EXPECT_EQ(read_page(socket_, 7, 2), 0U);
+}
+
 // The kernel does not send a READ while a WRITE of the page is unanswered; a client that does sees
 // the written bytes.
 TEST_F(PipelineTest, AReadSeesTheWriteThatWasSentBeforeIt) {
