@@ -38,7 +38,7 @@ Result<std::uint64_t> VramMemory::granularity(const Context& context) {
   return bytes;
 }
 
-Result<VramMemory> VramMemory::create(const Context& context, std::uint64_t size_bytes) {
+Result<VramMemory> VramMemory::allocate(const Context& context, std::uint64_t size_bytes) {
   auto memory = unmapped(context, size_bytes);
   if (!memory) {
     return memory;
@@ -49,10 +49,26 @@ Result<VramMemory> VramMemory::create(const Context& context, std::uint64_t size
     return std::unexpected(memory->error(code, "cuMemCreate"));
   }
   memory->stage_ = Stage::allocated;
+  return memory;
+}
+
+Result<VramMemory> VramMemory::create(const Context& context, std::uint64_t size_bytes) {
+  auto memory = allocate(context, size_bytes);
+  if (!memory) {
+    return memory;
+  }
   if (auto mapped = memory->map(context); !mapped) {
     return std::unexpected(std::move(mapped.error()));
   }
   return memory;
+}
+
+Result<int> VramMemory::create_fd(const Context& context, std::uint64_t size_bytes) {
+  const auto memory = allocate(context, size_bytes);
+  if (!memory) {
+    return memory.error();
+  }
+  return memory->export_fd();
 }
 
 Result<VramMemory> VramMemory::import(const Context& context, int fd, std::uint64_t size_bytes) {

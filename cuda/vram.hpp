@@ -27,6 +27,9 @@ class VramMemory {
   /// nothing stays allocated.
   static Result<VramMemory> create(const Context&, std::uint64_t size_bytes);
 
+  /// The same without addresses for it: a new file descriptor that holds it, as export_fd().
+  static Result<int> create_fd(const Context&, std::uint64_t size_bytes);
+
   /// Maps the memory behind `fd`, which export_fd() returned in this or another process. The caller
   /// keeps `fd`. The driver cannot tell the size or the device of the memory from it, so the caller
   /// must remember both. Fails with some CUDA error (CUDA_ERROR_UNKNOWN was seen) if `fd` is not
@@ -54,6 +57,7 @@ class VramMemory {
 
   VramMemory(const Context& context, std::uint64_t size_bytes);
 
+  static Result<VramMemory> allocate(const Context&, std::uint64_t size_bytes);
   static Result<VramMemory> unmapped(const Context&, std::uint64_t size_bytes);
   Result<void> map(const Context&);
   void release();

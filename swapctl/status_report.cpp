@@ -120,6 +120,9 @@ std::string worker_lines(const Status& status, const More& more) {
       text += fmt::format(", {} restart{}, last pause {} ms", worker.restarts,
                           worker.restarts == 1 ? "" : "s", worker.last_pause_ms);
     }
+    if (worker.reserve_bytes > 0) {
+      text += fmt::format(", {} of VRAM set aside", control::format_bytes(worker.reserve_bytes));
+    }
     text += '\n';
     if (!worker.problem.empty()) text += fmt::format("  cannot be replaced: {}\n", worker.problem);
     for (const std::string& note : worker.notes) text += fmt::format("  {}\n", note);

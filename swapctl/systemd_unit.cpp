@@ -70,7 +70,7 @@ const std::vector<std::string>& transient_unit_properties() {
       "Restart=on-failure",
       "RestartSec=100ms",
       "RestartPreventExitStatus=2",
-      "FileDescriptorStoreMax=64",
+      "FileDescriptorStoreMax=256",
       "NotifyAccess=main",
       "KillMode=process",
       "SendSIGKILL=no",

@@ -103,6 +103,7 @@ WorkerStatus worker_from(const Json& json) {
           .restarts = json.at("restarts"),
           .last_pause_ms = json.at("last_pause_ms"),
           .problem = json.at("problem"),
+          .reserve_bytes = json.value("reserve_bytes", std::uint64_t{0}),
           .notes = json.value("notes", std::vector<std::string>{}),
           .io = stats_from(json)};
 }

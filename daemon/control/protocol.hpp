@@ -95,6 +95,8 @@ struct WorkerStatus {
   unsigned restarts = 0;
   std::int64_t last_pause_ms = 0;  // from the last death of a worker until its successor served
   std::string problem;  // why the last attempt to replace the worker failed; empty: it did not
+  // VRAM that is set aside for the context of the next worker; 0: none.
+  std::uint64_t reserve_bytes = 0;
   // What the owner of the machine should know, a line each. A daemon of an earlier version sends
   // none.
   std::vector<std::string> notes = {};

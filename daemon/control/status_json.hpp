@@ -30,7 +30,8 @@ Json worker_json(const WorkerStatus& worker) {
   return {{"store", worker.store},       {"gpu_uuid", worker.gpu_uuid},
           {"pid", worker.pid},           {"state", worker.state},
           {"restarts", worker.restarts}, {"last_pause_ms", worker.last_pause_ms},
-          {"problem", worker.problem},   {"notes", worker.notes}};
+          {"problem", worker.problem},   {"reserve_bytes", worker.reserve_bytes},
+          {"notes", worker.notes}};
 }
 
 // Adds the plain counters of `stats` to `json`.

@@ -64,7 +64,11 @@ Result<std::optional<Packet>> receive_packet(int channel) {
     }
   }
   if (bytes == 0) return std::nullopt;
-  if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+  if (message.msg_flags & MSG_CTRUNC) {
+    packet.fds.clear();
+    packet.lacks_fds = true;
+  }
+  if (message.msg_flags & MSG_TRUNC) {
     return fail_errno("worker channel", "a packet was cut short", EMSGSIZE);
   }
   text.resize(static_cast<std::size_t>(bytes));

@@ -17,6 +17,7 @@ namespace vramswap {
 struct Packet {
   std::string text;
   std::vector<UniqueFd> fds;
+  bool lacks_fds = false;  // this process could not open all that came with it: it has none of them
 };
 
 inline constexpr std::size_t kMaxPacketBytes = 64 << 10;
@@ -29,8 +30,8 @@ Result<std::pair<UniqueFd, UniqueFd>> make_channel();
 Result<void> send_packet(int channel, std::string_view text, std::span<const int> fds = {});
 
 // Waits for a packet; EAGAIN if the channel is non-blocking and has none. Returns nothing once the
-// other end is closed. EMSGSIZE: the packet exceeded the limits above, or this process may not open
-// more descriptors; the packet is lost, and the channel can still be used.
+// other end is closed. EMSGSIZE: the text exceeded the limit above; the packet is lost, and the
+// channel can still be used.
 Result<std::optional<Packet>> receive_packet(int channel);
 
 }  // namespace vramswap

@@ -1,6 +1,6 @@
 // The messages between supervisor and worker. The worker answers each request of the supervisor
-// with one message, in order. It sends ConnectionEnded, StateChanged and LostPagesChanged without a
-// request.
+// with one message, in order. It sends ConnectionEnded, StateChanged, LostPagesChanged and
+// ContextReserve without a request.
 #pragma once
 
 #include <chrono>
@@ -25,7 +25,8 @@ extern const int kVersion;
 
 // The first request. Answer: Started. fds: if `driver_path` is not empty, the file of the CUDA
 // driver that the worker is to load; if `has_page_kernel`, then also that of the compiled page
-// kernel; if `has_copy_notes`, then also the CopyNotes of the slot.
+// kernel; if `has_copy_notes`, then also the CopyNotes of the slot; if `has_context_reserve`, then
+// also the memory of the ContextReserve.
 struct Start {
   control::Backend backend = control::Backend::vram;
   std::string gpu;          // selector; empty: the first GPU
@@ -42,6 +43,9 @@ struct Start {
   std::string driver_path = {};
   bool has_page_kernel = false;
   bool has_copy_notes = false;
+  // What the first worker found that a context takes; 0: this one finds out.
+  std::uint64_t context_bytes = 0;
+  bool has_context_reserve = false;
 };
 // Make a new, zeroed store. fds: page map. Answer: Done, with the store's fd.
 struct Create {
@@ -118,6 +122,11 @@ struct StateChanged {
 struct LostPagesChanged {
   std::uint32_t segment = 0;
 };
+// VRAM is set aside for the context of the next worker, or of this one after a doze: a full card
+// would refuse it. fds: the memory. None: it is given up, for a context needs the room now; it is
+// free when nobody has a descriptor of it any more. A supervisor that has just connected is told,
+// too.
+struct ContextReserve {};
 struct Adopted {
   struct Segment {
     std::uint32_t id = 0;
@@ -137,7 +146,7 @@ struct Driver {
 };
 struct Alive {};
 using Message = std::variant<Started, Done, Failed, ConnectionEnded, StateChanged, Adopted, Stats,
-                             Driver, LostPagesChanged, Alive>;
+                             Driver, LostPagesChanged, Alive, ContextReserve>;
 
 std::string encode(const Request& request);
 std::string encode(const Message& message);

@@ -23,13 +23,14 @@ namespace vramswap {
 
 // nlohmann finds it by argument-dependent lookup.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StoreDeviceInfo, name, uuid, free_bytes, total_bytes,
-                                   granularity_bytes, drives_display, is_exclusive)
+                                   granularity_bytes, context_bytes, drives_display, is_exclusive)
 
 namespace messages {
 
 // Enumerations are written as numbers: both ends run this program.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Start, backend, gpu, io_threads, rendezvous, doze_after,
-                                   hang_timeout, driver_path, has_page_kernel, has_copy_notes)
+                                   hang_timeout, driver_path, has_page_kernel, has_copy_notes,
+                                   context_bytes, has_context_reserve)
 
 }  // namespace messages
 }  // namespace vramswap

@@ -37,8 +37,9 @@ class VramQueue final : public CopyQueue {
 
 class VramAccess final : public StoreAccess {
  public:
-  VramAccess(std::unique_ptr<StoreDevice> device, cuda::Context context)
-      : device_(std::move(device)), context_(std::move(context)) {}
+  VramAccess(std::unique_ptr<ContextRoom> room, std::unique_ptr<StoreDevice> device,
+             cuda::Context context)
+      : room_(std::move(room)), device_(std::move(device)), context_(std::move(context)) {}
 
   StoreDevice& device() override { return *device_; }
 
@@ -54,6 +55,7 @@ class VramAccess final : public StoreAccess {
   }
 
  private:
+  std::unique_ptr<ContextRoom> room_;
   std::unique_ptr<StoreDevice> device_;
   cuda::Context context_;  // the same one: a device's primary context is one a process
 };
@@ -86,7 +88,8 @@ class RamAccess final : public StoreAccess {
 
 Result<std::unique_ptr<StoreAccess>> open_vram(const std::string& gpu) {
   DriverFiles files;
-  auto device = make_vram_device(gpu, files, HostMemory::swappable);
+  auto room = std::make_unique<ContextRoom>();
+  auto device = make_vram_device(gpu, files, HostMemory::swappable, *room);
   if (!device) return device.error();
   const auto driver = cuda::Driver::load();
   if (!driver) return fail(driver.error().message());
@@ -94,7 +97,7 @@ Result<std::unique_ptr<StoreAccess>> open_vram(const std::string& gpu) {
   if (!info) return fail(info.error().message());
   auto context = cuda::Context::create(*driver, *info);
   if (!context) return fail(context.error().message());
-  return std::make_unique<VramAccess>(*std::move(device), *std::move(context));
+  return std::make_unique<VramAccess>(std::move(room), *std::move(device), *std::move(context));
 }
 
 Result<std::unique_ptr<StoreAccess>> open_ram() {

@@ -128,6 +128,7 @@ Configuration read_configuration() {
   }
   configuration.devices = static_cast<int>(number("FAKE_CUDA_DEVICES", 1, max_devices));
   configuration.memory_bytes = number("FAKE_CUDA_MEMORY_MIB", 256, 1u << 20) << 20;
+  configuration.context_bytes = number("FAKE_CUDA_CONTEXT_MIB", 0, 1u << 20) << 20;
   if (std::getenv("FAKE_CUDA_DISPLAY") != nullptr) {
     configuration.display_device =
         static_cast<int>(number("FAKE_CUDA_DISPLAY", 0, max_devices - 1));

@@ -23,6 +23,7 @@ struct Configuration {
   std::string directory = "/tmp/fake_cuda";
   int devices = 1;
   std::uint64_t memory_bytes = 256ull << 20;
+  std::uint64_t context_bytes = 0;  // that a context takes
   int display_device = -1;
   int compute_mode = 0;
   bool has_jit = true;

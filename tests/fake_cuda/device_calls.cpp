@@ -135,7 +135,16 @@ api::CUresult cuDevicePrimaryCtxRetain(api::CUcontext* context, api::CUdevice or
     return api::CUDA_ERROR_INVALID_DEVICE;
   }
   std::lock_guard lock(state().mutex);
-  int& references = state().context_references[static_cast<std::size_t>(device)];
+  const auto index = static_cast<std::size_t>(device);
+  int& references = state().context_references[index];
+  const std::uint64_t bytes = state().configuration.context_bytes;
+  if (references == 0 && bytes > 0) {
+    const int memory = state().devices[index].allocate_last(bytes);
+    if (memory < 0) {
+      return api::CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    state().context_memory[index] = memory;
+  }
   ++references;
   *context = reinterpret_cast<api::CUcontext>(&references);
   return api::CUDA_SUCCESS;
@@ -150,8 +159,13 @@ api::CUresult cuDevicePrimaryCtxRelease_v2(api::CUdevice ordinal) {
   if (device < 0 || state().context_references[static_cast<std::size_t>(device)] == 0) {
     return api::CUDA_ERROR_INVALID_CONTEXT;
   }
-  if (--state().context_references[static_cast<std::size_t>(device)] == 0 &&
-      fake_cuda::current_device() == device) {
+  if (--state().context_references[static_cast<std::size_t>(device)] > 0) {
+    return api::CUDA_SUCCESS;
+  }
+  if (state().configuration.context_bytes > 0) {
+    close(state().context_memory[static_cast<std::size_t>(device)]);
+  }
+  if (fake_cuda::current_device() == device) {
     fake_cuda::set_current_device(-1);
   }
   return api::CUDA_SUCCESS;

@@ -113,6 +113,24 @@ int DeviceMemory::allocate(std::uint64_t size_bytes) const {
   return -1;
 }
 
+int DeviceMemory::allocate_last(std::uint64_t size_bytes) const {
+  File device = open_device(path_, total_bytes_);
+  std::uint64_t end = total_bytes_;
+  while (size_bytes > 0 && size_bytes <= end) {
+    struct flock lock = range_lock(end - size_bytes, size_bytes);
+    if (fcntl(device.fd(), F_OFD_SETLK, &lock) == 0) {
+      return device.take();
+    }
+    if (errno != EAGAIN && errno != EACCES) {
+      die("F_OFD_SETLK");
+    }
+    if (auto found = allocation_within(device.fd(), end - size_bytes, end)) {
+      end = found->offset;
+    }
+  }
+  return -1;
+}
+
 std::optional<DeviceMemory::Range> DeviceMemory::range_of(int fd) const {
   File device = open_device(path_, total_bytes_);
   struct stat device_status, status;

@@ -21,6 +21,8 @@ class DeviceMemory {
   /// free. Its file position is where the range begins: the one thing that travels with an open
   /// file description from process to process.
   int allocate(std::uint64_t size_bytes) const;
+  /// The same as near to the end of the device as possible. -1 also for 0 bytes.
+  int allocate_last(std::uint64_t size_bytes) const;
 
   struct Range {
     std::uint64_t offset;

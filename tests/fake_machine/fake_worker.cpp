@@ -121,17 +121,29 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
   }
   if (const auto* given = std::get_if<Start>(&request)) {
     start = *given;
+    if (given->has_context_reserve && !fds.empty()) {
+      context_reserve = std::move(fds.back());
+      fds.pop_back();
+    }
     if (given->has_copy_notes && !fds.empty()) {
       copy_notes = std::move(fds.back());
       fds.pop_back();
     }
     if (fails_with_kept_driver && !fds.empty()) return Failed{"ordered to fail"};
     load_driver(std::move(fds));
+    if (context_bytes > 0 && has_room && !context_reserve) {
+      int ends[2];
+      if (pipe2(ends, O_CLOEXEC) != 0) return Failed{"pipe2", errno};
+      reserve_watch_ = UniqueFd(ends[0]);
+      context_reserve = UniqueFd(ends[1]);
+      tell_of_reserve();
+    }
     return Started{{.name = "ram",
                     .uuid = "",
                     .free_bytes = 1 << 30,
                     .total_bytes = 1 << 30,
                     .granularity_bytes = 1 << 20,
+                    .context_bytes = context_bytes,
                     .is_exclusive = is_exclusive}};
   }
   if (const auto* create = std::get_if<Create>(&request)) {
@@ -192,6 +204,24 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
   return Done{};
 }
 
+void FakeWorker::tell_of_reserve() {
+  if (!context_reserve) return;
+  std::vector<UniqueFd> fds;
+  fds.push_back(context_reserve.duplicate());
+  tell(messages::ContextReserve{}, std::move(fds));
+}
+
+void FakeWorker::give_up_reserve() {
+  context_reserve.reset();
+  tell(messages::ContextReserve{});
+}
+
+bool FakeWorker::is_reserve_held() const {
+  if (!reserve_watch_) return false;
+  pollfd end{reserve_watch_.get(), POLLIN, 0};
+  return poll(&end, 1, 0) == 0;
+}
+
 void FakeWorker::load_driver(std::vector<UniqueFd> fds) {
   start_fds = std::move(fds);
   for (const UniqueFd& fd : start_fds) driver_.push_back(fd.duplicate());
@@ -234,6 +264,7 @@ bool FakeWorker::serves_somebody() const {
 void FakeWorker::die() {
   is_alive = false;
   segments.clear();
+  context_reserve.reset();
   exited_.cancel();
 }
 
@@ -250,6 +281,8 @@ Result<std::shared_ptr<WorkerLink>> FakeLauncher::spawn() {
   worker->has_page_kernel = has_page_kernel;
   worker->fails_with_kept_driver = fails_with_kept_driver;
   worker->is_exclusive = is_exclusive;
+  worker->context_bytes = context_bytes;
+  worker->has_room = has_room;
   workers.push_back(worker);
   if (die_at_start > 0) {
     --die_at_start;
@@ -277,7 +310,9 @@ std::vector<std::string> FakeLauncher::find_sockets(const std::string&) const {
 Result<std::shared_ptr<WorkerLink>> FakeLauncher::reattach(const std::string& socket) {
   for (const auto& worker : workers) {
     if (!worker->is_alive || worker->start.rendezvous != socket) continue;
-    return connect(worker);
+    auto link = connect(worker);
+    worker->tell_of_reserve();
+    return link;
   }
   return fail_errno(socket, "connect", ECONNREFUSED);
 }

@@ -1,6 +1,7 @@
 // Workers without a process: they answer as a worker does, hold memory and sockets, and die.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <set>
@@ -33,6 +34,10 @@ class FakeWorker {
   // As by SIGSTOP and SIGCONT: requests wait, and are then answered to who sent them.
   void stop() { is_stopped_ = true; }
   void go_on();
+  // What it does when its context finds no room.
+  void give_up_reserve();
+  // Whether anybody has a descriptor of the reserve that it made.
+  bool is_reserve_held() const;
   // Whether the kernel has one of its connections open.
   bool serves_somebody() const;
 
@@ -53,6 +58,9 @@ class FakeWorker {
   bool has_page_kernel = false;
   bool fails_with_kept_driver = false;
   bool is_exclusive = false;
+  std::uint64_t context_bytes = 0;  // as in FakeLauncher
+  bool has_room = true;
+  UniqueFd context_reserve;
   std::string description;
   std::string program;
   std::map<std::uint32_t, Segment> segments;
@@ -73,8 +81,10 @@ class FakeWorker {
                            std::vector<UniqueFd>& answer_fds);
 
   void load_driver(std::vector<UniqueFd> fds);
+  void tell_of_reserve();
 
   Steps& steps_;
+  UniqueFd reserve_watch_;        // a pipe that ends with its other end, which is the reserve
   std::vector<UniqueFd> driver_;  // what it has loaded: the library, and the page kernel
   std::weak_ptr<FakeLink> link_;  // to the latest supervisor
   bool is_stopped_ = false;
@@ -108,6 +118,13 @@ class FakeLauncher : public WorkerLauncher {
   bool has_page_kernel = false;
   bool fails_with_kept_driver = false;  // new workers cannot start with what they are given
   bool is_exclusive = false;            // the compute mode of the card
+  std::uint64_t context_bytes = 0;      // what a context takes there
+  bool has_room = true;                 // for a reserve of that size
+  // How many reserves of any worker are held by anybody.
+  long reserves_held() const {
+    return std::ranges::count_if(workers,
+                                 [](const auto& worker) { return worker->is_reserve_held(); });
+  }
   std::map<std::string, std::shared_ptr<FakeWorker>> sockets;
 
  private:

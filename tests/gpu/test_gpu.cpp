@@ -53,11 +53,19 @@ TestSegment::TestSegment(std::string uuid)
 
 void TestSegment::start_worker(std::chrono::seconds doze_after) {
   sockets_.clear();
+  UniqueFd reserve = worker_ ? std::move(worker_->context_reserve) : UniqueFd();
   worker_ = std::make_unique<WorkerProcess>(value_of(WorkerProcess::spawn(worker_command())));
-  value_of(worker_->start(messages::Start{.backend = control::Backend::vram,
-                                          .gpu = uuid_,
-                                          .io_threads = kConnections,
-                                          .doze_after = doze_after}));
+  worker_->context_reserve = std::move(reserve);
+  std::vector<int> fds;
+  if (worker_->context_reserve) fds.push_back(worker_->context_reserve.get());
+  const auto started = value_of(worker_->start(messages::Start{.backend = control::Backend::vram,
+                                                               .gpu = uuid_,
+                                                               .io_threads = kConnections,
+                                                               .doze_after = doze_after,
+                                                               .context_bytes = context_bytes_,
+                                                               .has_context_reserve = !fds.empty()},
+                                               fds));
+  context_bytes_ = started.context_bytes;
   if (store_) {
     value_of(worker_->import(0, segment_bytes(), page_map_.get(), store_.get()));
   } else {

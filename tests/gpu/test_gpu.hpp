@@ -34,12 +34,15 @@ class TestSegment {
   // A worker in the place of the last one, over the same memory. Throws where that fails.
   void start_worker(std::chrono::seconds doze_after = std::chrono::seconds(0));
   WorkerProcess& worker() { return *worker_; }
+  // What the first worker found that a context takes.
+  std::uint64_t context_bytes() const { return context_bytes_; }
   std::vector<int> sockets() const;
 
  private:
   const std::string uuid_;
   UniqueFd page_map_;
   UniqueFd store_;
+  std::uint64_t context_bytes_ = 0;
   std::unique_ptr<WorkerProcess> worker_;
   std::vector<UniqueFd> sockets_;
 };

@@ -76,11 +76,13 @@ Result<WorkerProcess> WorkerProcess::spawn(const std::vector<std::string>& comma
 
 WorkerProcess::WorkerProcess(WorkerProcess&& other) noexcept
     : ended(std::move(other.ended)),
+      context_reserve(std::move(other.context_reserve)),
       pid_(std::exchange(other.pid_, -1)),
       channel_(std::move(other.channel_)) {}
 
 WorkerProcess& WorkerProcess::operator=(WorkerProcess&& other) noexcept {
   std::swap(ended, other.ended);
+  std::swap(context_reserve, other.context_reserve);
   std::swap(pid_, other.pid_);
   std::swap(channel_, other.channel_);
   return *this;
@@ -141,6 +143,11 @@ Result<std::optional<WorkerProcess::Answer>> WorkerProcess::receive() {
   }
   if (const auto* changed = std::get_if<messages::StateChanged>(&*message)) {
     state = changed->state;
+    return std::nullopt;
+  }
+  if (std::holds_alternative<messages::ContextReserve>(*message)) {
+    auto& fds = (*packet)->fds;
+    context_reserve = fds.empty() ? UniqueFd() : std::move(fds.front());
     return std::nullopt;
   }
   if (std::holds_alternative<messages::LostPagesChanged>(*message)) {

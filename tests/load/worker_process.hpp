@@ -48,7 +48,7 @@ class WorkerProcess {
   // Whether the last state that the worker has sent by the end of `timeout` is `wanted`.
   bool wait_for_state(WorkerState wanted, std::chrono::milliseconds timeout);
 
-  // Answers come in order. Messages that are no answers go into `ended`, `state`
+  // Answers come in order. Messages that are no answers go into `ended`, `context_reserve`, `state`
   // and `lost_pages_changes`.
   struct Answer {
     messages::Message message;
@@ -57,6 +57,7 @@ class WorkerProcess {
   Result<Answer> ask(const messages::Request& request, std::vector<int> fds = {});
   Result<Answer> ask_raw(std::string_view text, std::vector<int> fds = {});
   std::vector<messages::ConnectionEnded> ended;
+  UniqueFd context_reserve;                // empty: the worker has none, or gave it up
   unsigned lost_pages_changes = 0;         // messages that said so
   WorkerState state = WorkerState::fresh;  // the last one that it sent
 

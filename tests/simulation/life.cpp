@@ -97,6 +97,7 @@ class Life {
   void happen_to_worker(EventKind kind, Random random);
   void happen_to_machine(EventKind kind, Random random);
   void end();
+  void wait_until_well();
   bool is_well();
   std::string what_is_wrong(const Device& device);
   void check_all_is_served();
@@ -252,6 +253,9 @@ void Life::happen_to_machine(EventKind kind, Random random) {
       break;
     }
     // The driver does not tell a passing failure from a reset, at times.
+    case EventKind::card_fills:
+      world_.card.full_until = world_.now() + (random.one_in(2) ? 1h : 60s);
+      break;
     case EventKind::imports_seem_stale:
       if (stale_before_ > world_.now()) break;
       stale_before_ = world_.now() + 200s;
@@ -291,8 +295,10 @@ void Life::happen_to_machine(EventKind kind, Random random) {
 void Life::end() {
   world_.heal();
   world_.clients.ask(control::StatusRequest{});
-  for (auto left = kQuiet; left > 0s && !is_well(); left -= kGlance) world_.pass(kGlance);
+  wait_until_well();
   world_.pass(kLongestDelay);
+  // A recovery may have begun meanwhile.
+  wait_until_well();
   if (world_.is_over()) return;
   if (!world_.clients.all_are_over()) return world_.violate("a client waits for ever");
   if (world_.process() == nullptr && world_.kernel.has_swap()) {
@@ -311,6 +317,10 @@ void Life::end() {
     }
   }
   if (!world_.kernel.was_touched_by_others()) check_nothing_is_left();
+}
+
+void Life::wait_until_well() {
+  for (auto left = kQuiet; left > 0s && !is_well(); left -= kGlance) world_.pass(kGlance);
 }
 
 bool Life::is_well() {

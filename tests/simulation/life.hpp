@@ -33,6 +33,7 @@ enum class EventKind {
   no_memory,
   no_processes,
   card_goes,
+  card_fills,
   imports_fail,
   imports_seem_stale,
   content_lost,

@@ -31,6 +31,7 @@ struct Memory {
 
 struct Card {
   TimePoint away_until{};  // no worker can start, no memory can be imported
+  TimePoint full_until{};  // other programs take all memory that nobody holds
   // Imports fail with this code, though the memory is there.
   TimePoint imports_fail_until{};
   int import_code = 0;

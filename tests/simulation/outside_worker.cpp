@@ -96,11 +96,19 @@ class SimLink : public WorkerLink {
     }
     Faults& faults = process_.world().faults;
     Packet& first = channel_->to_supervisor.front();
-    // Only descriptors make a packet too large.
-    const bool waits = faults.receive_error == EMSGSIZE && first.fds.empty();
-    int code = waits ? 0 : std::exchange(faults.receive_error, 0);
-    // Their descriptors could not be taken.
-    if (!first.fds.empty() && faults.no_descriptors_until > process_.world().now()) code = EMSGSIZE;
+    if (!first.fds.empty() && faults.no_descriptors_until > process_.world().now()) {
+      first.fds.clear();
+      first.lacks_fds = true;
+    }
+    // Only an answer is large.
+    const auto is_large = [&] {
+      const auto message = messages::decode_message(first.text);
+      const bool is_answer =
+          !message || !std::holds_alternative<messages::ContextReserve>(*message);
+      return !first.fds.empty() && is_answer;
+    };
+    const bool waits = faults.receive_error == EMSGSIZE && !is_large();
+    const int code = waits ? 0 : std::exchange(faults.receive_error, 0);
     if (code != 0) {
       process_.world().note("supervisor: receiving fails with {}", code);
       if (code == EMSGSIZE) channel_->to_supervisor.pop_front();

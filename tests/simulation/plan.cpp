@@ -39,6 +39,7 @@ constexpr auto kWeights = std::to_array<Weight>({
     {EventKind::no_memory, "memory runs out", 3},
     {EventKind::no_processes, "no process can be started", 2},
     {EventKind::card_goes, "the card goes", 3},
+    {EventKind::card_fills, "other programs fill the card", 3},
     {EventKind::imports_fail, "imports fail", 3},
     {EventKind::imports_seem_stale, "imports seem stale", 2},
     {EventKind::content_lost, "the content is lost", 1},

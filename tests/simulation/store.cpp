@@ -41,4 +41,10 @@ unsigned Stores::count_held() const {
       std::ranges::count_if(stores_, [](const auto& known) { return !known.second->is_freed(); }));
 }
 
+bool Stores::is_reserve_held(const std::string& card) const {
+  return std::ranges::any_of(stores_, [&](const auto& known) {
+    return known.second->reserve_of == card && !known.second->is_freed();
+  });
+}
+
 }  // namespace vramswap::simulation

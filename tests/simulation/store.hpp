@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "daemon/base/unique_fd.hpp"
@@ -16,7 +17,8 @@ namespace vramswap::simulation {
 struct Store {
   unsigned number = 0;
   std::vector<std::uint64_t> pages;
-  bool is_destroyed = false;      // the card was reset: its bytes are gone, for ever
+  std::string reserve_of;     // if no page is in it: room for a context, on the card of that UUID
+  bool is_destroyed = false;  // the card was reset: its bytes are gone, for ever
   unsigned given_to_process = 0;  // the last supervisor that was given a descriptor
   UniqueFd watch;                 // the reading end
 
@@ -33,6 +35,7 @@ class Stores {
   const std::map<ino_t, std::shared_ptr<Store>>& all() const { return stores_; }
   // Of those that are there still.
   unsigned count_held() const;
+  bool is_reserve_held(const std::string& card) const;
 
  private:
   std::map<ino_t, std::shared_ptr<Store>> stores_;

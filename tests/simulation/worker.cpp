@@ -14,8 +14,6 @@ namespace {
 using namespace messages;
 using namespace std::chrono_literals;
 
-constexpr std::chrono::nanoseconds kMemoryPoll = 5ms;
-
 const char* name_of(const Request& request) {
   constexpr const char* kNames[] = {"Start",   "Create",      "Import",      "Connect",
                                     "Remove",  "Describe",    "Adopt",       "HandOver",
@@ -36,6 +34,7 @@ void SimWorker::die(const char* why) {
   if (is_starting_ || has_started) world_.memory.workers_bytes -= kWorkerBytes;
   world_.kernel.on_worker_end(*this);
   segments.clear();
+  reserve_.reset();
   callers_.clear();
   channel_.reset();
   world_.after(world_.some_latency(), [channels = std::exchange(channels_, {})] {
@@ -78,6 +77,7 @@ void SimWorker::take_turn() {
   if (!channel_ && !callers_.empty()) {
     channel_ = callers_.front();
     callers_.pop_front();
+    tell_of_context_reserve();
   }
   if (!channel_) return;
   if (channel_->to_worker.empty()) {
@@ -102,38 +102,11 @@ void SimWorker::take_turn() {
   const bool is_late = !channel_->is_open_to_worker && std::holds_alternative<Start>(*request);
   if (is_late) return die("its supervisor is gone");
   if (const auto* given = std::get_if<Start>(&*request)) {
-    begin_start(*given);
+    begin_start(*given, std::move(packet.fds));
   } else {
     handle(*request, std::move(packet.fds));
   }
   wake_up();
-}
-
-// It takes memory, which may not be there.
-void SimWorker::begin_start(const Start& request) {
-  for (const auto& other : world_.workers.living()) {
-    const bool is_same_card = other->start.gpu == request.gpu;
-    if (other.get() != this && is_same_card && !other->segments.empty()) {
-      world_.violate(fmt::format("worker {} starts beside worker {}", pid, other->pid));
-    }
-  }
-  start = request;
-  is_starting_ = true;
-  world_.memory.workers_bytes += kWorkerBytes;
-  const auto attempt = [self = shared_from_this()](const auto& again) -> void {
-    World& world = self->world_;
-    if (!self->is_alive) return;
-    if (world.memory.available() == 0 || self->is_stopped()) {
-      world.after(kMemoryPoll, [again] { again(again); });
-      return;
-    }
-    self->is_starting_ = false;
-    self->has_started = true;
-    self->world_.workers.listen(self->start.rendezvous, self);
-    self->handle(self->start, {});
-    self->wake_up();
-  };
-  world_.after(world_.some_latency() * 20, [attempt] { attempt(attempt); });
 }
 
 void SimWorker::handle(const Request& request, std::vector<UniqueFd> fds) {
@@ -160,13 +133,13 @@ Message SimWorker::answer(const Request& request, std::vector<UniqueFd> fds,
   if (std::holds_alternative<Start>(request)) {
     if (world_.card.away_until > world_.now()) return Failed{"there is no card", ENODEV};
     const bool is_ram = start.backend == control::Backend::ram;
+    make_context_reserve();
     return Started{{.name = is_ram ? "ram" : "card",
-                    .uuid = is_ram                          ? ""
-                            : start.gpu.starts_with("GPU-") ? start.gpu
-                                                            : "GPU-" + start.gpu,
+                    .uuid = card_uuid(),
                     .free_bytes = 1 << 30,
                     .total_bytes = 1 << 30,
-                    .granularity_bytes = kPageBytes}};
+                    .granularity_bytes = kPageBytes,
+                    .context_bytes = context_bytes()}};
   }
   if (!has_started) return Failed{"not started"};
   if (const auto* create = std::get_if<Create>(&request)) {

@@ -83,13 +83,19 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
  private:
   void take_turn();
   void handle(const messages::Request& request, std::vector<UniqueFd> fds);
-  void begin_start(const messages::Start& request);
+  void begin_start(const messages::Start& request, std::vector<UniqueFd> fds);
   messages::Message answer(const messages::Request& request, std::vector<UniqueFd> fds,
                            std::vector<UniqueFd>& answer_fds);
   messages::Message import(const messages::Import& request, std::vector<UniqueFd> fds);
   void tell(const messages::Message& message, std::vector<UniqueFd> fds = {});
   void on_channel_end();
   bool is_needed() const;
+  std::string card_uuid() const;
+  std::uint64_t context_bytes() const;
+  bool is_card_full() const;
+  Result<bool> has_room_for_context();
+  void make_context_reserve();
+  void tell_of_context_reserve();
   void check_silence(std::chrono::nanoseconds limit);
 
   World& world_;
@@ -102,6 +108,9 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   TimePoint silent_until_{};  // as was known when it was stopped
   bool is_turn_due_ = false;
   bool is_starting_ = false;
+  UniqueFd reserve_;                      // for the next context; empty: it has none
+  std::shared_ptr<Store> reserve_store_;  // of the one that it gave up
+  TimePoint gave_up_at_{};
   std::optional<MessageFault> fault_;  // of the request that is being handled
 };
 

@@ -132,6 +132,7 @@ void World::bury() {
 
 // True where supervisor and worker have died together, and no service manager keeps descriptors.
 bool World::may_be_freed(const Store& store) {
+  if (!store.reserve_of.empty()) return true;
   if (manager.is_there) return false;
   const bool supervisor_has_it =
       process_ && process_->is_alive() && store.given_to_process == process_->number();
@@ -148,6 +149,7 @@ bool World::may_be_freed(const Store& store) {
 
 void World::heal() {
   note("from now on nothing goes wrong");
+  is_quiet = true;
   faults = {};
   card.away_until = {};
   card.imports_fail_until = {};

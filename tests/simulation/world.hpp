@@ -53,6 +53,7 @@ class World {
   // Called where anything may happen: before each call that the supervisor makes, and whenever it
   // suspends.
   std::function<void()> on_step = [] {};
+  bool is_quiet = false;  // since heal()
 
   // The first one ends the life.
   void violate(const std::string& what);

@@ -23,7 +23,8 @@ struct ReattachedWorker {
   std::size_t slot = 0;  // the index of its slot
   std::shared_ptr<WorkerProcess> worker;
   messages::Adopted state = {};
-  UniqueFd copy_notes = {};  // if it has any
+  UniqueFd copy_notes = {};       // if it has any
+  UniqueFd context_reserve = {};  // if it has one
   // The reports that came while there was no segment to hear them.
   std::vector<messages::ConnectionEnded> ended = {};
 };
@@ -60,9 +61,10 @@ awaitable<Result<void>> reattach_workers(Machine& machine, std::string runtime_d
     reattached.slot = slot_index(socket);
     reattached.worker = WorkerProcess::watch(machine, *std::move(link));
     reattached.worker->set_handlers(
-        {.on_connection_ended = [&ended = reattached.ended](const auto& report) {
-          ended.push_back(report);
-        }});
+        {.on_connection_ended =
+             [&ended = reattached.ended](const auto& report) { ended.push_back(report); },
+         .on_context_reserve = [&reserve = reattached.context_reserve](
+                                   UniqueFd memory) { reserve = std::move(memory); }});
     const messages::Adopt adopt;
     auto answer = co_await reattached.worker->ask(adopt, {}, kAdoptTimeout);
     if (!answer && reattached.worker->is_running()) {
@@ -121,9 +123,11 @@ void forget_undescribed_memory(ServiceManager& manager, const NamedFds& inherite
           return is_memory_of(segment.id, name);
         });
     const std::size_t slots = description ? description->devices.size() : 0;
-    const auto is_driver = [&](std::size_t slot) { return is_driver_of(slot, name); };
+    const auto is_of_slot = [&](std::size_t slot) {
+      return is_driver_of(slot, name) || is_context_reserve_of(slot, name);
+    };
     const bool is_known =
-        is_described || std::ranges::any_of(std::views::iota(0UZ, slots), is_driver);
+        is_described || std::ranges::any_of(std::views::iota(0UZ, slots), is_of_slot);
     if (!name.starts_with(kDescriptionName) && !is_known) manager.remove_from_fdstore(name);
   }
 }
@@ -177,7 +181,8 @@ Result<PoolParts> build_parts(Machine& machine, const PoolOptions& options,
           best == nullptr || worker->state.segments.size() > best->state.segments.size();
       if (holds_more) best = worker.get();
     }
-    if (best != nullptr) slot.adopt(best->worker, std::move(best->copy_notes));
+    if (best != nullptr)
+      slot.adopt(best->worker, std::move(best->copy_notes), std::move(best->context_reserve));
   }
   for (const auto& known : description.segments) {
     auto& slot = *parts.slots[known.device];
@@ -233,7 +238,7 @@ awaitable<Result<PoolParts>> adopt_from(Machine& machine, const PoolOptions& opt
   publisher.continue_from((*description)->sequence);
   auto parts = build_parts(machine, options, reserve, publisher, **description, workers);
   if (!parts) co_return parts.error();
-  for (const auto& slot : parts->slots) slot->inherit_driver(inherited);
+  for (const auto& slot : parts->slots) slot->inherit(inherited);
   for (const auto& segment : parts->segments) {
     auto adopted = co_await segment->adopt_memory(inherited);
     if (adopted) continue;

@@ -268,6 +268,7 @@ awaitable<void> Pool::finish_adoption([[maybe_unused]] Gate::Pass pass) {
   for (const auto& segment : std::views::reverse(parts_.segments)) {
     if (segment->carries_swap()) {
       segment->push_memory();
+      segment->update_lost_pages();
       continue;
     }
     if (auto gone = co_await segment->disconnect(); !gone) {

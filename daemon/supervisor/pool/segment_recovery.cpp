@@ -268,10 +268,7 @@ Result<void> Segment::adopt_device(const std::vector<NbdDevice>& devices,
   }
   state_ = state_as_found(has_device, is_swap, slot_.is_running());
   if (!has_device && !store_) state_ = SegmentState::planned;
-  if (has_device && !page_map_) {
-    if (auto made = make_page_map_of_lost_pages(); !made) return made;
-  }
-  update_lost_pages();
+  if (has_device && !page_map_) return make_page_map_of_lost_pages();
   return {};
 }
 

@@ -128,7 +128,7 @@ Result<NamedFds> StatePublisher::handover_fds() const {
     if (segment->store()) fds[store_name(segment->id())] = segment->store().duplicate();
     for (const auto& [name, store] : segment->lost_stores()) fds[name] = store.duplicate();
   }
-  for (const auto& slot : parts_.slots) slot->driver().add_to(fds);
+  for (const auto& slot : parts_.slots) slot->add_to(fds);
   for (const auto& [name, fd] : fds) {
     if (!fd) return fail(fmt::format("{}: there is no descriptor of it to hand over", name));
   }

@@ -56,7 +56,6 @@ awaitable<void> WorkerProcess::read_messages(std::shared_ptr<WorkerProcess> self
     if (packet && *packet) {
       self->receive(*std::move(*packet));
     } else if (!packet && packet.error().code == EMSGSIZE) {
-      // Only answers bring descriptors, and only descriptors make a packet too large.
       self->take_answer(packet.error());
     } else if (!packet && is_short_of_something(packet.error().code)) {
       co_await self->machine_.clock.sleep(kReadAgainAfter);
@@ -85,6 +84,12 @@ void WorkerProcess::receive(Packet packet) {
     handlers_.on_lost_pages_changed(std::get<messages::LostPagesChanged>(*message));
     return;
   }
+  if (message && std::holds_alternative<messages::ContextReserve>(*message)) {
+    // Nobody keeps it then, and the worker has it.
+    if (packet.lacks_fds) return;
+    handlers_.on_context_reserve(packet.fds.empty() ? UniqueFd() : std::move(packet.fds.front()));
+    return;
+  }
   if (message && std::holds_alternative<messages::Alive>(*message)) {
     is_pinged_ = false;
     return;
@@ -98,6 +103,8 @@ void WorkerProcess::receive(Packet packet) {
   }
   if (!message) {
     take_answer(message.error());
+  } else if (packet.lacks_fds) {
+    take_answer(errno_error("worker channel", "recvmsg", EMSGSIZE));
   } else if (const auto* failed = std::get_if<messages::Failed>(&*message)) {
     take_answer(Error{failed->message, failed->code});
   } else {

@@ -29,6 +29,8 @@ class WorkerProcess {
     std::function<void(messages::ConnectionEnded)> on_connection_ended = [](const auto&) {};
     std::function<void(WorkerState)> on_state_changed = [](auto) {};
     std::function<void(messages::LostPagesChanged)> on_lost_pages_changed = [](const auto&) {};
+    // Empty: the worker needs the room.
+    std::function<void(UniqueFd)> on_context_reserve = [](auto) {};
     std::function<void()> on_exit = [] {};
   };
   struct Answer {

@@ -30,6 +30,7 @@ WorkerSlot::WorkerSlot(Machine& machine, RecoveryReserve& reserve, StatePublishe
       index_(index),
       known_(std::move(known)),
       driver_(machine.service_manager, index, known_.start),
+      context_reserve_(machine.service_manager, index),
       recoveries_(machine.io),
       recovering_(machine.io) {
   spawn(machine.io, compare_connections(machine, self_));
@@ -58,6 +59,10 @@ void WorkerSlot::watch_worker(std::shared_ptr<WorkerProcess> worker) {
                                  if (segment->id() == changed.segment) segment->update_lost_pages();
                                }
                              },
+                         .on_context_reserve =
+                             [this](UniqueFd memory) {
+                               if (!is_dismissed_) context_reserve_.keep(std::move(memory));
+                             },
                          .on_exit = [this] { on_exit(); }});
 }
 
@@ -70,12 +75,14 @@ awaitable<Result<void>> WorkerSlot::start() {
   std::vector<int> files;
   driver_.add_to(start, files);
   add_copy_notes_to(start, files);
+  context_reserve_.add_to(start, files);
   auto answer = co_await worker_->call(start, std::move(files), kStartTimeout);
   if (!answer) driver_.note_failed_start();
   if (!answer) co_return answer.error();
   const auto* started = std::get_if<messages::Started>(&answer->message);
   if (started == nullptr) co_return fail("worker: an unexpected answer to its start");
   known_.info = started->device;
+  known_.start.context_bytes = known_.info.context_bytes;
   const auto resident = worker_->resident_bytes();
   if (!resident) co_return resident.error();
   known_.worker_bytes = *resident;
@@ -94,12 +101,6 @@ void WorkerSlot::add_copy_notes_to(messages::Start& start, std::vector<int>& fds
   fds.push_back(copy_notes_.get());
 }
 
-PoolDescription::Device WorkerSlot::describe() const {
-  PoolDescription::Device device = known_;
-  device.start.driver_path = driver_.path();
-  return device;
-}
-
 // A path of its own for each worker. One that a dead supervisor has started may come late: it would
 // take the path away from the worker that serves, and no supervisor would find that one any more.
 std::string WorkerSlot::new_socket() const {
@@ -115,9 +116,26 @@ void WorkerSlot::remove_sockets() const {
   }
 }
 
-void WorkerSlot::adopt(std::shared_ptr<WorkerProcess> worker, UniqueFd copy_notes) {
+void WorkerSlot::adopt(std::shared_ptr<WorkerProcess> worker, UniqueFd copy_notes,
+                       UniqueFd context_reserve) {
   copy_notes_ = std::move(copy_notes);
+  context_reserve_.keep(std::move(context_reserve));
   watch_worker(std::move(worker));
+}
+
+// A worker that runs knows better: it may have given the reserve up while nobody listened.
+void WorkerSlot::inherit(const NamedFds& inherited) {
+  driver_.inherit(inherited);
+  if (!is_running()) {
+    context_reserve_.inherit(inherited);
+  } else if (!context_reserve_.is_there()) {
+    context_reserve_.give_up();
+  }
+}
+
+void WorkerSlot::add_to(NamedFds& fds) const {
+  driver_.add_to(fds);
+  context_reserve_.add_to(fds);
 }
 
 awaitable<Result<WorkerProcess::Answer>> WorkerSlot::call(messages::Request request,
@@ -282,26 +300,6 @@ awaitable<Result<void>> WorkerSlot::ensure_worker() {
   co_return result;
 }
 
-std::string WorkerSlot::connection_problem() const {
-  for (const Segment* segment : segments_) {
-    if (segment->has_nbd() && !segment->connection_problem().empty()) {
-      return segment->connection_problem();
-    }
-  }
-  return "";
-}
-
-std::vector<std::string> WorkerSlot::notes() const {
-  std::vector<std::string> notes;
-  if (driver_.is_replaced()) notes.emplace_back(KeptDriver::kReplaced);
-  if (known_.info.is_exclusive && known_.start.doze_after.count() > 0) {
-    notes.emplace_back(
-        "does not doze: the card's compute mode is exclusive, so another program could take the "
-        "card meanwhile");
-  }
-  return notes;
-}
-
 awaitable<Result<void>> WorkerSlot::replace_program(std::string program) {
   if (!is_serving()) {
     co_return fail(fmt::format("the worker of {} is being replaced already", known_.info.name));
@@ -318,18 +316,7 @@ awaitable<void> WorkerSlot::dismiss() {
   if (worker_) co_await worker_->dismiss();
   remove_sockets();
   driver_.withdraw();
-}
-
-control::WorkerStatus WorkerSlot::status() const {
-  return {.store = known_.info.name,
-          .gpu_uuid = known_.info.uuid,
-          .pid = is_running() ? worker_->pid() : 0,
-          .state = is_running() ? std::string(to_string(worker_->state())) : "dead",
-          .restarts = known_.restarts,
-          .last_pause_ms = last_pause_.count(),
-          .problem = problem_.empty() ? connection_problem() : problem_,
-          .notes = notes(),
-          .io = is_running() ? worker_->stats() : std::nullopt};
+  context_reserve_.give_up();
 }
 
 }  // namespace vramswap

@@ -10,6 +10,7 @@
 #include "daemon/control/protocol.hpp"
 #include "daemon/handover/pool_description.hpp"
 #include "daemon/supervisor/machine/machine.hpp"
+#include "daemon/supervisor/pool/context_reserve.hpp"
 #include "daemon/supervisor/pool/kept_driver.hpp"
 #include "daemon/supervisor/pool/recovery_reserve.hpp"
 #include "daemon/supervisor/pool/state_publisher.hpp"
@@ -31,10 +32,12 @@ class WorkerSlot {
   // The first worker. Its store device is then known.
   awaitable<Result<void>> start();
   // A worker that an earlier supervisor left.
-  void adopt(std::shared_ptr<WorkerProcess> worker, UniqueFd copy_notes);
-  // The driver's files that an earlier supervisor left, see KeptDriver.
-  void inherit_driver(const NamedFds& inherited) { driver_.inherit(inherited); }
-  const KeptDriver& driver() const { return driver_; }
+  void adopt(std::shared_ptr<WorkerProcess> worker, UniqueFd copy_notes, UniqueFd context_reserve);
+  // What an earlier supervisor left: the driver's files, see KeptDriver, and, if no worker was
+  // adopted, the ContextReserve.
+  void inherit(const NamedFds& inherited);
+  // Copies of them for the next program.
+  void add_to(NamedFds& fds) const;
   // From now on the worker is started on this GPU.
   void pin_gpu(std::string uuid) { known_.start.gpu = std::move(uuid); }
 
@@ -105,6 +108,7 @@ class WorkerSlot {
   PoolDescription::Device known_;
   UniqueFd copy_notes_;  // which each worker gets from the one before; see CopyNotes
   KeptDriver driver_;
+  ContextReserve context_reserve_;
   std::shared_ptr<WorkerProcess> worker_;
   std::vector<Segment*> segments_;
   Gate recoveries_;

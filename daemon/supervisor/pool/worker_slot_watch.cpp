@@ -72,7 +72,8 @@ void WorkerSlot::look_for_sign_of_life() {
   worker_->ping();
   // The silence began up to an interval before the look that counts as none.
   const auto limit = known_.start.hang_timeout;
-  if (silent_looks_ * kLookInterval < limit) return;
+  // A look may have come late, so one says nothing.
+  if (silent_looks_ < 2 || silent_looks_ * kLookInterval < limit) return;
   if (!std::ranges::all_of(segments_, &Segment::survives_worker)) return;
   log_error(
       fmt::format("worker {} of {}: no sign of life for {} s: it is killed, and another one "

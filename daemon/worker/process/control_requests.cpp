@@ -70,6 +70,7 @@ Result<void> ControlThread::handle_packet() {
     channel_.reset();  // the supervisor is gone
     return {};
   }
+  if (packet && (*packet)->lacks_fds) packet = errno_error("worker channel", "recvmsg", EMSGSIZE);
   const auto request = packet ? messages::decode_request((*packet)->text) : packet.error();
   auto woken = request && needs_engine(*request) ? wake() : Result<void>{};
   auto answer =
@@ -89,14 +90,17 @@ Result<void> ControlThread::handle_packet() {
 Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vector<UniqueFd> fds) {
   if (state_ != WorkerState::fresh) return fail("already started");
   const bool has_driver = !start.driver_path.empty();
-  const std::size_t files =
-      (has_driver ? 1U : 0U) + (start.has_page_kernel ? 1U : 0U) + (start.has_copy_notes ? 1U : 0U);
+  const std::size_t files = (has_driver ? 1U : 0U) + (start.has_page_kernel ? 1U : 0U) +
+                            (start.has_copy_notes ? 1U : 0U) +
+                            (start.has_context_reserve ? 1U : 0U);
   if (auto result = expect_fds(fds, files); !result) return result.error();
   driver_.path = start.driver_path;
   auto next = fds.begin();
   if (has_driver) driver_.library = std::move(*next++);
   if (start.has_page_kernel) driver_.page_kernel = std::move(*next++);
   if (start.has_copy_notes) copy_notes_fd_ = std::move(*next++);
+  if (start.has_context_reserve) room_.reserve = std::move(*next++);
+  room_.context_bytes = start.context_bytes;
   // A machine without memory may have kept it waiting for long, and its successor may serve by now.
   pollfd supervisor{channel_.get(), POLLRDHUP, 0};
   if (poll(&supervisor, 1, 0) > 0 && supervisor.revents != 0) return fail("the supervisor is gone");
@@ -108,11 +112,18 @@ Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vec
   }
   map_copy_notes();
   if (copy_notes_) copy_notes_->take_over();
-  auto engine = Engine::start(start_, driver_, report_write_.get(), options_.hardened,
+  auto engine = Engine::start(start_, driver_, room_, report_write_.get(), options_.hardened,
                               copy_notes_ ? &*copy_notes_ : nullptr);
+  // The next worker has more room.
+  if (!engine && room_.is_tight) room_.give_up();
   if (!engine) return engine.error();
   engine_ = *std::move(engine);
   auto info = engine_->device().info();
+  if (!info) return info.error();
+  start_.context_bytes = info->context_bytes;
+  set_context_room_aside();
+  // Less what is set aside.
+  info = engine_->device().info();
   if (!info) return info.error();
   // Another process could take the card meanwhile, for as long as it likes.
   if (info->is_exclusive) start_.doze_after = std::chrono::seconds(0);

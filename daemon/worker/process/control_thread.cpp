@@ -18,6 +18,7 @@ namespace vramswap {
 namespace {
 
 using messages::ConnectionEnded;
+using messages::ContextReserve;
 using messages::Done;
 using messages::LostPagesChanged;
 using messages::Message;
@@ -28,6 +29,8 @@ using Clock = Engine::Clock;
 // How often a serving worker checks whether a copy hangs, whether it is idle, and whether more
 // pages are lost.
 constexpr std::chrono::milliseconds kTick{1000};
+constexpr std::chrono::seconds kReserveInterval{10};
+constexpr std::chrono::milliseconds kShortCopy{100};
 // How long an idle worker may take to pause: every connection is at a message boundary already.
 constexpr std::chrono::milliseconds kIdlePauseLimit{100};
 
@@ -42,6 +45,7 @@ ControlThread::ControlThread(WorkerHandover handover, WorkerOptions options)
       began_at_(handover.began_at),
       earlier_stats_(handover.stats),
       driver_(std::move(handover.driver)),
+      room_{.context_bytes = start_.context_bytes, .reserve = std::move(handover.context_reserve)},
       channel_(std::move(handover.channel)),
       listener_(std::move(handover.listener)),
       copy_notes_fd_(std::move(handover.copy_notes)),
@@ -52,6 +56,11 @@ Result<void> ControlThread::run() {
   if (pipe2(ends, O_CLOEXEC) != 0) return fail_errno("worker", "pipe2", errno);
   report_read_ = UniqueFd(ends[0]);
   report_write_ = UniqueFd(ends[1]);
+  room_.on_given_up = [this] {
+    tell(ContextReserve{});
+    // Others have to close it first.
+    next_reserve_at_ = Clock::now() + kTick;
+  };
   if (state_ != WorkerState::fresh) tell(StateChanged{state_});
   if (state_ == WorkerState::waking) {
     if (auto result = wake(); !result) return result;
@@ -85,6 +94,7 @@ Result<void> ControlThread::wait() {
   if (calls && !had_channel) {
     channel_ = worker_socket::accept(listener_.get());
     owes_copy_notes_ = true;
+    tell_of_context_reserve();
   } else if (calls && channel_) {  // handle_report() closes it if the supervisor cannot be told
     if (auto result = handle_packet(); !result) return result;
   }
@@ -138,8 +148,10 @@ Result<void> ControlThread::wake() {
   if (engine_ || state_ == WorkerState::fresh) return {};
   if (state_ == WorkerState::dozing) enter(WorkerEvent::called);
   map_copy_notes();
-  auto engine = Engine::start(start_, driver_, report_write_.get(), options_.hardened,
+  auto engine = Engine::start(start_, driver_, room_, report_write_.get(), options_.hardened,
                               copy_notes_ ? &*copy_notes_ : nullptr);
+  // The next worker has more room.
+  if (!engine && room_.is_tight) room_.give_up();
   if (!engine) return engine.error();
   engine_ = *std::move(engine);
   if (auto result = segments_.reimport_stores(engine_->device()); !result) return result;
@@ -164,12 +176,13 @@ void ControlThread::tick() {
     if (entry.segment.has_news.exchange(false)) tell(LostPagesChanged{id});
   }
   const auto now = Clock::now();
+  set_context_room_aside();
   if (const auto served = engine_->requests_served(); served != served_) {
     served_ = served;
     last_request_ = now;
   }
   if (start_.doze_after.count() == 0 || now - last_request_ < start_.doze_after) return;
-  if (segments_.empty()) return;
+  if (segments_.empty() || !may_come_back()) return;
   const auto own = own_program();
   const Error error =
       own ? replace_process(*own, WorkerEvent::went_idle, kIdlePauseLimit) : own.error();
@@ -198,6 +211,38 @@ void ControlThread::map_copy_notes() {
   }
 }
 
+// For the next context: a full card would refuse it.
+void ControlThread::set_context_room_aside() {
+  const auto now = Clock::now();
+  if (may_come_back() || now < next_reserve_at_) return;
+  // This thread ends the worker if a copy hangs, so it must not wait for such a card itself.
+  const auto since = engine_->copy_started_at();
+  if (since && now - *since > kShortCopy) return;
+  next_reserve_at_ = now + kReserveInterval;
+  // Where a little is missing, such as the parts of a card that was full before, the margin of what
+  // was measured has to do.
+  Result<UniqueFd> reserve;
+  for (std::uint64_t less : {0, 8, 16, 24}) {
+    if ((less <<= 20) > room_.context_bytes) break;
+    reserve = engine_->device().set_aside(room_.context_bytes - less);
+    if (reserve) break;
+  }
+  if (reserve) {
+    room_.reserve = *std::move(reserve);
+    lacks_room_ = false;
+    tell_of_context_reserve();
+  } else if (!std::exchange(lacks_room_, true)) {
+    log_info("no room is set aside for another context: " + reserve.error().message);
+  }
+}
+
+void ControlThread::tell_of_context_reserve() {
+  if (!channel_ || !room_.reserve) return;
+  std::vector<UniqueFd> fds;
+  fds.push_back(room_.reserve.duplicate());
+  if (fds.front()) tell(ContextReserve{}, fds);
+}
+
 void ControlThread::note_store(const ServedSegment& segment) {
   if (!copy_notes_) return;
   copy_notes_->set_store(segment.id, segment.store->address(), segment.store->size_bytes());
@@ -223,6 +268,7 @@ WorkerHandover ControlThread::lend_handover(WorkerState state) {
           .channel = std::move(channel_),
           .listener = std::move(listener_),
           .copy_notes = std::move(copy_notes_fd_),
+          .context_reserve = std::move(room_.reserve),
           .segments = segments_.lend(engine_->connections())};
 }
 
@@ -245,6 +291,7 @@ Error ControlThread::replace_process(int program, WorkerEvent event,
   channel_ = std::move(handover.channel);
   listener_ = std::move(handover.listener);
   copy_notes_fd_ = std::move(handover.copy_notes);
+  room_.reserve = std::move(handover.context_reserve);
   segments_.take_back(std::move(handover.segments));
   (void)engine_->resume();
   return error;

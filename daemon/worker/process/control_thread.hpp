@@ -57,6 +57,10 @@ class ControlThread {
   Result<void> drop_connections(SegmentEntry& entry);
   void map_copy_notes();
   void note_store(const ServedSegment& segment);
+  void set_context_room_aside();
+  void tell_of_context_reserve();
+  // Whether there will be room for the next context.
+  bool may_come_back() const { return room_.context_bytes == 0 || room_.reserve; }
 
   void enter(WorkerEvent event);
   Result<void> wake();
@@ -75,8 +79,11 @@ class ControlThread {
   std::chrono::nanoseconds began_at_ = Engine::Clock::now().time_since_epoch();
   control::IoStats earlier_stats_;  // of the programs that ran before in this process
   DriverFiles driver_;              // what the worker loads to use the GPU
-  UniqueFd channel_;                // empty once the supervisor is gone
-  UniqueFd listener_;               // the worker socket, where the next supervisor connects
+  ContextRoom room_;
+  bool lacks_room_ = false;                    // which has been logged
+  Engine::Clock::time_point next_reserve_at_;  // when the reserve, if there is none, is tried again
+  UniqueFd channel_;                           // empty once the supervisor is gone
+  UniqueFd listener_;  // the worker socket, where the next supervisor connects
   UniqueFd report_read_;
   UniqueFd report_write_;
   UniqueFd copy_notes_fd_;  // empty: the supervisor gave none

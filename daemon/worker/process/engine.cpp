@@ -9,14 +9,14 @@
 namespace vramswap {
 
 Result<std::unique_ptr<Engine>> Engine::start(const messages::Start& start, DriverFiles& driver,
-                                              int report_pipe, bool hardened,
+                                              ContextRoom& room, int report_pipe, bool hardened,
                                               CopyNotes* copy_notes) {
   std::unique_ptr<Engine> engine(new Engine);
   const auto memory = hardened ? HostMemory::unswappable : HostMemory::swappable;
   if (start.backend == control::Backend::ram) {
     engine->device_ = make_ram_device(memory);
   } else {
-    auto device = make_vram_device(start.gpu, driver, memory);
+    auto device = make_vram_device(start.gpu, driver, memory, room);
     if (!device) return device.error();
     engine->device_ = *std::move(device);
   }

@@ -9,6 +9,7 @@
 #include "daemon/base/error.hpp"
 #include "daemon/handover/messages.hpp"
 #include "daemon/worker/io/io_thread.hpp"
+#include "daemon/worker/store/context_room.hpp"
 #include "daemon/worker/store/driver_files.hpp"
 #include "daemon/worker/store/store.hpp"
 
@@ -18,10 +19,11 @@ class Engine {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `driver` as in make_vram_device. `hardened`: the I/O threads run at SCHED_RR, and host memory
-  // is never swapped out. Both are checked. `copy_notes`, which may be null, outlives the engine.
+  // `driver` and `room` as in make_vram_device. `hardened`: the I/O threads run at SCHED_RR, and
+  // host memory is never swapped out. Both are checked. `copy_notes`, which may be null, outlives
+  // the engine.
   static Result<std::unique_ptr<Engine>> start(const messages::Start& start, DriverFiles& driver,
-                                               int report_pipe, bool hardened,
+                                               ContextRoom& room, int report_pipe, bool hardened,
                                                CopyNotes* copy_notes = nullptr);
 
   StoreDevice& device() { return *device_; }

@@ -70,6 +70,7 @@ std::string encode(const WorkerHandover& handover) {
                     {"channel", handover.channel},
                     {"listener", handover.listener},
                     {"copy_notes", handover.copy_notes},
+                    {"context_reserve", handover.context_reserve},
                     {"segments", handover.segments}});
 }
 
@@ -92,6 +93,7 @@ Result<WorkerHandover> decode(const std::string& text) {
     json.at("listener").get_to(handover.listener);
     // A program of the time before them has none.
     if (json.contains("copy_notes")) json.at("copy_notes").get_to(handover.copy_notes);
+    json.at("context_reserve").get_to(handover.context_reserve);
     json.at("segments").get_to(handover.segments);
     return handover;
   } catch (const std::exception& error) {
@@ -109,6 +111,7 @@ void for_each_fd(const WorkerHandover& handover, Function function) {
   visit(handover.channel);
   visit(handover.listener);
   visit(handover.copy_notes);
+  visit(handover.context_reserve);
   for (const auto& segment : handover.segments) {
     visit(segment.page_map);
     visit(segment.store);

@@ -38,9 +38,10 @@ struct WorkerHandover {
   std::chrono::nanoseconds began_at{0};  // by the steady clock, which both programs share
   control::IoStats stats = {};           // of all programs before it
   DriverFiles driver = {};
-  UniqueFd channel;     // empty if there is no supervisor
-  UniqueFd listener;    // the worker socket; empty if there is none
-  UniqueFd copy_notes;  // empty if there are none
+  UniqueFd channel;          // empty if there is no supervisor
+  UniqueFd listener;         // the worker socket; empty if there is none
+  UniqueFd copy_notes;       // empty if there are none
+  UniqueFd context_reserve;  // empty if there is none
   std::vector<Segment> segments;
 };
 

@@ -4,14 +4,18 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "cuda/context.hpp"
 #include "cuda/device.hpp"
 #include "cuda/driver.hpp"
+#include "cuda/memory_use.hpp"
 #include "cuda/page_kernel.hpp"
 #include "cuda/vram.hpp"
 #include "daemon/base/directory.hpp"
@@ -21,6 +25,18 @@
 
 namespace vramswap {
 namespace {
+
+// How long a context that finds no room is tried again, and how often.
+constexpr std::chrono::seconds kRoomTimeout{5};
+constexpr std::chrono::milliseconds kRoomInterval{10};
+// What a context takes where it cannot be measured, or the measured figure is out of these bounds:
+// other programs have taken or freed memory meanwhile. 528 MiB on an H200.
+constexpr std::uint64_t kUsualContextBytes = 608ULL << 20;
+constexpr std::uint64_t kSmallestContextBytes = 128ULL << 20;
+constexpr std::uint64_t kLargestContextBytes = 2ULL << 30;
+// More than what was measured, for what the driver takes while the worker serves.
+constexpr std::uint64_t kMarginBytes = 32ULL << 20;
+constexpr std::uint64_t kLeastRoom = 8ULL << 20;
 
 // Whether an import that failed so may succeed later. 999 (UNKNOWN) is not among these: it is what
 // the driver says of a descriptor without memory. can_import_fresh_memory() tells that from a
@@ -83,6 +99,49 @@ cuda::Result<cuda::Driver> load_driver(DriverFiles& files) {
   return driver;
 }
 
+// On a full card it gives the reserve up, which is free when the supervisor and the service manager
+// have closed it, too.
+cuda::Result<cuda::Context> create_context(const cuda::Driver& driver,
+                                           const cuda::DeviceInfo& device, ContextRoom& room) {
+  const bool had_reserve = static_cast<bool>(room.reserve);
+  const auto deadline = std::chrono::steady_clock::now() + kRoomTimeout;
+  for (;;) {
+    auto context = cuda::Context::create(driver, device);
+    const bool is_full =
+        !context && context.error().code == cuda::api::CUDA_ERROR_OUT_OF_MEMORY && had_reserve;
+    if (!is_full || std::chrono::steady_clock::now() > deadline) return context;
+    room.give_up();
+    std::this_thread::sleep_for(kRoomInterval);
+  }
+}
+
+std::uint64_t round_up(std::uint64_t value, std::uint64_t step) {
+  return (value + step - 1) / step * step;
+}
+
+// The context found room, but the driver takes more than that: 17 MiB on an H200. A worker in the
+// place of a dead one finds what that one has left, which is just enough.
+void make_room_for_the_rest(const cuda::Context& context, ContextRoom& room) {
+  const auto deadline = std::chrono::steady_clock::now() + kRoomTimeout;
+  const bool had_reserve = static_cast<bool>(room.reserve);
+  for (;;) {
+    const auto left = context.memory_info();
+    room.is_tight = left && left->free_bytes < kMarginBytes;
+    if (!left || left->free_bytes >= kLeastRoom || !had_reserve) return;
+    if (std::chrono::steady_clock::now() > deadline) return;
+    room.give_up();
+    std::this_thread::sleep_for(kRoomInterval);
+  }
+}
+
+// By all programs on the card; nothing if nobody knows.
+std::optional<std::uint64_t> used_memory(const std::string& uuid, const std::string& driver_path) {
+  const auto used = cuda::used_memory(uuid, driver_path);
+  if (used) return *used;
+  log_info(used.error().message());
+  return std::nullopt;
+}
+
 // `compiled` holds the kernel as it was compiled before, or does so afterwards.
 cuda::Result<cuda::PageKernel> load_page_kernel(const cuda::Context& context, UniqueFd& compiled,
                                                 HostMemory memory) {
@@ -128,10 +187,14 @@ class VramStore final : public Store {
 
 class VramDevice final : public StoreDevice {
  public:
-  VramDevice(cuda::Context context, UniqueFd& compiled_kernel, HostMemory memory,
-             std::string drm_directory)
-      : context_(std::move(context)), drm_directory_(std::move(drm_directory)) {
-    auto kernel = load_page_kernel(context_, compiled_kernel, memory);
+  VramDevice(cuda::Context context, std::optional<std::uint64_t> used_before, DriverFiles& files,
+             HostMemory memory, ContextRoom& room, std::string drm_directory)
+      : context_(std::move(context)),
+        room_(room),
+        used_before_(used_before),
+        driver_path_(files.path),
+        drm_directory_(std::move(drm_directory)) {
+    auto kernel = load_page_kernel(context_, files.page_kernel, memory);
     if (kernel) {
       shared_.kernel = *std::move(kernel);
     } else {
@@ -146,12 +209,14 @@ class VramDevice final : public StoreDevice {
     const auto granularity = cuda::VramMemory::granularity(context_);
     if (!granularity) return granularity.error();
     const cuda::DeviceInfo& device = context_.device();
+    if (room_.context_bytes == 0) room_.context_bytes = measure_context(*granularity);
     return StoreDeviceInfo{
         .name = device.name,
         .uuid = device.uuid,
         .free_bytes = memory->free_bytes,
         .total_bytes = memory->total_bytes,
         .granularity_bytes = *granularity,
+        .context_bytes = room_.context_bytes,
         .drives_display =
             device.drives_display || has_connected_display(drm_directory_, device.pci_address),
         .is_exclusive = device.is_exclusive};
@@ -176,13 +241,36 @@ class VramDevice final : public StoreDevice {
     return std::make_unique<VramStore>(*std::move(memory));
   }
 
+  Result<UniqueFd> set_aside(std::uint64_t size_bytes) override {
+    const auto fd = cuda::VramMemory::create_fd(context_, size_bytes);
+    if (!fd) return fd.error();
+    return UniqueFd(*fd);
+  }
+
   Result<std::unique_ptr<Copier>> make_copier(std::span<std::byte> host) override {
     if (const auto current = context_.make_current(); !current) return current.error();
     return make_vram_copier(context_, shared_, host);
   }
 
  private:
+  // Other programs may take or free memory meanwhile, so the result may make no sense.
+  std::uint64_t measure_context(std::uint64_t granularity) const {
+    const auto used =
+        used_before_ ? used_memory(context_.device().uuid, driver_path_) : std::nullopt;
+    if (used && *used == *used_before_) return 0;
+    if (used && *used >= *used_before_ + kSmallestContextBytes &&
+        *used <= *used_before_ + kLargestContextBytes) {
+      return round_up(*used - *used_before_ + kMarginBytes, granularity);
+    }
+    log_info(fmt::format("what a context takes cannot be measured: {} MiB are set aside for it",
+                         kUsualContextBytes >> 20));
+    return kUsualContextBytes;
+  }
+
   cuda::Context context_;
+  ContextRoom& room_;
+  const std::optional<std::uint64_t> used_before_;  // before the context was made
+  const std::string driver_path_;
   VramCopierShared shared_;
   std::string drm_directory_;
 };
@@ -191,6 +279,7 @@ class VramDevice final : public StoreDevice {
 
 Result<std::unique_ptr<StoreDevice>> make_vram_device(const std::string& selector,
                                                       DriverFiles& files, HostMemory memory,
+                                                      ContextRoom& room,
                                                       const std::string& drm_directory) {
   // The driver caches compiled kernels here; by default it uses the home directory of root. If it
   // cannot write here, a worker takes 0.1 s longer to start.
@@ -209,9 +298,12 @@ Result<std::unique_ptr<StoreDevice>> make_vram_device(const std::string& selecto
     return fail(device->label() +
                 ": its compute mode is prohibited: nvidia-smi --compute-mode=0 changes that");
   }
-  auto context = cuda::Context::create(*driver, *device);
+  std::optional<std::uint64_t> used_before;
+  if (room.context_bytes == 0) used_before = used_memory(device->uuid, files.path);
+  auto context = create_context(*driver, *device, room);
   if (!context) return context.error();
-  return std::make_unique<VramDevice>(*std::move(context), files.page_kernel, memory,
+  make_room_for_the_rest(*context, room);
+  return std::make_unique<VramDevice>(*std::move(context), used_before, files, memory, room,
                                       drm_directory);
 }
 

@@ -6,6 +6,7 @@
 
 #include "daemon/base/error.hpp"
 #include "daemon/system/host_memory.hpp"
+#include "daemon/worker/store/context_room.hpp"
 #include "daemon/worker/store/driver_files.hpp"
 #include "daemon/worker/store/store.hpp"
 
@@ -15,10 +16,12 @@ namespace vramswap {
 // address; empty: the first GPU). The context stays with the process: call this only once.
 // It loads the files in `files`, and those that are missing there are there afterwards, as far as
 // they could be opened. What is compiled is kept in `memory`: a worker that wakes reads it before
-// it serves, so it must not be swapped out. In `drm_directory` the kernel lists display connectors,
-// e.g. card0-DP-1/status.
+// it serves, so it must not be swapped out. If the card is full, the reserve in `room` is given up
+// and the context is tried again for some seconds. What a context takes is measured by info(),
+// unless it is in `room` already. `room` outlives the device. In `drm_directory` the kernel lists
+// display connectors, e.g. card0-DP-1/status.
 Result<std::unique_ptr<StoreDevice>> make_vram_device(
-    const std::string& selector, DriverFiles& files, HostMemory memory,
+    const std::string& selector, DriverFiles& files, HostMemory memory, ContextRoom& room,
     const std::string& drm_directory = "/sys/class/drm");
 
 }  // namespace vramswap

@@ -23,8 +23,9 @@ inline constexpr std::uint64_t mebibyte = 1ull << 20;
 class FakeCudaTest : public testing::Test {
  protected:
   FakeCudaTest() {
-    for (const char* variable : {"FAKE_CUDA_DISPLAY", "FAKE_CUDA_FAIL", "FAKE_CUDA_AT_COPY",
-                                 "FAKE_CUDA_COMPUTE_MODE", "FAKE_CUDA_JIT", "CUDA_DEVICE_ORDER"}) {
+    for (const char* variable :
+         {"FAKE_CUDA_DISPLAY", "FAKE_CUDA_FAIL", "FAKE_CUDA_AT_COPY", "FAKE_CUDA_COMPUTE_MODE",
+          "FAKE_CUDA_CONTEXT_MIB", "FAKE_CUDA_JIT", "CUDA_DEVICE_ORDER"}) {
       unsetenv(variable);
     }
     setenv("FAKE_CUDA_DIR", directory().c_str(), 1);

@@ -26,8 +26,8 @@ TEST_F(PoolAdoptTest, TheWorkerLives) {
   ASSERT_TRUE(adopt());
   expect_all_up(2);
   EXPECT_THAT(machine_.steps.names(),
-              ElementsAre("Adopt", "open nbd", "HandOver", "HandOver", "set request limit",
-                          "set request limit", "Describe"));
+              ElementsAre("Adopt", "open nbd", "HandOver", "HandOver", "Describe",
+                          "set request limit", "set request limit"));
   ASSERT_TRUE(down());
   expect_nothing_left();
 }
@@ -76,8 +76,8 @@ TEST_F(PoolAdoptTest, TheWorkerLivesAndTheMemoryWasKept) {
   machine_.steps.clear();
   ASSERT_TRUE(adopt(fdstore()));
   expect_all_up(2);
-  EXPECT_THAT(machine_.steps.names(), ElementsAre("Adopt", "open nbd", "set request limit",
-                                                  "set request limit", "Describe"));
+  EXPECT_THAT(machine_.steps.names(), ElementsAre("Adopt", "open nbd", "Describe",
+                                                  "set request limit", "set request limit"));
 }
 
 TEST_F(PoolAdoptTest, BothHaveDiedAndTheMemoryWasKept) {

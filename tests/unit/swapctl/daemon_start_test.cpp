@@ -183,7 +183,7 @@ TEST_F(DaemonStartTest, WithoutTheUnitItRunsInATransientOne) {
                                 "set-property --runtime init.scope MemorySwapMax=0\n"
                                 "daemon-reexec\n"
                                 "--quiet --collect --unit=vramswap.service --property="));
-  EXPECT_THAT(asked, HasSubstr(" --property=FileDescriptorStoreMax=64 "));
+  EXPECT_THAT(asked, HasSubstr(" --property=FileDescriptorStoreMax=256 "));
   EXPECT_THAT(asked, EndsWith(" " + program.string() + "\n"));
 }
 

@@ -18,7 +18,7 @@ class EngineTest : public IoThreadTest {
   EngineTest() {
     auto engine =
         Engine::start({.backend = control::Backend::ram, .gpu = "", .io_threads = kThreads},
-                      driver_, report_write_.get(), false);
+                      driver_, room_, report_write_.get(), false);
     EXPECT_TRUE(engine) << engine.error().message;
     engine_ = *std::move(engine);
     segment_ = &make_segment();
@@ -34,6 +34,7 @@ class EngineTest : public IoThreadTest {
 
   ServedSegment* segment_;
   DriverFiles driver_;
+  ContextRoom room_;
   std::unique_ptr<Engine> engine_;
   std::vector<UniqueFd> sockets_;
 };

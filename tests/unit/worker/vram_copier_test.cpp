@@ -171,7 +171,8 @@ TEST_F(VramCopierTest, ADeviceThatCannotLoadTheKernelCopiesWithoutIt) {
     // A library that is loaded is found by its name afterwards.
     ASSERT_TRUE(load());
     DriverFiles files;
-    const auto device = make_vram_device("", files, HostMemory::swappable, directory());
+    ContextRoom room;
+    const auto device = make_vram_device("", files, HostMemory::swappable, room, directory());
     ASSERT_TRUE(device) << device.error().message;
     const auto store = (*device)->create(2 << 20);
     ASSERT_TRUE(store) << store.error().message;

@@ -6,12 +6,15 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 
+#include "cuda/vram.hpp"
 #include "tests/unit/cuda/fake_cuda_test.hpp"
 #include "tests/unit/cuda/processes.hpp"
 
@@ -35,7 +38,8 @@ class VramStoreTest : public test::FakeCudaTest {
       // A library that is loaded is found by its name afterwards.
       ASSERT_TRUE(load());
       DriverFiles files;
-      const auto device = make_vram_device("", files, HostMemory::swappable, directory());
+      ContextRoom room;
+      const auto device = make_vram_device("", files, HostMemory::swappable, room, directory());
       ASSERT_TRUE(device) << device.error().message;
       UniqueFd gone(memfd_create("gone", MFD_CLOEXEC));
       const auto store = (*device)->import(std::move(gone), kBytes);
@@ -68,7 +72,8 @@ TEST_F(VramStoreTest, AWrongSizeIsNoEvidence) {
   test::in_child([&] {
     ASSERT_TRUE(load());
     DriverFiles files;
-    const auto device = make_vram_device("", files, HostMemory::swappable, directory());
+    ContextRoom room;
+    const auto device = make_vram_device("", files, HostMemory::swappable, room, directory());
     ASSERT_TRUE(device) << device.error().message;
     const auto store =
         (*device)->import(UniqueFd(memfd_create("gone", MFD_CLOEXEC)), kBytes + 4096);
@@ -85,7 +90,8 @@ TEST_F(VramStoreTest, ALaterWorkerLoadsTheFilesOfTheFirst) {
   test::in_child([&] {
     ASSERT_TRUE(load(file.c_str()));
     DriverFiles files;
-    const auto device = make_vram_device("", files, HostMemory::swappable, directory());
+    ContextRoom room;
+    const auto device = make_vram_device("", files, HostMemory::swappable, room, directory());
     ASSERT_TRUE(device) << device.error().message;
     // This one, unless the test program has loaded another one before.
     EXPECT_TRUE(files.path.ends_with("/libcuda.so.1")) << files.path;
@@ -100,7 +106,8 @@ TEST_F(VramStoreTest, ALaterWorkerLoadsTheFilesOfTheFirst) {
   std::filesystem::remove(file);
   setenv("FAKE_CUDA_JIT", "0", 1);
   test::in_child([&] {
-    const auto device = make_vram_device("", kept, HostMemory::swappable, directory());
+    ContextRoom room;
+    const auto device = make_vram_device("", kept, HostMemory::swappable, room, directory());
     ASSERT_TRUE(device) << device.error().message;
     EXPECT_TRUE(kept.page_kernel);  // it is still good
     EXPECT_TRUE((*device)->create(kBytes));
@@ -114,7 +121,8 @@ TEST_F(VramStoreTest, APageKernelThatCannotBeLoadedIsCompiledAgain) {
     files.page_kernel = UniqueFd(memfd_create("garbage", MFD_CLOEXEC));
     const ino_t garbage = inode_of(files.page_kernel);
     ASSERT_EQ(write(files.page_kernel.get(), "garbage", 7), 7);
-    ASSERT_TRUE(make_vram_device("", files, HostMemory::swappable, directory()));
+    ContextRoom room;
+    ASSERT_TRUE(make_vram_device("", files, HostMemory::swappable, room, directory()));
     ASSERT_TRUE(files.page_kernel);
     EXPECT_NE(inode_of(files.page_kernel), garbage);
   });
@@ -128,11 +136,146 @@ TEST_F(VramStoreTest, ThePageKernelIsInMemoryThatIsNotSwappedOut) {
   test::in_child([&] {
     ASSERT_TRUE(load());
     DriverFiles files;
-    ASSERT_TRUE(make_vram_device("", files, HostMemory::unswappable, directory()));
+    ContextRoom room;
+    ASSERT_TRUE(make_vram_device("", files, HostMemory::unswappable, room, directory()));
     struct statfs about {};
     ASSERT_EQ(fstatfs(files.page_kernel.get(), &about), 0);
     EXPECT_EQ(about.f_type, RAMFS_MAGIC);
   });
+}
+
+// A card of 512 MiB, of which hardly any is used.
+class ContextRoomTest : public VramStoreTest {
+ protected:
+  static constexpr std::uint64_t kContextBytes = 128 << 20;
+  static constexpr std::uint64_t kMarginBytes = 32 << 20;
+
+  ContextRoomTest() {
+    setenv("FAKE_CUDA_MEMORY_MIB", "512", 1);
+    setenv("FAKE_CUDA_CONTEXT_MIB", "128", 1);
+  }
+  ~ContextRoomTest() override {
+    if (hog_ > 0) kill(hog_, SIGKILL);
+    if (hog_ > 0) waitpid(hog_, nullptr, 0);
+  }
+
+  // By another program, which goes with the test.
+  void fill_card() {
+    test::SocketPair sockets;
+    hog_ = fork();
+    if (hog_ == 0) {
+      const auto context = open().value();
+      for (std::uint64_t bytes = 32 << 20; bytes >= 2 << 20;) {
+        if (!cuda::VramMemory::create_fd(context, bytes)) bytes /= 2;
+      }
+      if (write(sockets.child(), "f", 1) == 1) pause();
+      _exit(1);
+    }
+    char full = 0;
+    ASSERT_EQ(read(sockets.parent(), &full, 1), 1);
+  }
+
+  // A reserve that nobody holds but the one who takes it out of reserve_.
+  void set_aside() {
+    test::in_child([&] {
+      ContextRoom room;
+      const auto device = make_device(room);
+      ASSERT_TRUE(device) << device.error().message;
+      const auto reserve = (*device)->set_aside(kContextBytes + kMarginBytes);
+      ASSERT_TRUE(reserve) << reserve.error().message;
+      test::send_fd(reserve_.child(), reserve->get());
+    });
+  }
+
+  // Makes a device with that reserve, which must be given up or not.
+  void expect_given_up(bool expected) {
+    test::in_child([&] {
+      bool is_given_up = false;
+      ContextRoom room{.context_bytes = kContextBytes,
+                       .reserve = UniqueFd(test::receive_fd(reserve_.parent())),
+                       .on_given_up = [&] { is_given_up = true; }};
+      const auto device = make_device(room);
+      ASSERT_TRUE(device) << device.error().message;
+      EXPECT_EQ(is_given_up, expected);
+      EXPECT_NE(static_cast<bool>(room.reserve), expected);
+    });
+  }
+
+  Result<std::unique_ptr<StoreDevice>> make_device(ContextRoom& room) {
+    EXPECT_TRUE(load());
+    DriverFiles files;
+    return make_vram_device("", files, HostMemory::swappable, room, directory());
+  }
+
+ private:
+  pid_t hog_ = 0;
+  test::SocketPair reserve_;
+};
+
+TEST_F(ContextRoomTest, WhatAContextTakesIsMeasured) {
+  test::in_child([&] {
+    ContextRoom room;
+    const auto device = make_device(room);
+    ASSERT_TRUE(device) << device.error().message;
+    const auto info = (*device)->info();
+    ASSERT_TRUE(info);
+    EXPECT_EQ(info->context_bytes, kContextBytes + kMarginBytes);
+    EXPECT_EQ(room.context_bytes, info->context_bytes);
+  });
+}
+
+TEST_F(ContextRoomTest, AContextThatTakesNothingNeedsNone) {
+  setenv("FAKE_CUDA_CONTEXT_MIB", "0", 1);
+  test::in_child([&] {
+    ContextRoom room;
+    const auto device = make_device(room);
+    ASSERT_TRUE(device) << device.error().message;
+    EXPECT_EQ((*device)->info().value().context_bytes, 0U);
+  });
+}
+
+// Such as by other programs that freed memory at that moment.
+TEST_F(ContextRoomTest, WhatCannotBeMeasuredIsNotBelieved) {
+  setenv("FAKE_CUDA_CONTEXT_MIB", "64", 1);
+  test::in_child([&] {
+    ContextRoom room;
+    const auto device = make_device(room);
+    ASSERT_TRUE(device) << device.error().message;
+    EXPECT_EQ((*device)->info().value().context_bytes, 608U << 20);
+  });
+}
+
+TEST_F(ContextRoomTest, WhatAnEarlierWorkerMeasuredIsNotMeasuredAgain) {
+  test::in_child([&] {
+    ContextRoom room;
+    room.context_bytes = 10 << 20;
+    const auto device = make_device(room);
+    ASSERT_TRUE(device) << device.error().message;
+    EXPECT_EQ((*device)->info().value().context_bytes, 10U << 20);
+  });
+}
+
+TEST_F(ContextRoomTest, AFullCardRefusesAContext) {
+  fill_card();
+  test::in_child([&] {
+    ContextRoom none;
+    none.context_bytes = kContextBytes;
+    const auto device = make_device(none);
+    ASSERT_FALSE(device);
+    EXPECT_NE(device.error().message.find("OUT_OF_MEMORY"), std::string::npos)
+        << device.error().message;
+  });
+}
+
+TEST_F(ContextRoomTest, AFullCardHasRoomWhereTheReserveWas) {
+  set_aside();
+  fill_card();
+  expect_given_up(true);
+}
+
+TEST_F(ContextRoomTest, WhereThereIsRoomTheReserveIsKept) {
+  set_aside();
+  expect_given_up(false);
 }
 
 TEST_F(VramStoreTest, TheComputeModeIsAskedFor) {
@@ -140,7 +283,8 @@ TEST_F(VramStoreTest, TheComputeModeIsAskedFor) {
   test::in_child([&] {
     ASSERT_TRUE(load());
     DriverFiles files;
-    const auto device = make_vram_device("", files, HostMemory::swappable, directory());
+    ContextRoom room;
+    const auto device = make_vram_device("", files, HostMemory::swappable, room, directory());
     ASSERT_TRUE(device) << device.error().message;
     EXPECT_TRUE((*device)->info().value().is_exclusive);
   });
@@ -148,7 +292,8 @@ TEST_F(VramStoreTest, TheComputeModeIsAskedFor) {
   test::in_child([&] {
     ASSERT_TRUE(load());
     DriverFiles files;
-    const auto device = make_vram_device("", files, HostMemory::swappable, directory());
+    ContextRoom room;
+    const auto device = make_vram_device("", files, HostMemory::swappable, room, directory());
     ASSERT_FALSE(device);
     EXPECT_NE(device.error().message.find("its compute mode is prohibited"), std::string::npos)
         << device.error().message;

@@ -42,11 +42,12 @@ std::string content(const UniqueFd& fd) {
 std::string describe(const WorkerHandover& handover) {
   const auto& start = handover.start;
   std::string text = fmt::format(
-      "{} {} {} {} {} {} {} {} [{}] {} {} {} listener: {}, copy notes: {}\n",
+      "{} {} {} {} {} {} {} {} [{}] {} {} {} listener: {}, copy notes: {}, context reserve: {}\n",
       to_string(handover.state), handover.owes_answer, to_string(start.backend), start.gpu,
       start.io_threads, start.rendezvous, start.doze_after.count(), start.hang_timeout.count(),
       handover.description, handover.began_at.count(), handover.stats.errors,
-      handover.stats.batches, content(handover.listener), content(handover.copy_notes));
+      handover.stats.batches, content(handover.listener), content(handover.copy_notes),
+      content(handover.context_reserve));
   text += fmt::format("driver {}: {}, page kernel: {}\n", handover.driver.path,
                       content(handover.driver.library), content(handover.driver.page_kernel));
   for (const auto& segment : handover.segments) {
@@ -78,6 +79,7 @@ std::set<int> descriptors_of(const WorkerHandover& handover) {
                         handover.channel.get(),
                         handover.listener.get(),
                         handover.copy_notes.get(),
+                        handover.context_reserve.get(),
                         driver.library.get(),
                         driver.page_kernel.get()};
   for (const auto& segment : handover.segments) {
@@ -128,6 +130,7 @@ WorkerHandover some_handover() {
                           .channel = {},
                           .listener = memory_with("a listener"),
                           .copy_notes = memory_with("copy notes"),
+                          .context_reserve = memory_with("a reserve"),
                           .segments = {}};
   WorkerHandover::Segment first{.id = 7,
                                 .size_bytes = 1ULL << 40,

@@ -90,7 +90,7 @@ vramswap() {
 fake_cuda=/run/fake_cuda
 use_fake_cuda() {
   [ -e /opt/fake_cuda/libcuda.so.1 ] || fail "the build has no libcuda for tests"
-  ln -s /opt/fake_cuda/libcuda.so.1 /usr/lib/libcuda.so.1
+  ln -s /opt/fake_cuda/lib*.so.1 /usr/lib/
   mkdir "$fake_cuda"
   mount -t ramfs ramfs "$fake_cuda"
   export FAKE_CUDA_DIR="$fake_cuda" FAKE_CUDA_MEMORY_MIB=128

@@ -1,0 +1,46 @@
+#include "daemon/supervisor/pool/context_reserve.hpp"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <utility>
+
+namespace vramswap {
+namespace {
+
+std::string context_reserve_name(std::size_t slot) {
+  return fmt::format("context-{}", slot);
+}
+
+}  // namespace
+
+bool is_context_reserve_of(std::size_t slot, std::string_view name) {
+  return name == context_reserve_name(slot);
+}
+
+void ContextReserve::inherit(const NamedFds& inherited) {
+  const auto found = inherited.find(context_reserve_name(slot_));
+  if (found != inherited.end()) memory_ = found->second.duplicate();
+}
+
+void ContextReserve::keep(UniqueFd memory) {
+  give_up();
+  memory_ = std::move(memory);
+  if (memory_) manager_.push_to_fdstore(context_reserve_name(slot_), memory_.get());
+}
+
+void ContextReserve::give_up() {
+  memory_.reset();
+  manager_.remove_from_fdstore(context_reserve_name(slot_));
+}
+
+void ContextReserve::add_to(messages::Start& start, std::vector<int>& fds) const {
+  start.has_context_reserve = is_there();
+  if (memory_) fds.push_back(memory_.get());
+}
+
+void ContextReserve::add_to(NamedFds& fds) const {
+  if (memory_) fds[context_reserve_name(slot_)] = memory_.duplicate();
+}
+
+}  // namespace vramswap
