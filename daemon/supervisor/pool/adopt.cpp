@@ -181,8 +181,9 @@ Result<PoolParts> build_parts(Machine& machine, const PoolOptions& options,
           best == nullptr || worker->state.segments.size() > best->state.segments.size();
       if (holds_more) best = worker.get();
     }
-    if (best != nullptr)
+    if (best != nullptr) {
       slot.adopt(best->worker, std::move(best->copy_notes), std::move(best->context_reserve));
+    }
   }
   for (const auto& known : description.segments) {
     auto& slot = *parts.slots[known.device];

@@ -4,17 +4,12 @@
 
 #include <algorithm>
 
+#include "daemon/base/rounding.hpp"
+
 namespace vramswap {
 namespace {
 
 using control::format_bytes;
-
-std::uint64_t round_down(std::uint64_t value, std::uint64_t step) {
-  return value - value % step;
-}
-std::uint64_t round_up(std::uint64_t value, std::uint64_t step) {
-  return round_down(value + step - 1, step);
-}
 
 std::string describe(const StoreDeviceInfo& device) {
   return device.uuid.empty() ? device.name : fmt::format("{} ({})", device.name, device.uuid);

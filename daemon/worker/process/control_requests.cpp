@@ -112,12 +112,7 @@ Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vec
   }
   map_copy_notes();
   if (copy_notes_) copy_notes_->take_over();
-  auto engine = Engine::start(start_, driver_, room_, report_write_.get(), options_.hardened,
-                              copy_notes_ ? &*copy_notes_ : nullptr);
-  // The next worker has more room.
-  if (!engine && room_.is_tight) room_.give_up();
-  if (!engine) return engine.error();
-  engine_ = *std::move(engine);
+  if (auto started = start_engine(); !started) return started.error();
   auto info = engine_->device().info();
   if (!info) return info.error();
   start_.context_bytes = info->context_bytes;

@@ -142,18 +142,23 @@ Result<void> ControlThread::handle_report() {
   return {};
 }
 
-// Starts the engine again, over the descriptors that the worker holds. Does nothing while the
-// worker serves or is fresh.
-Result<void> ControlThread::wake() {
-  if (engine_ || state_ == WorkerState::fresh) return {};
-  if (state_ == WorkerState::dozing) enter(WorkerEvent::called);
-  map_copy_notes();
+Result<void> ControlThread::start_engine() {
   auto engine = Engine::start(start_, driver_, room_, report_write_.get(), options_.hardened,
                               copy_notes_ ? &*copy_notes_ : nullptr);
   // The next worker has more room.
   if (!engine && room_.is_tight) room_.give_up();
   if (!engine) return engine.error();
   engine_ = *std::move(engine);
+  return {};
+}
+
+// Starts the engine again, over the descriptors that the worker holds. Does nothing while the
+// worker serves or is fresh.
+Result<void> ControlThread::wake() {
+  if (engine_ || state_ == WorkerState::fresh) return {};
+  if (state_ == WorkerState::dozing) enter(WorkerEvent::called);
+  map_copy_notes();
+  if (auto started = start_engine(); !started) return started;
   if (auto result = segments_.reimport_stores(engine_->device()); !result) return result;
   for (auto& [id, entry] : segments_) {
     note_store(entry.segment);

@@ -63,6 +63,7 @@ class ControlThread {
   bool may_come_back() const { return room_.context_bytes == 0 || room_.reserve; }
 
   void enter(WorkerEvent event);
+  Result<void> start_engine();
   Result<void> wake();
   void tick();
   void end_if_hung();

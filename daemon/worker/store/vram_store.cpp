@@ -19,6 +19,7 @@
 #include "cuda/page_kernel.hpp"
 #include "cuda/vram.hpp"
 #include "daemon/base/directory.hpp"
+#include "daemon/base/rounding.hpp"
 #include "daemon/system/log.hpp"
 #include "daemon/system/proc.hpp"
 #include "daemon/worker/store/vram_copier.hpp"
@@ -113,10 +114,6 @@ cuda::Result<cuda::Context> create_context(const cuda::Driver& driver,
     room.give_up();
     std::this_thread::sleep_for(kRoomInterval);
   }
-}
-
-std::uint64_t round_up(std::uint64_t value, std::uint64_t step) {
-  return (value + step - 1) / step * step;
 }
 
 // The context found room, but the driver takes more than that: 17 MiB on an H200. A worker in the
