@@ -8,6 +8,10 @@
 
 namespace vramswap {
 
+class UniqueFd;
+// Another descriptor of the same open file, close-on-exec. Empty, with errno set, on failure.
+UniqueFd duplicate(int fd);
+
 class UniqueFd {
  public:
   UniqueFd() = default;
@@ -22,8 +26,7 @@ class UniqueFd {
 
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
-  // Another descriptor of the same open file, close-on-exec. Empty, with errno set, on failure.
-  UniqueFd duplicate() const { return UniqueFd(fcntl(fd_, F_DUPFD_CLOEXEC, 0)); }
+  UniqueFd duplicate() const { return vramswap::duplicate(fd_); }
   int release() { return std::exchange(fd_, -1); }
   void reset() {
     // Do not retry on EINTR: Linux has closed the descriptor already.
@@ -33,5 +36,9 @@ class UniqueFd {
  private:
   int fd_ = -1;
 };
+
+inline UniqueFd duplicate(int fd) {
+  return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
 
 }  // namespace vramswap

@@ -27,7 +27,7 @@ bool peer_is_root(Socket& socket) {
 }  // namespace
 
 UniqueFd ControlSession::duplicate() {
-  return UniqueFd(fcntl(socket_.native_handle(), F_DUPFD_CLOEXEC, 0));
+  return vramswap::duplicate(socket_.native_handle());
 }
 
 awaitable<Result<control::Request>> ControlSession::receive() {

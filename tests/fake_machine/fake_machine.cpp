@@ -8,7 +8,7 @@
 namespace vramswap::fake {
 
 void FakeServiceManager::push_to_fdstore(const std::string& name, int fd) {
-  fdstore[name] = UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  fdstore[name] = duplicate(fd);
 }
 
 NamedFds FakeServiceManager::receive_fdstore() {

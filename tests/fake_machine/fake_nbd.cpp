@@ -7,10 +7,6 @@
 namespace vramswap::fake {
 namespace {
 
-UniqueFd duplicate(int fd) {
-  return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-}
-
 // Whether the worker has its end open still.
 bool is_alive(const UniqueFd& socket) {
   char byte = 0;

@@ -13,10 +13,6 @@
 namespace vramswap::fake {
 namespace {
 
-UniqueFd duplicate(int fd) {
-  return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-}
-
 bool is_open_at_the_other_end(const UniqueFd& socket) {
   pollfd end{socket.get(), POLLRDHUP, 0};
   return poll(&end, 1, 0) == 0;

@@ -137,7 +137,7 @@ TEST_F(SupervisorChange, AGoodByeAtTheEndOfTheSupervisorEndsIt) {
 // Two supervisors are none of its business: the second is heard once the first has gone.
 TEST_F(SupervisorChange, ASecondSupervisorWaitsForTheEndOfTheFirst) {
   ServedSegment served({.worker_socket = worker_socket});
-  UniqueFd first(fcntl(served.worker().channel(), F_DUPFD_CLOEXEC, 0));
+  UniqueFd first = duplicate(served.worker().channel());
   ASSERT_TRUE(served.worker().reattach(worker_socket));
   ASSERT_TRUE(send_packet(served.worker().channel(), messages::encode(messages::Adopt{})));
   pollfd wait{served.worker().channel(), POLLIN, 0};

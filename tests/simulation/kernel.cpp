@@ -54,8 +54,7 @@ Result<std::uint32_t> Kernel::connect(const netlink::ConnectRequest& request) {
   device.dead_timeout = request.dead_connection_timeout.value_or(kDefaultDeadTimeout);
   device.unserved_since = world_.now();
   for (const int socket : request.sockets) {
-    device.connections.push_back(
-        {UniqueFd(fcntl(socket, F_DUPFD_CLOEXEC, 0)), pair_of(socket), false});
+    device.connections.push_back({duplicate(socket), pair_of(socket), false});
   }
   world_.note("kernel: CONNECT {} as {}", device.path(), device.identifier);
   if (fault) return fail_errno("nbd", "CONNECT", fault->code);
@@ -86,7 +85,7 @@ Result<void> Kernel::reconfigure(const netlink::ReconfigureRequest& request) {
   for (const int socket : request.sockets) {
     const auto dead = std::ranges::find(device.connections, true, &KernelConnection::is_dead);
     if (dead == device.connections.end()) break;
-    *dead = {UniqueFd(fcntl(socket, F_DUPFD_CLOEXEC, 0)), pair_of(socket), false};
+    *dead = {duplicate(socket), pair_of(socket), false};
     world_.note("kernel: {} has a new socket", device.path());
   }
   if (fault) return fail_errno(device_name(request.index), "RECONFIGURE", fault->code);

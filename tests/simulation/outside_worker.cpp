@@ -39,7 +39,7 @@ class SimLink : public WorkerLink {
       return fail_errno("worker channel", "sendmsg", EPIPE);
     }
     Packet packet{std::string(text), {}};
-    for (const int fd : fds) packet.fds.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    for (const int fd : fds) packet.fds.push_back(duplicate(fd));
     channel_->to_worker.push_back(std::move(packet));
     worker_->wake_up();
     return {};

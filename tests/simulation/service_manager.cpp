@@ -12,7 +12,7 @@ void Manager::push(const std::string& name, int fd) {
   for (auto known = first; known != last; ++known) {
     if (inode_of(known->second.get()) == inode_of(fd)) return;
   }
-  fds.emplace(name, UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0)));
+  fds.emplace(name, duplicate(fd));
 }
 
 std::map<std::string, UniqueFd> Manager::copies() const {

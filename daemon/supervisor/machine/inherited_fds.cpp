@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <charconv>
 #include <sstream>
 #include <vector>
@@ -34,6 +35,14 @@ Result<NamedFds> parse_passed_on(const std::string& text) {
     fds[item.substr(0, equals)] = UniqueFd(fd);
   }
   return fds;
+}
+
+Result<UniqueFd> copy_of(const NamedFds& fds, const std::string& name) {
+  const auto found = fds.find(name);
+  if (found == fds.end() || !found->second) return UniqueFd();
+  UniqueFd copy = found->second.duplicate();
+  if (!copy) return fail_errno(name, "F_DUPFD_CLOEXEC", errno);
+  return copy;
 }
 
 }  // namespace vramswap

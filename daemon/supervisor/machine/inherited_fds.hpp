@@ -19,4 +19,7 @@ std::string pass_on(const NamedFds& fds);
 // open.
 Result<NamedFds> parse_passed_on(const std::string& text);
 
+// A copy of the one of that name. Empty where there is none.
+Result<UniqueFd> copy_of(const NamedFds& fds, const std::string& name);
+
 }  // namespace vramswap

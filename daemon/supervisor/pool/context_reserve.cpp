@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "daemon/system/log.hpp"
+
 namespace vramswap {
 namespace {
 
@@ -19,8 +21,12 @@ bool is_context_reserve_of(std::size_t slot, std::string_view name) {
 }
 
 void ContextReserve::inherit(const NamedFds& inherited) {
-  const auto found = inherited.find(context_reserve_name(slot_));
-  if (found != inherited.end()) memory_ = found->second.duplicate();
+  auto copy = copy_of(inherited, context_reserve_name(slot_));
+  if (copy) {
+    memory_ = *std::move(copy);
+  } else {
+    log_error(copy.error().message);
+  }
 }
 
 void ContextReserve::keep(UniqueFd memory) {

@@ -21,11 +21,6 @@ std::string page_kernel_name(std::size_t slot) {
   return fmt::format("cubin-{}", slot);
 }
 
-UniqueFd copy_of(const NamedFds& fds, const std::string& name) {
-  const auto found = fds.find(name);
-  return found == fds.end() ? UniqueFd() : found->second.duplicate();
-}
-
 // In the place of an earlier one.
 void push(ServiceManager& manager, const std::string& name, const UniqueFd& fd) {
   manager.remove_from_fdstore(name);
@@ -39,8 +34,14 @@ bool is_driver_of(std::size_t slot, std::string_view name) {
 }
 
 void KeptDriver::inherit(const NamedFds& inherited) {
-  library_ = copy_of(inherited, library_name(slot_));
-  page_kernel_ = copy_of(inherited, page_kernel_name(slot_));
+  auto library = copy_of(inherited, library_name(slot_));
+  auto page_kernel = copy_of(inherited, page_kernel_name(slot_));
+  if (library && page_kernel) {
+    library_ = *std::move(library);
+    page_kernel_ = *std::move(page_kernel);
+  } else {
+    log_error((library ? page_kernel : library).error().message);
+  }
 }
 
 awaitable<void> KeptDriver::learn_from(std::shared_ptr<WorkerProcess> worker) {

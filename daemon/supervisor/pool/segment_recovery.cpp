@@ -25,15 +25,6 @@ constexpr std::chrono::milliseconds kLongestOfferPause{1000};
 // For a device that the kernel does not regard as connected, since somebody else disconnected it.
 constexpr std::chrono::milliseconds kForgottenPause{10000};
 
-// Empty where there is none of that name.
-Result<UniqueFd> copy_of(const NamedFds& fds, const std::string& name) {
-  const auto found = fds.find(name);
-  if (found == fds.end() || !found->second) return UniqueFd();
-  UniqueFd copy = found->second.duplicate();
-  if (!copy) return fail_errno(name, "F_DUPFD_CLOEXEC", errno);
-  return copy;
-}
-
 }  // namespace
 
 void Segment::on_worker_lost() {

@@ -67,8 +67,8 @@ TEST_F(IoThreadPauseTest, HandsLoadedSocketsToAnotherThreadWithoutAByteLost) {
     auto next_thread = start();
     ASSERT_EQ(thread->connections().size(), fds.size());
     for (const auto& parked : thread->connections()) {
-      auto connection = std::make_unique<Connection>(
-          UniqueFd(fcntl(parked.socket, F_DUPFD_CLOEXEC, 0)), next_segment, parked.connection_id);
+      auto connection = std::make_unique<Connection>(duplicate(parked.socket), next_segment,
+                                                     parked.connection_id);
       EXPECT_EQ(thread->requests_served(), served);
       ASSERT_TRUE(next_thread->add(std::move(connection)));
     }
