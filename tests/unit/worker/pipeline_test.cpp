@@ -104,7 +104,8 @@ TEST_F(PipelineTest, BehindAReadThatIsCutOffNothingIsSent) {
   ASSERT_TRUE(header);
   if (header->error == 0) {
     std::byte data;
-    EXPECT_EQ(recv(socket_.get(), &data, 1, 0), 0) << "a byte of data";
+    // The end of the connection, or an error where the second READ was not taken from it.
+    EXPECT_LE(recv(socket_.get(), &data, 1, 0), 0) << "a byte of data";
   }
 }
 
