@@ -11,14 +11,14 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr Help kHelp = {.name = "down",
-                        .before = R"(Usage: vramswap down [--force]
+constexpr Help kDownHelp = {.name = "down",
+                            .before = R"(Usage: vramswap down [--force]
 
 Brings every swapped page back to RAM or other swap, then frees the VRAM. Needs root. If the pages
 do not fit elsewhere it says so and changes nothing. Ctrl-C stops it and leaves the swap up.
 
 )",
-                        .after = R"(
+                            .after = R"(
 Exit codes:
   0 done, 1 failed, interrupted or nothing is up, 2 wrong usage
 )"};
@@ -43,7 +43,7 @@ int down(const Arguments& arguments, const Environment& environment) {
   po::options_description options("Options");
   options.add_options()("force", po::bool_switch(&force),
                         "try it even if the pages do not seem to fit elsewhere");
-  const auto values = read_options(arguments, options, kHelp, environment);
+  const auto values = read_options(arguments, options, kDownHelp, environment);
   if (!values) return values.error();
   if (const auto root = require_root(environment, "down"); !root) {
     return report(environment, root.error(), kFailed);

@@ -8,15 +8,15 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr Help kHelp = {.name = "reload",
-                        .before = R"(Usage: vramswap reload
+constexpr Help kReloadHelp = {.name = "reload",
+                              .before = R"(Usage: vramswap reload
 
 After an upgrade: replaces the running vramswapd and its workers by the programs that are installed
 now. The swap stays up, and no page is moved; programs that need one wait until the new worker has
 its GPU context. Where the new version cannot take over from the old one, the old one runs on.
 
 )",
-                        .after = R"(
+                              .after = R"(
 Exit codes:
   0 done, 1 failed, 2 wrong usage
 )"};
@@ -25,7 +25,7 @@ Exit codes:
 
 int reload(const Arguments& arguments, const Environment& environment) {
   const auto values =
-      read_options(arguments, po::options_description("Options"), kHelp, environment);
+      read_options(arguments, po::options_description("Options"), kReloadHelp, environment);
   if (!values) return values.error();
   if (const auto root = require_root(environment, "reload"); !root) {
     return report(environment, root.error(), kFailed);

@@ -15,8 +15,8 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr Help kHelp = {.name = "status",
-                        .before = R"(Usage: vramswap status [--json] [--watch [SECONDS]]
+constexpr Help kStatusHelp = {.name = "status",
+                              .before = R"(Usage: vramswap status [--json] [--watch [SECONDS]]
 
 Shows a line for each swap area: device, size, bytes used, priority, where its pages are kept, and
 state; then the totals. G means GiB. Then each worker, with what it has served since its start:
@@ -24,7 +24,7 @@ requests and pages, and the time from receiving a request to its reply (half of 
 most P50, 99 % at most P99).
 
 )",
-                        .after = R"(
+                              .after = R"(
 Exit codes:
   0 done, 1 failed, 2 wrong usage, 3 nothing is up
 )"};
@@ -57,7 +57,7 @@ int status(const Arguments& arguments, const Environment& environment) {
       po::value<std::string>()->value_name("SECONDS")->implicit_value("1")->notifier(set_interval),
       "repeat it, and show rates instead of totals; with --json, one object a line. Ctrl-C ends "
       "it");
-  const auto values = read_options(join_watch_value(arguments), options, kHelp, environment);
+  const auto values = read_options(join_watch_value(arguments), options, kStatusHelp, environment);
   if (!values) return values.error();
   if (interval) return watch_status(environment, *interval, json);
 

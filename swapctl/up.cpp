@@ -10,13 +10,13 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr Help kHelp = {.name = "up",
-                        .before = R"(Usage: vramswap up [options]
+constexpr Help kUpHelp = {.name = "up",
+                          .before = R"(Usage: vramswap up [options]
 
 Makes swap of VRAM and prints what it made. Needs root. Starts vramswapd if it does not run.
 
 )",
-                        .after = R"(
+                          .after = R"(
 Sizes, where G means GiB, as swapon and zramctl print it:
   7G, 512M, 1.5GiB   that much
   80%                of the GPU's free memory
@@ -46,7 +46,7 @@ int up(const Arguments& arguments, const Environment& environment) {
   po::options_description options("Options");
   options.add(settings).add_options()("config", po::value<std::string>()->value_name("FILE"),
                                       "read this file, not those in /etc");
-  auto values = read_options(arguments, options, kHelp, environment);
+  auto values = read_options(arguments, options, kUpHelp, environment);
   if (!values) return values.error();
   if (const auto root = require_root(environment, "up"); !root) {
     return report(environment, root.error(), kFailed);

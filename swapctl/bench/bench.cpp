@@ -21,8 +21,8 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr Help kHelp = {.name = "bench",
-                        .before = R"(Usage: vramswap bench [options] [scratch | DEVICE]...
+constexpr Help kBenchHelp = {.name = "bench",
+                             .before = R"(Usage: vramswap bench [options] [scratch | DEVICE]...
 
 Measures the swap of this machine. Reads every active swap area; writes and reads a scratch segment,
 which carries no swap and is removed afterwards. With names, measures only those. Needs root. The
@@ -32,7 +32,7 @@ tests do not use the page cache (O_DIRECT):
   single reads   4 KiB, one a second, as ioping does: the shortest, the average, the longest
 
 )",
-                        .after = R"(
+                             .after = R"(
 zram and vramswap read a page that was never written at the speed of a table look-up: before you
 compare areas, see how much of them is used. Programs that swap during the tests become slower, and
 make the tests slower.
@@ -141,7 +141,7 @@ int bench(const Arguments& arguments, const Environment& environment) {
   BenchSettings settings;
   auto options = bench_options(settings);
   options.add(scratch_options(up));
-  auto values = read_options(arguments, options, kHelp, environment, &settings.targets);
+  auto values = read_options(arguments, options, kBenchHelp, environment, &settings.targets);
   if (!values) return values.error();
   if (const auto root = require_root(environment, "bench"); !root) {
     return report(environment, root.error(), kFailed);

@@ -86,20 +86,6 @@ class Doze : public testing::Test {
     return reply && reply->error == 0;
   }
 
-  void write_everything() {
-    Page content;
-    for (std::uint64_t first = 0; first < pages_; first += kPagesAtOnce) {
-      ASSERT_TRUE(send_header(socket_, {.command = Command::write,
-                                        .offset = first * sizeof(Page),
-                                        .length = kPagesAtOnce * sizeof(Page)}));
-      for (std::uint32_t i = 0; i < kPagesAtOnce; ++i) {
-        fill(content, first + i, 1);
-        ASSERT_TRUE(send_page(socket_, content, i + 1 < kPagesAtOnce));
-      }
-      ASSERT_TRUE(expect_reply());
-    }
-  }
-
   void read_pages(std::uint64_t first, std::uint32_t count) {
     ASSERT_TRUE(send_header(
         socket_, {.offset = first * sizeof(Page), .length = count * std::uint32_t{sizeof(Page)}}));
@@ -129,7 +115,7 @@ TEST_F(Doze, WakesForARequestAndKeepsTheBytes) {
   const auto rounds =
       std::min<std::uint64_t>(20, number_from_environment("VRAMSWAP_RECOVERY_ROUNDS", 20));
   start_worker(seconds(1));
-  ASSERT_NO_FATAL_FAILURE(write_everything());
+  ASSERT_TRUE(segment_->write_everything());
   std::vector<double> wake_ms;
   for (std::uint64_t round = 0; round < rounds; ++round) {
     ASSERT_TRUE(segment_->worker().wait_for_state(WorkerState::dozing, kDozeLimit));
@@ -147,7 +133,7 @@ TEST_F(Doze, WakesForARequestAndKeepsTheBytes) {
 TEST_F(Doze, PowerOfTheCard) {
   if (!sample(uuid_)) GTEST_SKIP() << "nvidia-smi does not tell the power of " << uuid_;
   start_worker(seconds(2));
-  ASSERT_NO_FATAL_FAILURE(write_everything());
+  ASSERT_TRUE(segment_->write_everything());
   ASSERT_TRUE(segment_->worker().wait_for_state(WorkerState::dozing, kDozeLimit));
   ASSERT_NO_FATAL_FAILURE(measure_power(uuid_, "dozing"));
   EXPECT_FALSE(segment_->worker().wait_for_state(WorkerState::waking, milliseconds(1)))

@@ -20,7 +20,6 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::seconds;
 
 constexpr seconds kStateLimit{30};
-constexpr std::uint32_t kPagesAtOnce = 256;
 const std::uint64_t kPages = segment_bytes() / sizeof(Page);
 
 // The program card_hog, until the end of this object.
@@ -74,27 +73,12 @@ class FullCard : public testing::Test {
     segment_ = std::make_unique<TestSegment>(gpu->uuid);
     segment_->start_worker(seconds(1));
     if (segment_->context_bytes() == 0) GTEST_SKIP() << "a context takes no memory there";
-    write_everything();
+    ASSERT_TRUE(segment_->write_everything());
   }
 
   void fill_card() { hog_.emplace(); }
 
   int socket() const { return segment_->sockets().front(); }
-
-  void write_everything() {
-    Page content;
-    for (std::uint64_t first = 0; first < kPages; first += kPagesAtOnce) {
-      ASSERT_TRUE(send_header(socket(), {.command = Command::write,
-                                         .offset = first * sizeof(Page),
-                                         .length = kPagesAtOnce * sizeof(Page)}));
-      for (std::uint32_t i = 0; i < kPagesAtOnce; ++i) {
-        fill(content, first + i, 1);
-        ASSERT_TRUE(send_page(socket(), content, i + 1 < kPagesAtOnce));
-      }
-      const auto reply = receive_reply(socket());
-      ASSERT_TRUE(reply && reply->error == 0);
-    }
-  }
 
   void read_page(std::uint64_t page) {
     ASSERT_TRUE(send_header(socket(), {.offset = page * sizeof(Page), .length = sizeof(Page)}));

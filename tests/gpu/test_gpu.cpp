@@ -80,6 +80,26 @@ std::vector<int> TestSegment::sockets() const {
   return numbers;
 }
 
+bool TestSegment::write_everything() {
+  constexpr std::uint32_t kPagesAtOnce = 256;
+  const int socket = sockets_.front().get();
+  Page content;
+  for (std::uint64_t first = 0; first < segment_bytes() / sizeof(Page); first += kPagesAtOnce) {
+    if (!send_header(socket, {.command = Command::write,
+                              .offset = first * sizeof(Page),
+                              .length = kPagesAtOnce * sizeof(Page)})) {
+      return false;
+    }
+    for (std::uint32_t i = 0; i < kPagesAtOnce; ++i) {
+      fill(content, first + i, 1);
+      if (!send_page(socket, content, i + 1 < kPagesAtOnce)) return false;
+    }
+    const auto reply = receive_reply(socket);
+    if (!reply || reply->error != 0) return false;
+  }
+  return true;
+}
+
 std::string p50_and_max(std::vector<double> values) {
   if (values.empty()) return "p50=- max=-";
   std::ranges::sort(values);

@@ -37,6 +37,8 @@ class TestSegment {
   // What the first worker found that a context takes.
   std::uint64_t context_bytes() const { return context_bytes_; }
   std::vector<int> sockets() const;
+  // Fills each page through the first socket. Returns whether all replies were good.
+  bool write_everything();
 
  private:
   const std::string uuid_;

@@ -44,7 +44,7 @@ std::vector<std::byte> noise(std::size_t bytes, unsigned seed) {
 }
 
 /// A device whose memory a test reads and writes by itself: with the fake, it is host memory.
-struct Engine {
+struct Card {
   Context context;
   VramMemory memory;
   Stream stream;
@@ -61,7 +61,7 @@ class PageKernelTest : public test::FakeCudaTest {
     std::ranges::copy(host_bytes_, host_.begin());
   }
 
-  static std::optional<Engine> open_engine() {
+  static std::optional<Card> open_engine() {
     auto context = open();
     if (!context) return std::nullopt;
     auto memory = VramMemory::create(*context, 4 * mebibyte);
@@ -71,7 +71,7 @@ class PageKernelTest : public test::FakeCudaTest {
       ADD_FAILURE() << "memory, stream or kernel";
       return std::nullopt;
     }
-    return Engine{std::move(*context), std::move(*memory), std::move(*stream), std::move(*kernel)};
+    return Card{std::move(*context), std::move(*memory), std::move(*stream), std::move(*kernel)};
   }
 
   /// Every other page around the middle, in no order, with the host pages in another; the host's
@@ -84,7 +84,7 @@ class PageKernelTest : public test::FakeCudaTest {
     }
   }
 
-  PageKernel::Batch batch(const Engine& engine, std::size_t count) {
+  PageKernel::Batch batch(const Card& engine, std::size_t count) {
     return {.device = engine.memory.device_pointer() + middle * page,
             .host = reinterpret_cast<api::CUdeviceptr>(host_.data()),
             .flags = reinterpret_cast<api::CUdeviceptr>(&flags_[1]),

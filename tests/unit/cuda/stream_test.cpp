@@ -26,7 +26,7 @@ using test::Child;
 using test::in_child;
 using test::mebibyte;
 
-constexpr std::size_t page = 4096;
+constexpr std::size_t page_bytes = 4096;
 
 /// A device with a block of memory and a stream on it.
 struct Engine {
@@ -64,18 +64,18 @@ class StreamTest : public test::FakeCudaTest {
   }
 };
 
-const std::vector<std::byte> ones(page, std::byte{1});
-const std::vector<std::byte> twos(page, std::byte{2});
+const std::vector<std::byte> ones(page_bytes, std::byte{1});
+const std::vector<std::byte> twos(page_bytes, std::byte{2});
 
 TEST_F(StreamTest, CopiesThereAndBack) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
-  std::vector<std::byte> buffer(page);
+  std::vector<std::byte> buffer(page_bytes);
   ASSERT_TRUE(engine->write(0, ones));
-  ASSERT_TRUE(engine->write(4 * mebibyte - page, twos));
+  ASSERT_TRUE(engine->write(4 * mebibyte - page_bytes, twos));
   ASSERT_TRUE(engine->read(0, buffer));
   EXPECT_EQ(buffer, ones);
-  ASSERT_TRUE(engine->read(4 * mebibyte - page, buffer));
+  ASSERT_TRUE(engine->read(4 * mebibyte - page_bytes, buffer));
   EXPECT_EQ(buffer, twos);
 }
 
@@ -83,11 +83,11 @@ TEST_F(StreamTest, CopiesInOrderAndNotBeforeTheWait) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
   auto address = engine->memory.device_pointer();
-  std::vector<std::byte> buffer(page);
-  ASSERT_TRUE(engine->stream.copy_from_host(address, ones.data(), page));
-  ASSERT_TRUE(engine->stream.copy_from_host(address, twos.data(), page));
-  ASSERT_TRUE(engine->stream.copy_to_host(buffer.data(), address, page));
-  EXPECT_EQ(buffer, std::vector<std::byte>(page));
+  std::vector<std::byte> buffer(page_bytes);
+  ASSERT_TRUE(engine->stream.copy_from_host(address, ones.data(), page_bytes));
+  ASSERT_TRUE(engine->stream.copy_from_host(address, twos.data(), page_bytes));
+  ASSERT_TRUE(engine->stream.copy_to_host(buffer.data(), address, page_bytes));
+  EXPECT_EQ(buffer, std::vector<std::byte>(page_bytes));
   ASSERT_TRUE(engine->stream.synchronize());
   EXPECT_EQ(buffer, twos);
 }
@@ -95,8 +95,8 @@ TEST_F(StreamTest, CopiesInOrderAndNotBeforeTheWait) {
 TEST_F(StreamTest, RefusesRangesOutsideTheMemory) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
-  std::vector<std::byte> buffer(page);
-  auto outside = engine->read(4 * mebibyte - page / 2, buffer);
+  std::vector<std::byte> buffer(page_bytes);
+  auto outside = engine->read(4 * mebibyte - page_bytes / 2, buffer);
   ASSERT_FALSE(outside);
   EXPECT_EQ(outside.error().code, api::CUDA_ERROR_INVALID_VALUE);
   EXPECT_NE(
@@ -110,9 +110,9 @@ TEST_F(StreamTest, RefusesRangesOutsideTheMemory) {
 TEST_F(StreamTest, CopiesWithoutAllocating) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
-  std::vector<std::byte> buffer(page);
+  std::vector<std::byte> buffer(page_bytes);
   auto before = test::allocation_count();
-  for (std::uint64_t offset = 0; offset < 2 * mebibyte; offset += page) {
+  for (std::uint64_t offset = 0; offset < 2 * mebibyte; offset += page_bytes) {
     ASSERT_TRUE(engine->write(offset, ones));
     ASSERT_TRUE(engine->read(offset, buffer));
   }
@@ -123,25 +123,25 @@ TEST_F(StreamTest, CopiesABatchByOneCall) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
   ASSERT_TRUE(engine->stream.has_batch_copy());
-  std::vector<std::byte> buffer(3 * page);
+  std::vector<std::byte> buffer(3 * page_bytes);
   ASSERT_TRUE(engine->write(0, twos));
   const auto vram = engine->memory.device_pointer();
   const auto host = reinterpret_cast<api::CUdeviceptr>(buffer.data());
   const auto source = reinterpret_cast<api::CUdeviceptr>(ones.data());
   // Both directions, and one copy shorter than the others.
-  api::CUdeviceptr targets[] = {vram + 8 * page, host + page, vram + 2 * page};
+  api::CUdeviceptr targets[] = {vram + 8 * page_bytes, host + page_bytes, vram + 2 * page_bytes};
   api::CUdeviceptr sources[] = {source, vram, source};
-  std::size_t bytes[] = {page, page / 2, page};
+  std::size_t bytes[] = {page_bytes, page_bytes / 2, page_bytes};
   const auto before = test::allocation_count();
   ASSERT_TRUE(engine->stream.copy_batch(targets, sources, bytes));
   EXPECT_EQ(test::allocation_count(), before);
-  EXPECT_EQ(buffer, std::vector<std::byte>(3 * page)) << "before the wait";
+  EXPECT_EQ(buffer, std::vector<std::byte>(3 * page_bytes)) << "before the wait";
   ASSERT_TRUE(engine->stream.synchronize());
-  std::vector<std::byte> expected(3 * page);
-  std::fill_n(expected.begin() + page, page / 2, std::byte{2});
+  std::vector<std::byte> expected(3 * page_bytes);
+  std::fill_n(expected.begin() + page_bytes, page_bytes / 2, std::byte{2});
   EXPECT_EQ(buffer, expected);
-  buffer.resize(page);
-  for (const std::uint64_t offset : {2 * page, 8 * page}) {
+  buffer.resize(page_bytes);
+  for (const std::uint64_t offset : {2 * page_bytes, 8 * page_bytes}) {
     ASSERT_TRUE(engine->read(offset, buffer));
     EXPECT_EQ(buffer, ones);
   }
@@ -156,8 +156,9 @@ TEST_F(StreamTest, WritesAValueBehindTheCopies) {
       HostRegistration::create(engine->context, std::as_writable_bytes(std::span(words)));
   ASSERT_TRUE(words_registration);
   ASSERT_TRUE(engine->write(0, ones));
-  std::vector<std::byte> buffer(page);
-  ASSERT_TRUE(engine->stream.copy_to_host(buffer.data(), engine->memory.device_pointer(), page));
+  std::vector<std::byte> buffer(page_bytes);
+  ASSERT_TRUE(
+      engine->stream.copy_to_host(buffer.data(), engine->memory.device_pointer(), page_bytes));
   ASSERT_TRUE(engine->stream.write_value(
       words_registration->device_pointer() + sizeof(std::uint32_t), 0x80000001));
   const volatile std::uint32_t& word = words[1];
@@ -172,7 +173,7 @@ TEST_F(StreamTest, SaysWhichOfTheNewerCallsFailed) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
   api::CUdeviceptr addresses[] = {engine->memory.device_pointer()};
-  std::size_t bytes[] = {page};
+  std::size_t bytes[] = {page_bytes};
   EXPECT_EQ(engine->stream.copy_batch(addresses, addresses, bytes).error().message(),
             "GPU 0000:0a:00.0: cuMemcpyBatchAsync of 1: CUDA_ERROR_INVALID_VALUE (1)");
   EXPECT_EQ(engine->stream.write_value(addresses[0], 1).error().message(),
@@ -196,9 +197,9 @@ TEST_F(StreamTest, ALostContextStaysLost) {
   in_child([] {
     auto engine = open_engine();
     ASSERT_TRUE(engine);
-    std::vector<std::byte> buffer(page);
+    std::vector<std::byte> buffer(page_bytes);
     EXPECT_TRUE(engine->write(0, ones));
-    auto lost = engine->write(page, ones);
+    auto lost = engine->write(page_bytes, ones);
     ASSERT_FALSE(lost);
     EXPECT_EQ(lost.error().message(),
               "GPU 0000:0a:00.0: cuStreamQuery: CUDA_ERROR_ILLEGAL_ADDRESS (700)");
@@ -215,10 +216,10 @@ TEST_F(StreamTest, AFlippedBitIsNoError) {
     auto engine = open_engine();
     ASSERT_TRUE(engine);
     EXPECT_TRUE(engine->write(0, ones));
-    std::vector<std::byte> buffer(page);
+    std::vector<std::byte> buffer(page_bytes);
     ASSERT_TRUE(engine->read(0, buffer));
     EXPECT_NE(buffer, ones);
-    buffer[page / 2] ^= std::byte{1};
+    buffer[page_bytes / 2] ^= std::byte{1};
     EXPECT_EQ(buffer, ones);
     ASSERT_TRUE(engine->read(0, buffer));
     EXPECT_EQ(buffer, ones) << "the memory itself is right";
@@ -233,8 +234,8 @@ TEST_F(StreamTest, OnlyTheCopyInFlightIsLostWithItsProcess) {
     ASSERT_TRUE(engine);
     test::send_fd(sockets.child(), engine->memory.export_fd().value());
     EXPECT_TRUE(engine->write(0, ones));
-    EXPECT_TRUE(engine->write(page, twos));
-    static_cast<void>(engine->write(2 * page, ones));
+    EXPECT_TRUE(engine->write(page_bytes, twos));
+    static_cast<void>(engine->write(2 * page_bytes, ones));
     FAIL() << "should have been killed";
   });
   int fd = test::receive_fd(sockets.parent());
@@ -246,10 +247,10 @@ TEST_F(StreamTest, OnlyTheCopyInFlightIsLostWithItsProcess) {
   in_child([&] {
     auto engine = open_engine(fd);
     ASSERT_TRUE(engine);
-    std::vector<std::byte> buffer(page);
+    std::vector<std::byte> buffer(page_bytes);
     ASSERT_TRUE(engine->read(0, buffer));
     EXPECT_EQ(buffer, ones);
-    ASSERT_TRUE(engine->read(page, buffer));
+    ASSERT_TRUE(engine->read(page_bytes, buffer));
     EXPECT_EQ(buffer, twos);
   });
   close(fd);
@@ -295,7 +296,7 @@ TEST_F(StreamTest, AResetLosesTheContent) {
 TEST_F(StreamTest, RegistersHostMemoryOnceAtATime) {
   auto context = open();
   ASSERT_TRUE(context);
-  std::vector<std::byte> buffer(16 * page);
+  std::vector<std::byte> buffer(16 * page_bytes);
   {
     auto registration = HostRegistration::create(*context, buffer);
     ASSERT_TRUE(registration) << registration.error().message();
@@ -316,7 +317,7 @@ TEST_F(StreamTest, HostMemoryThatTheDeviceCannotSeeIsNotRegistered) {
   setenv("FAKE_CUDA_FAIL", "cuMemHostGetDevicePointer_v2=999", 1);
   auto context = open();
   ASSERT_TRUE(context);
-  std::vector<std::byte> buffer(page);
+  std::vector<std::byte> buffer(page_bytes);
   for (int i = 0; i < 2; ++i) {  // the second time it would be registered already
     EXPECT_EQ(HostRegistration::create(*context, buffer).error().message(),
               "GPU 0000:0a:00.0: cuMemHostGetDevicePointer: CUDA_ERROR_UNKNOWN (999)");

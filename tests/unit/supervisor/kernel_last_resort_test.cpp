@@ -5,11 +5,10 @@
 #include <thread>
 
 #include "tests/support/fake_tree.hpp"
+#include "tests/support/mebibyte.hpp"
 
 namespace vramswap {
 namespace {
-
-constexpr std::uint64_t kMiB = 1 << 20;
 
 TEST(KillDecision, KillsOnlyWhereLessThanNeededIsAvailable) {
   KillDecision decision(100 * kMiB);

@@ -7,12 +7,11 @@
 #include <filesystem>
 
 #include "daemon/system/proc.hpp"
+#include "tests/support/mebibyte.hpp"
 #include "tests/unit/supervisor/run.hpp"
 
 namespace vramswap {
 namespace {
-
-constexpr std::uint64_t kMiB = 1 << 20;
 
 class LockedMemoryReserveTest : public testing::Test {
  protected:

@@ -5,6 +5,8 @@
 
 #include <numeric>
 
+#include "tests/support/mebibyte.hpp"
+
 namespace vramswap {
 namespace {
 
@@ -14,7 +16,6 @@ using control::Percent;
 using control::UpRequest;
 using testing::HasSubstr;
 
-constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint64_t kGiB = 1 << 30;
 
 StoreDeviceInfo card(std::uint64_t free_bytes, std::string uuid = "GPU-1", bool display = false) {

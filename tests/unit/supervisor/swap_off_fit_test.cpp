@@ -3,12 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/mebibyte.hpp"
+
 namespace vramswap {
 namespace {
 
 using testing::HasSubstr;
-
-constexpr std::uint64_t kMiB = 1 << 20;
 
 SwapArea area(std::string path, std::uint64_t size_mib, std::uint64_t used_mib) {
   return {.path = std::move(path),

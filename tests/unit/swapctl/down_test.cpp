@@ -2,6 +2,7 @@
 
 #include <csignal>
 
+#include "tests/support/mebibyte.hpp"
 #include "tests/unit/swapctl/command_fixture.hpp"
 
 namespace vramswap::swapctl {
@@ -9,8 +10,6 @@ namespace {
 
 using testing::EndsWith;
 using testing::HasSubstr;
-
-constexpr std::uint64_t kMiB = 1ULL << 20;
 
 struct DownTest : CommandTest {};
 

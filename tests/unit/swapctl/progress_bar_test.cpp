@@ -5,6 +5,8 @@
 
 #include <sstream>
 
+#include "tests/support/mebibyte.hpp"
+
 namespace vramswap::swapctl {
 namespace {
 
@@ -13,8 +15,6 @@ using std::chrono::seconds;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
-
-constexpr std::uint64_t kMiB = 1ULL << 20;
 
 TEST(ProgressLine, ShowsShareSizesAndRate) {
   EXPECT_EQ(progress_line({"/dev/nbd0", 512 * kMiB, 1280 * kMiB}, 310 * kMiB),

@@ -5,6 +5,7 @@
 
 #include "daemon/base/json.hpp"
 #include "swapctl/io_report.hpp"
+#include "tests/support/mebibyte.hpp"
 
 namespace vramswap::swapctl {
 namespace {
@@ -12,8 +13,6 @@ namespace {
 using control::Backend;
 using control::SegmentStatus;
 using control::Status;
-
-constexpr std::uint64_t kMiB = 1ULL << 20;
 
 SegmentStatus segment(std::string device, std::uint64_t used_bytes, int priority,
                       std::string gpu_uuid) {

@@ -3,11 +3,11 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/fake_tree.hpp"
+#include "tests/support/mebibyte.hpp"
 
 namespace vramswap {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::chrono::milliseconds kRequestTimeout{500};
 
 TEST(BlockQueue, SetsWhatTheQueueHas) {

@@ -11,6 +11,7 @@
 #include "daemon/base/page_size.hpp"
 #include "daemon/worker/store/ram_store.hpp"
 #include "tests/support/kernel_peer.hpp"
+#include "tests/support/mebibyte.hpp"
 
 namespace vramswap {
 namespace {
@@ -20,8 +21,6 @@ using load::Page;
 using Bytes = std::vector<std::byte>;
 
 constexpr std::uint64_t kPages = 1024;
-constexpr std::uint32_t kMiB = 1 << 20;
-
 void append(Bytes& to, const void* data, std::size_t bytes) {
   const auto* first = static_cast<const std::byte*>(data);
   to.insert(to.end(), first, first + bytes);

@@ -19,9 +19,6 @@
 
 namespace vramswap {
 
-inline constexpr std::uint64_t kPages = 2048;
-inline constexpr std::uint64_t kSegmentBytes = kPages * kPageBytes;
-
 // Host memory, with copies that can be held up or made to fail.
 class FaultyDevice final : public StoreDevice {
  public:
@@ -85,6 +82,9 @@ class FaultyDevice final : public StoreDevice {
 
 class IoThreadTest : public testing::Test {
  protected:
+  static constexpr std::uint64_t kPages = 2048;
+  static constexpr std::uint64_t kSegmentBytes = kPages * kPageBytes;
+
   IoThreadTest() {
     int ends[2];
     EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);

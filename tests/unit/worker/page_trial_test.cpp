@@ -9,7 +9,7 @@
 namespace vramswap {
 namespace {
 
-constexpr std::uint64_t kPages = 64;
+constexpr std::uint64_t kTrialPages = 64;
 
 // Fails a copy of the bad page, or all copies.
 class FaultyCopier final : public Copier {
@@ -35,7 +35,7 @@ class FaultyCopier final : public Copier {
   bool fails_ = false;
 };
 
-class FaultyDevice final : public StoreDevice {
+class DeviceWithBadPage final : public StoreDevice {
  public:
   Result<StoreDeviceInfo> info() override { return ram_->info(); }
   Result<std::unique_ptr<Store>> create(std::uint64_t size) override { return ram_->create(size); }
@@ -58,11 +58,11 @@ class PageTrialTest : public testing::Test {
  protected:
   PageTrialTest()
       : notes_fd_(CopyNotes::create(1, HostMemory::swappable).value()),
-        page_map_(PageMap::create(kPages).value()) {
+        page_map_(PageMap::create(kTrialPages).value()) {
     segment_.id = 2;
-    segment_.store = device_.create(kPages * kPageBytes).value();
-    segment_.pages = PageMap::map(page_map_.get(), kPages).value();
-    segment_.pages->set(0, kPages, PageState::valid);
+    segment_.store = device_.create(kTrialPages * kPageBytes).value();
+    segment_.pages = PageMap::map(page_map_.get(), kTrialPages).value();
+    segment_.pages->set(0, kTrialPages, PageState::valid);
   }
   std::uint64_t address(std::uint64_t page) const {
     return segment_.store->address() + page * kPageBytes;
@@ -84,7 +84,7 @@ class PageTrialTest : public testing::Test {
   }
   std::uint64_t lost() const { return segment_.pages->count(PageState::lost); }
 
-  FaultyDevice device_;
+  DeviceWithBadPage device_;
   const UniqueFd notes_fd_;
   const UniqueFd page_map_;
   ServedSegment segment_;
