@@ -26,7 +26,8 @@ most P50, 99 % at most P99).
 )",
                               .after = R"(
 Exit codes:
-  0 done, 1 failed, 2 wrong usage, 3 nothing is up
+  0 done, 1 failed, or somebody else has disconnected a device, 2 wrong usage, 3 nothing is up, or
+  somebody else has swapped all of it off
 )"};
 
 constexpr std::int64_t kMaxWatchSeconds = 86400;
@@ -40,6 +41,28 @@ Arguments join_watch_value(Arguments arguments) {
   *watch += '=' + *(watch + 1);
   arguments.erase(watch + 1);
   return arguments;
+}
+
+struct Trouble {
+  std::string message;
+  ExitCode exit_code;
+};
+
+// What somebody else has done to the swap that is up.
+std::optional<Trouble> made_by_others(const control::Status& status) {
+  const auto& segments = status.segments;
+  const auto disconnected =
+      std::ranges::find(segments, control::kDisconnectedState, &control::SegmentStatus::state);
+  if (disconnected != segments.end()) {
+    return Trouble{disconnected->device +
+                       ": somebody else has disconnected it: programs that need a page of it get "
+                       "SIGBUS; end them and run 'vramswap down'",
+                   kFailed};
+  }
+  if (std::ranges::all_of(segments, [](const auto& s) { return s.state == control::kOffState; })) {
+    return Trouble{"somebody else has swapped it off: 'vramswap up' swaps it on again", kNothingUp};
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -67,6 +90,9 @@ int status(const Arguments& arguments, const Environment& environment) {
   if (json) environment.out << status_json(*answer);
   if (nothing_up) return report(environment, {"nothing is up"}, kNothingUp);
   if (!json) environment.out << status_text(**answer);
+  if (const auto trouble = made_by_others(**answer)) {
+    return report(environment, {trouble->message}, trouble->exit_code);
+  }
   return kDone;
 }
 

@@ -71,6 +71,10 @@ struct Progress {
   std::uint64_t done_bytes = 0;
   std::uint64_t total_bytes = 0;
 };
+// States of a segment that somebody else has brought about: its swap area is off; its device is
+// disconnected, so that its pages cannot be read.
+inline constexpr std::string_view kOffState = "off";
+inline constexpr std::string_view kDisconnectedState = "disconnected";
 struct SegmentStatus {
   std::string device;  // "/dev/nbd0"; empty before it is connected
   std::uint64_t size_bytes = 0;

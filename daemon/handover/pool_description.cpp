@@ -20,6 +20,7 @@ std::string encode(const PoolDescription& description) {
                     {"pool_id", description.pool_id},
                     {"request", control::encode(description.request)},
                     {"connections", description.connections},
+                    {"is_going_down", description.is_going_down},
                     {"devices", description.devices},
                     {"segments", description.segments}});
 }
@@ -41,6 +42,7 @@ Result<PoolDescription> decode_pool_description(std::string_view text) {
     if (!request) return request.error();
     description.request = std::get<control::UpRequest>(*std::move(request));
     json.at("connections").get_to(description.connections);
+    json.at("is_going_down").get_to(description.is_going_down);
     json.at("devices").get_to(description.devices);
     json.at("segments").get_to(description.segments);
     for (const auto& segment : description.segments) (void)description.devices.at(segment.device);

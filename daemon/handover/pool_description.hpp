@@ -38,6 +38,7 @@ struct PoolDescription {
   std::uint32_t pool_id = 0;
   control::UpRequest request;
   unsigned connections = 1;
+  bool is_going_down = false;  // a `down` had begun when this was written
   std::vector<Device> devices;
   std::vector<Segment> segments;
 };

@@ -154,6 +154,14 @@ awaitable<Service::Reply> Service::status() const {
 
 awaitable<void> Service::stop() {
   machine_.service_manager.notify_stopping();
+  // As after a crash: the worker serves on, and the next supervisor finds it.
+  if (co_await machine_.service_manager.is_restarting()) {
+    while (pool_.is_busy()) co_await machine_.clock.sleep(kStopInterval);
+    log_info("is started again: the next vramswapd takes the swap over");
+    exit_.refuse_clients();
+    exit_.end();
+    co_return;
+  }
   auto least_left = std::numeric_limits<std::uint64_t>::max();
   // An attempt that fails puts back what it had done: only one that gets further than all before it
   // is given more time, so that there is an end to it.

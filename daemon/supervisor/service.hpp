@@ -38,8 +38,8 @@ class Service {
   awaitable<void> handle(control::Request request, std::shared_ptr<Session> session);
   // The rest of a reload, in the new program: its workers become this program, too.
   awaitable<void> finish_reload(std::shared_ptr<Session> session);
-  // Takes the swap down and ends. Tries until the pages fit: at a shutdown they do when enough
-  // programs have ended.
+  // Takes the swap down and ends, or only ends where the service manager starts it again. Tries
+  // until the pages fit: at a shutdown they do when enough programs have ended.
   awaitable<void> stop();
   // Without swap the daemon ends, some time after its start.
   awaitable<void> end_if_never_used();

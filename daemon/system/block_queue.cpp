@@ -78,4 +78,8 @@ std::string read_backend_identifier(const std::string& device_name,
   return *std::move(text);
 }
 
+bool is_nbd_in_use(const std::string& device_name, const std::string& block_directory) {
+  return read_file(fmt::format("{}/{}/pid", block_directory, device_name)).has_value();
+}
+
 }  // namespace vramswap

@@ -43,4 +43,8 @@ Result<void> restore_request_timeout(const std::string& device_name,
 std::string read_backend_identifier(const std::string& device_name,
                                     const std::string& block_directory = "/sys/block");
 
+// Whether an nbd device is connected, or disconnected but open still: CONNECT would be refused.
+bool is_nbd_in_use(const std::string& device_name,
+                   const std::string& block_directory = "/sys/block");
+
 }  // namespace vramswap

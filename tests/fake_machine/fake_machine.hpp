@@ -23,7 +23,9 @@ class FakeServiceManager : public ServiceManager {
   void remove_from_fdstore(const std::string& name) override { fdstore.erase(name); }
   void wait_for_fdstore() override {}
   NamedFds receive_fdstore() override;
+  awaitable<bool> is_restarting() override { co_return restarts; }
 
+  bool restarts = false;
   NamedFds fdstore;
 };
 

@@ -83,6 +83,7 @@ class SimServiceManager : public ServiceManager {
   void remove_from_fdstore(const std::string& name) override;
   void wait_for_fdstore() override;
   NamedFds receive_fdstore() override { return {}; }  // handed to the process when it starts
+  awaitable<bool> is_restarting() override { co_return false; }
 
  private:
   Process& process_;

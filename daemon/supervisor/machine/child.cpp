@@ -96,30 +96,50 @@ Result<int> Child::wait_for(std::chrono::milliseconds limit) {
   return reap(pid_);
 }
 
-awaitable<Result<void>> run_program(asio::io_context& io, std::vector<std::string> arguments) {
-  const auto not_found = [&] {
-    return fail(fmt::format("{}: not found: install it, or add it to PATH", arguments[0]));
-  };
+namespace {
+
+struct Pipe {
+  UniqueFd read_end;
+  UniqueFd write_end;
+};
+
+Result<Pipe> make_pipe(const std::string& user) {
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
-    co_return fail_errno(arguments[0], "pipe2", errno);
-  }
-  const UniqueFd output(ends[0]);
-  UniqueFd input(ends[1]);
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return fail_errno(user, "pipe2", errno);
+  return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+}  // namespace
+
+awaitable<Result<std::string>> read_program(asio::io_context& io,
+                                            std::vector<std::string> arguments) {
+  auto output = make_pipe(arguments[0]);
+  if (!output) co_return output.error();
+  auto errors = make_pipe(arguments[0]);
+  if (!errors) co_return errors.error();
   const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   Program program{.path = find_program(arguments[0]), .arguments = arguments};
-  program.fds = {null.get(), null.get(), input.get()};
+  program.fds = {null.get(), output->write_end.get(), errors->write_end.get()};
   program.environment = environment();
   auto child = Child::start(io, program);
-  if (!child && child.error().code == ENOENT) co_return not_found();
+  if (!child && child.error().code == ENOENT) {
+    co_return fail(fmt::format("{}: not found: install it, or add it to PATH", arguments[0]));
+  }
   if (!child) co_return child.error();
-  input.reset();
+  output->write_end.reset();
+  errors->write_end.reset();
   const auto status = co_await child->wait();
   if (!status) co_return status.error();
-  if (*status == 0) co_return Result<void>{};
-  const std::string said = last_line(drain(output.get()));
+  if (*status == 0) co_return drain(output->read_end.get());
+  const std::string said = last_line(drain(errors->read_end.get()));
   co_return fail(fmt::format("{}: {}{}{}", fmt::join(arguments, " "), describe_wait_status(*status),
                              said.empty() ? "" : ": ", said));
+}
+
+awaitable<Result<void>> run_program(asio::io_context& io, std::vector<std::string> arguments) {
+  const auto output = co_await read_program(io, std::move(arguments));
+  if (!output) co_return output.error();
+  co_return Result<void>{};
 }
 
 }  // namespace vramswap

@@ -38,5 +38,8 @@ class Child {
 // has a path, and waits. Success is exit status 0; the error of anything else has the last line
 // that it wrote to stderr.
 awaitable<Result<void>> run_program(asio::io_context& io, std::vector<std::string> arguments);
+// The same. What it has written to stdout, of which it may write no more than a pipe holds: 64 KiB.
+awaitable<Result<std::string>> read_program(asio::io_context& io,
+                                            std::vector<std::string> arguments);
 
 }  // namespace vramswap

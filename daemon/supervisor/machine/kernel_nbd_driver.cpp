@@ -19,6 +19,10 @@ namespace {
 // Room for all replies that a worker can have lent to a connection, so that sending them does not
 // wait.
 constexpr int kSendBufferBytes = 8 << 20;
+// Scripts and disk image tools take /dev/nbd0 to 15 for granted, and some disconnect them unasked.
+// The kernel makes a device of any number. contrib/udev.rules knows these.
+constexpr std::uint32_t kFirstIndex = 1000;
+constexpr std::uint32_t kIndices = 1000;
 
 }  // namespace
 
@@ -65,10 +69,20 @@ Result<SocketPairs> KernelNbdDriver::make_socket_pairs(unsigned count) {
   return pairs;
 }
 
+// The first of our numbers that nobody has. A device that somebody else has open is not free
+// either.
 Result<std::uint32_t> KernelNbdDriver::connect(const netlink::ConnectRequest& request) {
-  const auto index = client_->connect(request);
-  if (!index) return index.error();
-  return *index;
+  netlink::ConnectRequest numbered = request;
+  for (std::uint32_t index = kFirstIndex; index < kFirstIndex + kIndices; ++index) {
+    if (is_nbd_in_use(device_name(index), block_directory_)) continue;
+    numbered.index = index;
+    const auto connected = client_->connect(numbered);
+    if (connected) return *connected;
+    const int code = connected.error().code;
+    if (code != EBUSY && code != EEXIST) return connected.error();
+  }
+  return fail(
+      fmt::format("no free device among nbd{} to nbd{}", kFirstIndex, kFirstIndex + kIndices - 1));
 }
 
 Result<void> KernelNbdDriver::reconfigure(const netlink::ReconfigureRequest& request) {

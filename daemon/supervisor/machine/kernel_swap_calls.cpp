@@ -77,7 +77,9 @@ Result<MemoryInfo> KernelSwapCalls::memory() const {
 }
 
 awaitable<Result<void>> KernelSwapCalls::make_area(std::string device) {
-  std::vector<std::string> arguments{"mkswap", "--label", "vramswap", std::move(device)};
+  // A label of its own for each, of at most 16 bytes: systemd makes a unit for a label.
+  const std::string number = device.substr(device.find_last_not_of("0123456789") + 1);
+  std::vector<std::string> arguments{"mkswap", "--label", "vramswap-" + number, std::move(device)};
   co_return co_await run_program(io_, std::move(arguments));
 }
 

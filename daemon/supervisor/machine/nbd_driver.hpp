@@ -34,7 +34,8 @@ class NbdDriver {
 
   virtual Result<SocketPairs> make_socket_pairs(unsigned count) = 0;
 
-  // The next three: see netlink::NbdClient.
+  // The next three: see netlink::NbdClient. The driver chooses the device; `index` is not looked
+  // at.
   virtual Result<std::uint32_t> connect(const netlink::ConnectRequest& request) = 0;
   // Success does not mean that the kernel has kept the sockets.
   virtual Result<void> reconfigure(const netlink::ReconfigureRequest& request) = 0;

@@ -20,6 +20,7 @@ class RealMachine {
         nbd_(io_, paths.block_directory),
         launcher_(io_, paths.processes),
         swap_(io_, clock_, paths),
+        systemd_(io_),
         memory_reserve_(io_),
         last_resort_(paths) {}
   RealMachine(const RealMachine&) = delete;

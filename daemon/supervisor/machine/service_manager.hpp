@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "daemon/supervisor/asio.hpp"
 #include "daemon/supervisor/machine/inherited_fds.hpp"
 
 namespace vramswap {
@@ -19,6 +20,9 @@ class ServiceManager {
   virtual void notify_status(std::string_view status) = 0;
   // Asks for this much more time to stop, from now.
   virtual void extend_timeout(std::chrono::microseconds timeout) = 0;
+
+  // Whether it stops this daemon only to start it again: the next one may take the swap over.
+  virtual awaitable<bool> is_restarting() = 0;
 
   // It keeps a copy until the descriptor is removed or the unit has stopped for good. The message
   // is sent when this returns, and taken in after wait_for_fdstore().

@@ -2,9 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <sstream>
+
+#include "daemon/supervisor/machine/child.hpp"
+
 #ifdef VRAMSWAP_HAVE_SYSTEMD
 #include <fcntl.h>
 #include <systemd/sd-daemon.h>
+#include <systemd/sd-login.h>
 
 #include <cstdlib>
 
@@ -33,6 +38,19 @@ void Systemd::notify_status(std::string_view status) {
 }
 void Systemd::extend_timeout(std::chrono::microseconds timeout) {
   notify(fmt::format("EXTEND_TIMEOUT_USEC={}", timeout.count()));
+}
+
+// A line: the job's number, the unit, what is to be done, and how far it is.
+bool lists_restart(const std::string& jobs) {
+  std::istringstream lines(jobs);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string job;
+    std::string unit;
+    std::string type;
+    if (words >> job >> unit >> type && type.ends_with("restart")) return true;
+  }
+  return false;
 }
 
 #ifdef VRAMSWAP_HAVE_SYSTEMD
@@ -73,7 +91,21 @@ NamedFds Systemd::receive_fdstore() {
   std::free(names);
   return fds;
 }
+
+// systemd has the job until the unit is started again. Nothing else tells a restart from a stop.
+awaitable<bool> Systemd::is_restarting() {
+  char* name = nullptr;
+  if (std::getenv("NOTIFY_SOCKET") == nullptr || sd_pid_get_unit(0, &name) < 0) co_return false;
+  std::vector<std::string> arguments{"systemctl", "list-jobs", "--plain", "--no-legend", name};
+  std::free(name);
+  const auto jobs = co_await read_program(io_, std::move(arguments));
+  if (!jobs) log_error(jobs.error().message);
+  co_return jobs&& lists_restart(*jobs);
+}
 #else
+awaitable<bool> Systemd::is_restarting() {
+  co_return false;
+}
 void Systemd::push_to_fdstore(const std::string&, int) {}
 void Systemd::remove_from_fdstore(const std::string&) {}
 void Systemd::wait_for_fdstore() {}

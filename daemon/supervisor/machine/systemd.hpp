@@ -7,6 +7,8 @@ namespace vramswap {
 
 class Systemd : public ServiceManager {
  public:
+  explicit Systemd(asio::io_context& io) : io_(io) {}
+
   void notify_ready() override;
   void notify_stopping() override;
   void notify_status(std::string_view status) override;
@@ -16,6 +18,13 @@ class Systemd : public ServiceManager {
   void remove_from_fdstore(const std::string& name) override;
   void wait_for_fdstore() override;
   NamedFds receive_fdstore() override;
+  awaitable<bool> is_restarting() override;
+
+ private:
+  asio::io_context& io_;
 };
+
+// Whether `jobs`, as `systemctl list-jobs --plain --no-legend` prints them, has a restart.
+bool lists_restart(const std::string& jobs);
 
 }  // namespace vramswap

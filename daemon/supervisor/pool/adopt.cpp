@@ -168,6 +168,7 @@ Result<PoolParts> build_parts(Machine& machine, const PoolOptions& options,
                   .pool_id = description.pool_id,
                   .settings = SegmentSettings::of(options, description.request, description.pool_id,
                                                   description.connections),
+                  .is_going_down = description.is_going_down,
                   .slots = {},
                   .segments = {}};
   for (const auto& known : description.devices) {
@@ -215,7 +216,8 @@ awaitable<Result<void>> find_devices(Machine& machine, const PoolOptions& option
   const auto areas = machine.swap.areas();
   if (!areas) co_return areas.error();
   for (const auto& segment : parts.segments) {
-    if (auto found = segment->adopt_device(devices, *areas); !found) co_return found;
+    if (auto found = segment->adopt_device(devices, *areas, parts.is_going_down); !found)
+      co_return found;
   }
   std::erase_if(parts.segments,
                 [](const auto& segment) { return segment->state() == SegmentState::planned; });

@@ -47,6 +47,11 @@ awaitable<Result<void>> Pool::up(control::UpRequest request) {
   const auto operation = co_await begin_operation();
   if (!operation) co_return operation.error();
   if (is_up() && !options_.up_already.empty()) co_return fail(options_.up_already);
+  const bool any_off = std::ranges::any_of(
+      parts_.segments, [](const auto& segment) { return segment->is_off_by_others(); });
+  if (any_off && control::encode(request) == control::encode(parts_.request)) {
+    co_return co_await swap_on_again();
+  }
   if (is_up()) {
     const auto now = segments();
     co_return fail(fmt::format("up already: {}; run 'vramswap down' first",
@@ -61,6 +66,16 @@ awaitable<Result<void>> Pool::up(control::UpRequest request) {
   auto result = co_await bring_up();
   if (!result) co_await release_all();
   co_return result;
+}
+
+// What somebody else has swapped off.
+awaitable<Result<void>> Pool::swap_on_again() {
+  for (const auto& segment : parts_.segments) {
+    if (!segment->is_off_by_others()) continue;
+    if (auto on = co_await segment->swap_on_again(); !on) co_return on;
+    log_info(fmt::format("{}: somebody else had swapped it off; it is on again", segment->path()));
+  }
+  co_return Result<void>{};
 }
 
 awaitable<Result<void>> Pool::bring_up() {
@@ -164,12 +179,21 @@ awaitable<Result<void>> Pool::swap_off_all(bool force, const ProgressSink& progr
     }
     if (auto fits = check_swap_off_fits(*memory, *areas, ours); !fits) co_return fits;
   }
-  co_return co_await swap_off_segments(progress);
+  // The next supervisor is to go on with it, should this one die.
+  co_await note_going_down(true);
+  auto off = co_await swap_off_segments(force, progress);
+  if (!off) co_await note_going_down(false);
+  co_return off;
+}
+
+awaitable<void> Pool::note_going_down(bool is_going_down) {
+  parts_.is_going_down = is_going_down;
+  co_await publisher_.publish();
 }
 
 // If one fails, those that were swapped off before it are swapped on again. The error says which
 // could not.
-awaitable<Result<void>> Pool::swap_off_segments(const ProgressSink& progress) {
+awaitable<Result<void>> Pool::swap_off_segments(bool force, const ProgressSink& progress) {
   const auto is_over = std::make_shared<bool>(false);
   if (progress) spawn(machine_.io, report_progress(progress, is_over));
   Result<void> result;
@@ -180,7 +204,7 @@ awaitable<Result<void>> Pool::swap_off_segments(const ProgressSink& progress) {
     if (is_cancelled_) {
       result = fail("cancelled");
     } else {
-      result = co_await segment->swap_off();
+      result = co_await segment->swap_off(force);
     }
     if (!result) break;
     swapped_off.push_back(segment.get());
@@ -230,6 +254,7 @@ awaitable<void> Pool::drop_released() {
   if (is_up()) co_return;
   for (const auto& slot : parts_.slots) co_await slot->dismiss();
   parts_.slots.clear();
+  parts_.is_going_down = false;
   co_await publisher_.withdraw();
   reserve_.release();
 }
@@ -279,7 +304,7 @@ awaitable<void> Pool::finish_adoption([[maybe_unused]] Gate::Pass pass) {
   }
   co_await drop_released();
   if (!is_up()) co_return;
-  co_await publisher_.publish();
+  co_await note_going_down(false);
   log_info(fmt::format("took over the swap of an earlier vramswapd: {} segments",
                        parts_.segments.size()));
   reserve_.refill();

@@ -39,11 +39,13 @@ class Pool {
   // Has every worker become `program`, over the same memory, while the kernel waits.
   awaitable<Result<void>> replace_workers(std::string program);
 
-  // Allocates, connects, formats and swaps on; undoes all of it if a step fails.
+  // Allocates, connects, formats and swaps on; undoes all of it if a step fails. What is up with
+  // the same request, and somebody else has swapped off, is swapped on again.
   awaitable<Result<void>> up(control::UpRequest request);
 
   // Swaps off, disconnects, scrubs and frees. If a page does not come back, everything is up as
-  // before. `force` skips the check whether the pages fit elsewhere.
+  // before. `force` skips the check whether the pages fit elsewhere, and loses those that are
+  // behind a device that somebody else has disconnected.
   awaitable<Result<void>> down(bool force, ProgressSink progress);
   // Ends a `down` that is swapping off: it fails, and everything is up as before.
   void cancel_down();
@@ -62,9 +64,11 @@ class Pool {
  private:
   awaitable<Result<Gate::Pass>> begin_operation();
   awaitable<Result<void>> bring_up();
+  awaitable<Result<void>> swap_on_again();
   awaitable<Result<std::vector<StoreDeviceInfo>>> start_workers();
   awaitable<Result<void>> swap_off_all(bool force, const ProgressSink& progress);
-  awaitable<Result<void>> swap_off_segments(const ProgressSink& progress);
+  awaitable<Result<void>> swap_off_segments(bool force, const ProgressSink& progress);
+  awaitable<void> note_going_down(bool is_going_down);
   awaitable<void> report_progress(ProgressSink progress, std::shared_ptr<const bool> is_over) const;
   awaitable<void> release_all();
   awaitable<void> drop_released();

@@ -7,6 +7,7 @@ PoolDescription describe(const PoolParts& parts) {
                               .pool_id = parts.pool_id,
                               .request = parts.request,
                               .connections = parts.settings.connections,
+                              .is_going_down = parts.is_going_down,
                               .devices = {},
                               .segments = {}};
   for (const auto& slot : parts.slots) description.devices.push_back(slot->describe());

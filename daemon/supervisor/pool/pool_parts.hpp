@@ -16,6 +16,7 @@ struct PoolParts {
   control::UpRequest request;
   std::uint32_t pool_id = 0;  // random: tells our devices from others, and from those of before
   SegmentSettings settings;
+  bool is_going_down = false;  // a swap area that is off is so by our own doing
   std::vector<std::unique_ptr<WorkerSlot>> slots;
   // In descending rank. They refer to their slot.
   std::vector<std::unique_ptr<Segment>> segments;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/control/size.hpp"
 #include "daemon/handover/nbd_export.hpp"
 #include "daemon/handover/page_map.hpp"
 #include "daemon/supervisor/pool/device_use.hpp"
@@ -137,19 +138,48 @@ awaitable<Result<void>> Segment::check_served() {
   co_return read;
 }
 
-// What the kernel shows as no swap area any more, though it did.
+awaitable<Result<void>> Segment::swap_on_again() {
+  if (!slot_.is_serving()) co_return fail(fmt::format("{}: no worker serves it now", path()));
+  if (auto result = advance(SegmentEvent::swap_off_done); !result) co_return result;
+  auto on = co_await activate();
+  if (!on) (void)advance(SegmentEvent::swap_on);
+  co_return on;
+}
+
 bool Segment::is_off_by_others() const {
   const auto areas = machine_.swap.areas();
   return was_listed_ && carries_swap() && areas && !is_swap_area(*areas, path());
 }
 
-awaitable<Result<void>> Segment::swap_off() {
+// The pages that are in use on a device that somebody else has disconnected.
+Result<void> Segment::check_nothing_is_lost() const {
+  const auto areas = machine_.swap.areas();
+  if (!areas) return areas.error();
+  const auto area = std::ranges::find(*areas, path(), &SwapArea::path);
+  if (area == areas->end() || area->used_bytes == 0) return {};
+  return fail(fmt::format(
+      "{}: somebody else has disconnected it, and the kernel takes no new connection: "
+      "the {} in use there cannot be read; end the programs that use them, or lose them "
+      "with --force",
+      path(), control::format_bytes(area->used_bytes)));
+}
+
+awaitable<Result<void>> Segment::swap_off(bool may_lose_pages) {
   if (is_off_by_others()) co_return advance(SegmentEvent::swap_off_done);
   // Refuses an interrupted segment.
   if (!next_state(state_, SegmentEvent::swap_off_started)) {
     co_return advance(SegmentEvent::swap_off_started);
   }
-  if (auto served = co_await check_served(); !served) co_return served;
+  if (auto served = co_await check_served(); !served) {
+    if (!connections_.are_refused()) co_return served;
+    if (!may_lose_pages) {
+      if (auto nothing = check_nothing_is_lost(); !nothing) co_return nothing;
+    }
+    if (auto result = advance(SegmentEvent::swap_off_started); !result) co_return result;
+    const auto off = co_await run_swap_off();
+    const auto next = advance(off ? SegmentEvent::swap_off_done : SegmentEvent::swap_off_failed);
+    co_return off ? next : off;
+  }
   if (auto result = advance(SegmentEvent::swap_off_started); !result) co_return result;
   // For as long as it takes: reads that fail would have swapoff count their pages as gone, and the
   // kernel looks at no signal before it has given up all that a process has there.
@@ -197,7 +227,7 @@ void Segment::kill_swap_off() {
 
 awaitable<Result<void>> Segment::disconnect() {
   if (state_ == SegmentState::active) {
-    if (auto off = co_await swap_off(); !off) co_return off;
+    if (auto off = co_await swap_off(false); !off) co_return off;
   }
   if (state_ != SegmentState::connected && state_ != SegmentState::stranded) {
     co_return Result<void>{};
@@ -263,8 +293,9 @@ control::SegmentStatus Segment::status(const std::vector<SwapArea>& areas) const
   if (area != areas.end()) {
     status.used_bytes = area->used_bytes;
     status.priority = area->priority;
+    if (connections_.are_refused()) status.state = control::kDisconnectedState;
   } else if (carries_swap() && was_listed_) {
-    status.state = "off";  // by somebody else
+    status.state = control::kOffState;
   }
   return status;
 }

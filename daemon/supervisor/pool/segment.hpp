@@ -44,9 +44,13 @@ class Segment {
   awaitable<Result<void>> connect();
   awaitable<Result<void>> activate();
 
+  // In the place of activate() where somebody else has swapped it off. If it fails, it stays off.
+  awaitable<Result<void>> swap_on_again();
+
   // Down. swap_off() refuses a segment that is not served: swapoff(2) would count the pages that it
-  // cannot read as gone. If it fails, the swap area is on as before.
-  awaitable<Result<void>> swap_off();
+  // cannot read as gone. `may_lose_pages`: not if somebody else has disconnected the device, so
+  // that they never can be read. If it fails, the swap area is on as before.
+  awaitable<Result<void>> swap_off(bool may_lose_pages);
   void kill_swap_off();
   // Takes the device away, after swapping off what is active. Nothing happens without a device.
   awaitable<Result<void>> disconnect();
@@ -78,8 +82,9 @@ class Segment {
   Result<void> adopt_from_worker(const messages::Adopted::Segment& held);
   // Never kills the worker. What it hands over is in `inherited`, too, for another attempt.
   awaitable<Result<void>> adopt_memory(NamedFds& inherited);
+  // `is_going_down`: the earlier supervisor was taking the pool down.
   Result<void> adopt_device(const std::vector<NbdDevice>& devices,
-                            const std::vector<SwapArea>& areas);
+                            const std::vector<SwapArea>& areas, bool is_going_down);
   // Gives a worker that lives the store if it lacks that: its supervisor may have died while it was
   // setting up.
   awaitable<Result<void>> finish_store();
@@ -94,6 +99,8 @@ class Segment {
   bool carries_swap() const {
     return state_ == SegmentState::active || state_ == SegmentState::interrupted;
   }
+  // The kernel shows it as no swap area any more, though it did.
+  bool is_off_by_others() const;
   std::string path() const { return has_nbd() ? device_path(nbd_index_) : ""; }
   const std::shared_ptr<WorkerProcess>& worker() const { return slot_.worker(); }
   // Whether it would survive the worker: what the worker has of it, the supervisor has, too.
@@ -109,8 +116,8 @@ class Segment {
  private:
   std::uint64_t page_count() const;
   Result<void> advance(SegmentEvent event);
-  bool is_off_by_others() const;
   awaitable<Result<void>> check_served();
+  Result<void> check_nothing_is_lost() const;
   awaitable<Result<void>> run_swap_off();
   void note_served();
   void keep_connecting();

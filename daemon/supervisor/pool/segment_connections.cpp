@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "daemon/handover/nbd_export.hpp"
 
@@ -94,6 +95,7 @@ awaitable<Result<void>> SegmentConnections::offer(std::uint32_t index) {
   const auto pass = co_await restoring_.enter_alone();
   auto offered = co_await offer_sockets(index);
   problem_ = offered ? "" : offered.error().message;
+  are_refused_ = !offered && offered.error().code == EINVAL;
   co_return offered;
 }
 

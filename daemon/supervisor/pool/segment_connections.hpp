@@ -48,6 +48,9 @@ class SegmentConnections {
 
   bool are_complete() const { return unconnected_threads().empty(); }
   bool is_any_there() const { return unconnected_threads().size() < connections_.size(); }
+  // The kernel regards the device as not connected: somebody else has disconnected it. Its pages
+  // cannot be read until the kernel takes sockets for it again, which it is offered in vain.
+  bool are_refused() const { return are_refused_ && !are_complete(); }
   // Why the last offer was not enough; empty: all are there.
   const std::string& problem() const { return problem_; }
   const std::string& identifier() const { return identifier_; }
@@ -69,6 +72,7 @@ class SegmentConnections {
   // Counts the workers that have died: what one has served, the next one does not.
   unsigned lost_workers_ = 0;
   std::string problem_;
+  bool are_refused_ = false;
   Gate restoring_;  // one at a time
 };
 

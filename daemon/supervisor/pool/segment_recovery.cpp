@@ -159,10 +159,8 @@ void Segment::note_served() {
 void Segment::on_connection_ended(const messages::ConnectionEnded& ended) {
   if (!connections_.lose(ended.connection) || !has_nbd()) return;
   if (ended.end == ConnectionEnd::disconnected || ended.end == ConnectionEnd::dropped) {
-    if (state_ != SegmentState::connected) {
-      log_error(fmt::format("{}: somebody else has disconnected it", path()));
-    }
-    return;
+    if (state_ == SegmentState::connected) return;
+    log_error(fmt::format("{}: somebody else has disconnected it", path()));
   }
   keep_connecting();
 }
@@ -239,7 +237,7 @@ awaitable<Result<void>> Segment::adopt_memory(NamedFds& inherited) {
 }
 
 Result<void> Segment::adopt_device(const std::vector<NbdDevice>& devices,
-                                   const std::vector<SwapArea>& areas) {
+                                   const std::vector<SwapArea>& areas, bool is_going_down) {
   const auto device = std::ranges::find(devices, connections_.identifier(), &NbdDevice::identifier);
   // After a DISCONNECT by somebody else the kernel does not say whose the device was, and it keeps
   // the swap area.
@@ -255,7 +253,11 @@ Result<void> Segment::adopt_device(const std::vector<NbdDevice>& devices,
     // If the kernel cannot say whether somebody holds it: it is asked again before the device goes.
     const auto is_held = machine_.swap.is_held(device_path(nbd_index_));
     was_listed_ = is_swap_area(areas, device_path(nbd_index_));
-    is_swap = was_listed_ || (is_held && *is_held);
+    // Its queue was set for swap, so it was a swap area, and nobody has it open: somebody else has
+    // swapped it off. It stays, and may be swapped on again.
+    const bool is_in_use = is_held && *is_held;
+    was_listed_ |= known_.request_limit != 0 && !is_going_down && !is_in_use;
+    is_swap = was_listed_ || is_in_use;
   }
   state_ = state_as_found(has_device, is_swap, slot_.is_running());
   if (!has_device && !store_) state_ = SegmentState::planned;

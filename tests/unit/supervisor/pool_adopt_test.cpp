@@ -52,6 +52,7 @@ TEST_F(PoolAdoptTest, ASwapAreaWithoutAnIdentifierKeepsItsMemory) {
   EXPECT_TRUE(machine_.swap.is_on("/dev/nbd0"));
   EXPECT_EQ(machine_.launcher.latest().segments.size(), 1U);
   EXPECT_EQ(machine_.service_manager.fdstore.size(), 3U);
+  machine_.swap.set_used("/dev/nbd0", 4096);
   EXPECT_FALSE(down());
   EXPECT_EQ(machine_.launcher.latest().segments.size(), 1U);
 }
@@ -137,14 +138,15 @@ TEST_F(PoolAdoptTest, APageMapWithoutItsStoreIsNotEnough) {
   EXPECT_EQ(pages->count(PageState::valid), 0U);
 }
 
-TEST_F(PoolAdoptTest, WhatCarriesNoSwapIsUndone) {
+// Somebody else has swapped it off, and may want it on again.
+TEST_F(PoolAdoptTest, WhatWasSwapIsKeptThoughItIsOff) {
   ASSERT_TRUE(up());
   machine_.swap.turn_off("/dev/nbd1");
   begin_supervisor();
   ASSERT_TRUE(adopt());
-  expect_all_up(1);
-  EXPECT_TRUE(machine_.nbd.devices.contains(0));
-  EXPECT_EQ(machine_.launcher.latest().segments.size(), 1U);
+  EXPECT_THAT(states(), testing::ElementsAre("active", "off"));
+  ASSERT_TRUE(up());
+  expect_all_up(2);
 }
 
 // Its path in /proc/swaps is of a mount namespace that went with the dead supervisor.
@@ -161,15 +163,6 @@ TEST_F(PoolAdoptTest, WhatTheKernelHoldsIsTakenForSwap) {
   EXPECT_THAT(states(), ElementsAre("active"));
   EXPECT_TRUE(machine_.nbd.devices.contains(0));
   EXPECT_THAT(machine_.steps.names(), testing::Not(testing::Contains("Remove")));
-}
-
-TEST_F(PoolAdoptTest, NothingCarriesSwap) {
-  ASSERT_TRUE(up());
-  machine_.swap.turn_off("/dev/nbd0");
-  machine_.swap.turn_off("/dev/nbd1");
-  begin_supervisor();
-  ASSERT_TRUE(adopt());
-  expect_nothing_left();
 }
 
 TEST_F(PoolAdoptTest, AWorkerThatWasBeingSetUpGetsItsConnections) {

@@ -26,16 +26,17 @@ TEST_F(PoolTest, ASwapoffThatFailsAfterOthersPutsThemBack) {
   const auto result = down();
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().message, HasSubstr("; the swap is up as before"));
-  EXPECT_THAT(machine_.steps.names(),
-              ElementsAre("read /dev/nbd2", "set timeout", "swapoff /dev/nbd2", "set timeout",
-                          "read /dev/nbd1", "mkswap /dev/nbd2", "swapon /dev/nbd2"));
+  EXPECT_THAT(
+      machine_.steps.names(),
+      ElementsAre("Describe", "read /dev/nbd2", "set timeout", "swapoff /dev/nbd2", "set timeout",
+                  "read /dev/nbd1", "mkswap /dev/nbd2", "swapon /dev/nbd2", "Describe"));
   expect_all_up(3);
 }
 
 TEST_F(PoolTest, WhatCannotBeSwappedOnAgainIsNamed) {
   ASSERT_TRUE(up(3));
   machine_.swap.unreadable.insert("/dev/nbd1");
-  machine_.steps.fail_at(6);  // swapon of nbd2, after nbd1 has failed
+  machine_.steps.fail_at(7);  // swapon of nbd2, after nbd1 has failed
   const auto result = down();
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().message,
@@ -57,7 +58,7 @@ TEST_F(PoolTest, WhateverStepOfDownFailsItIsUpAsBeforeOrMayBeTakenDownAgain) {
     const std::string& failed = machine_.steps.names().at(step);
     // A netlink call that fails once is made again; a store is freed without being scrubbed.
     const bool is_logged_only = failed.starts_with("disconnect") || failed == "Remove" ||
-                                (failed == "set timeout" && result);
+                                failed == "Describe" || (failed == "set timeout" && result);
     if (is_logged_only) {
       ASSERT_TRUE(result);
     } else {
@@ -110,6 +111,42 @@ TEST_F(PoolTest, WhatSomebodyElseHasSwappedOffIsShownAndTakenDown) {
   EXPECT_THAT(states(), ElementsAre("active", "off"));
   ASSERT_TRUE(down());
   expect_nothing_left();
+}
+
+TEST_F(PoolTest, UpBringsBackWhatSomebodyElseHasSwappedOff) {
+  ASSERT_TRUE(up(3));
+  machine_.swap.turn_off("/dev/nbd0");
+  machine_.swap.turn_off("/dev/nbd2");
+  EXPECT_THAT(states(), ElementsAre("off", "active", "off"));
+  EXPECT_THAT(up(2).error().message, HasSubstr("up already"));
+  machine_.steps.clear();
+  machine_.steps.fail_at(1);  // swapon
+  ASSERT_FALSE(up(3));
+  EXPECT_THAT(states(), ElementsAre("off", "active", "off"));
+  ASSERT_TRUE(up(3));
+  expect_all_up(3);
+  EXPECT_THAT(up(3).error().message, HasSubstr("up already"));
+}
+
+// The kernel then regards the device as not connected, for as long as it is swap.
+TEST_F(PoolTest, WhatSomebodyElseHasDisconnectedIsShownAndLosesNoPageUnasked) {
+  for (const bool is_forced : {true, false}) {
+    ASSERT_TRUE(up(1));
+    machine_.swap.set_used("/dev/nbd0", 64 << 10);
+    machine_.nbd.devices.at(0) = {};
+    auto& worker = machine_.launcher.latest();
+    worker.segments.at(0).connections.clear();
+    for (const std::uint32_t connection : {1U, 2U}) {
+      worker.tell(messages::ConnectionEnded{0, connection, ConnectionEnd::disconnected});
+    }
+    machine_.pass(std::chrono::seconds(1));
+    EXPECT_THAT(states(), ElementsAre("disconnected"));
+    EXPECT_THAT(down().error().message, HasSubstr("the 64K in use there cannot be read"));
+    EXPECT_THAT(states(), ElementsAre("disconnected"));
+    if (!is_forced) machine_.swap.set_used("/dev/nbd0", 0);
+    ASSERT_TRUE(down(is_forced));
+    expect_nothing_left();
+  }
 }
 
 TEST_F(PoolTest, DownIsRefusedWherePagesDoNotFit) {
@@ -167,7 +204,7 @@ TEST_F(PoolTest, ProgressNamesTheDeviceAndTheBytesThatAreBack) {
 TEST_F(PoolTest, SomebodyElseHasSwappedItOff) {
   ASSERT_TRUE(up(1));
   machine_.steps.clear();
-  machine_.steps.fail_at(2);  // swapoff, after the read
+  machine_.steps.fail_at(3);  // swapoff, after the read
   machine_.swap.turn_off("/dev/nbd0");
   ASSERT_TRUE(down());
   expect_nothing_left();
