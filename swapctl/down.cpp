@@ -15,7 +15,8 @@ constexpr Help kDownHelp = {.name = "down",
                             .before = R"(Usage: vramswap down [--force]
 
 Brings every swapped page back to RAM or other swap, then frees the VRAM. Needs root. If the pages
-do not fit elsewhere it says so and changes nothing. Ctrl-C stops it and leaves the swap up.
+do not fit there, or not under the memory limit of the control group that they belong to, it says so
+and changes nothing. Ctrl-C stops it and leaves the swap up.
 
 )",
                             .after = R"(

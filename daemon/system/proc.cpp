@@ -75,6 +75,20 @@ Result<MemoryInfo> read_memory_info(const std::string& path) {
   return MemoryInfo{*total, *available};
 }
 
+Result<std::optional<MemoryCommitment>> read_memory_commitment(
+    const std::string& overcommit_path, const std::string& memory_info_path) {
+  const auto mode = read_file(overcommit_path);
+  if (!mode) return mode.error();
+  if (!mode->starts_with("2")) return std::nullopt;
+  const auto text = read_file(memory_info_path);
+  if (!text) return text.error();
+  const auto committed = kilobytes_field(memory_info_path, *text, "Committed_AS");
+  if (!committed) return committed.error();
+  const auto limit = kilobytes_field(memory_info_path, *text, "CommitLimit");
+  if (!limit) return limit.error();
+  return MemoryCommitment{*committed, *limit};
+}
+
 Result<std::vector<SwapArea>> read_swap_areas(const std::string& path) {
   const auto text = read_file(path);
   if (!text) return text.error();

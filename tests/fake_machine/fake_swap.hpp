@@ -14,6 +14,12 @@ class FakeSwap : public SwapCalls {
 
   Result<std::vector<SwapArea>> areas() const override { return areas_; }
   Result<MemoryInfo> memory() const override { return memory_info; }
+  Result<std::optional<MemoryCommitment>> commitment() const override { return memory_commitment; }
+  awaitable<std::vector<CgroupExcess>> crowded_groups(
+      std::uint64_t returning_bytes) const override {
+    asked_for_bytes = returning_bytes;
+    co_return crowded;
+  }
   awaitable<Result<void>> make_area(std::string device) override;
   awaitable<Result<void>> on(std::string device, int priority) override;
   Result<std::unique_ptr<SwapOff>> off(std::string device) override;
@@ -36,6 +42,10 @@ class FakeSwap : public SwapCalls {
   void set_used(const std::string& device, std::uint64_t used_bytes);
 
   MemoryInfo memory_info{.total_bytes = 8ULL << 30, .available_bytes = 4ULL << 30};
+  std::optional<MemoryCommitment> memory_commitment;
+  std::vector<CgroupExcess> crowded;
+  // With what crowded_groups() was called last.
+  mutable std::uint64_t asked_for_bytes = 0;
   // swapoff on one of them goes on until it is killed.
   std::set<std::string> off_waits;
   // So many are refused, for another one is under way.

@@ -47,6 +47,11 @@ class SimSwap : public SwapCalls {
   explicit SimSwap(Process& process) : process_(process) {}
   Result<std::vector<SwapArea>> areas() const override;
   Result<MemoryInfo> memory() const override;
+  // There are no control groups, and no limit to what programs allocate.
+  Result<std::optional<MemoryCommitment>> commitment() const override { return std::nullopt; }
+  awaitable<std::vector<CgroupExcess>> crowded_groups(std::uint64_t) const override {
+    co_return std::vector<CgroupExcess>{};
+  }
   awaitable<Result<void>> make_area(std::string device) override;
   awaitable<Result<void>> on(std::string device, int priority) override;
   Result<std::unique_ptr<SwapOff>> off(std::string device) override;

@@ -12,6 +12,8 @@ struct KernelPaths {
   std::string processes = "/proc";
   std::string swaps = "/proc/swaps";
   std::string memory_info = "/proc/meminfo";
+  std::string overcommit_memory = "/proc/sys/vm/overcommit_memory";
+  std::string control_groups = "/sys/fs/cgroup";
   std::string sysrq_trigger = "/proc/sysrq-trigger";
 };
 

@@ -76,6 +76,21 @@ Result<MemoryInfo> KernelSwapCalls::memory() const {
   return read_memory_info(paths_.memory_info);
 }
 
+Result<std::optional<MemoryCommitment>> KernelSwapCalls::commitment() const {
+  return read_memory_commitment(paths_.overcommit_memory, paths_.memory_info);
+}
+
+// Group by group, so that whatever else the supervisor has to do comes in between.
+awaitable<std::vector<CgroupExcess>> KernelSwapCalls::crowded_groups(
+    std::uint64_t returning_bytes) const {
+  CgroupWalk walk(returning_bytes, paths_.control_groups);
+  while (walk.look_at_next()) {
+    ErrorCode ignored;
+    co_await asio::post(io_, into(ignored));
+  }
+  co_return walk.found();
+}
+
 awaitable<Result<void>> KernelSwapCalls::make_area(std::string device) {
   // A label of its own for each, of at most 16 bytes: systemd makes a unit for a label.
   const std::string number = device.substr(device.find_last_not_of("0123456789") + 1);

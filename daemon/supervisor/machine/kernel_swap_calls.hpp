@@ -14,6 +14,8 @@ class KernelSwapCalls : public SwapCalls {
 
   Result<std::vector<SwapArea>> areas() const override;
   Result<MemoryInfo> memory() const override;
+  Result<std::optional<MemoryCommitment>> commitment() const override;
+  awaitable<std::vector<CgroupExcess>> crowded_groups(std::uint64_t returning_bytes) const override;
   awaitable<Result<void>> make_area(std::string device) override;
   awaitable<Result<void>> on(std::string device, int priority) override;
   Result<std::unique_ptr<SwapOff>> off(std::string device) override;

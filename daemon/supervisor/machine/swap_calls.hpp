@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "daemon/supervisor/asio.hpp"
+#include "daemon/system/cgroup_room.hpp"
 #include "daemon/system/proc.hpp"
 
 namespace vramswap {
@@ -30,6 +31,10 @@ class SwapCalls {
   // The swap areas. The path of one on an nbd device is "/dev/nbdN", whatever /proc/swaps shows.
   virtual Result<std::vector<SwapArea>> areas() const = 0;
   virtual Result<MemoryInfo> memory() const = 0;
+  virtual Result<std::optional<MemoryCommitment>> commitment() const = 0;
+  // The control groups that `returning_bytes` of pages, back from swap, would fill beyond a limit.
+  virtual awaitable<std::vector<CgroupExcess>> crowded_groups(
+      std::uint64_t returning_bytes) const = 0;
 
   // mkswap(8), label "vramswap".
   virtual awaitable<Result<void>> make_area(std::string device) = 0;

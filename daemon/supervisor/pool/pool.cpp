@@ -171,13 +171,12 @@ awaitable<Result<void>> Pool::swap_off_all(bool force, const ProgressSink& progr
   const auto areas = machine_.swap.areas();
   if (!areas) co_return areas.error();
   if (!force) {
-    const auto memory = machine_.swap.memory();
-    if (!memory) co_return memory.error();
     std::vector<std::string> ours;
     for (const auto& segment : parts_.segments) {
       if (segment->has_nbd()) ours.push_back(segment->path());
     }
-    if (auto fits = check_swap_off_fits(*memory, *areas, ours); !fits) co_return fits;
+    if (auto fits = co_await check_swap_off_fits(machine_.swap, *areas, ours); !fits)
+      co_return fits;
   }
   // The next supervisor is to go on with it, should this one die.
   co_await note_going_down(true);

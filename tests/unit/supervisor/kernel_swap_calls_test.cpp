@@ -9,6 +9,7 @@
 
 #include "daemon/supervisor/machine/steady_clock.hpp"
 #include "daemon/supervisor/machine/swap_call.hpp"
+#include "daemon/supervisor/spawn.hpp"
 #include "tests/support/fake_tree.hpp"
 #include "tests/unit/supervisor/run.hpp"
 
@@ -83,6 +84,33 @@ TEST_F(KernelSwapCallsTest, AnAreaOnAnNbdDeviceHasItsPath) {
   ASSERT_TRUE(areas) << areas.error().message;
   EXPECT_EQ(areas->at(0).path, "/dev/nbd3");
   EXPECT_EQ(areas->at(1).path, "/swapfile");
+}
+
+TEST_F(KernelSwapCallsTest, EveryControlGroupIsAsked) {
+  paths_.control_groups = tree_.path("cgroup");
+  for (const char* name : {"a", "b", "b/c"}) {
+    const std::string group = std::string("cgroup/") + name;
+    tree_.write(group + "/memory.swap.current", "8192\n");
+    tree_.write(group + "/memory.current", "4096\n");
+    tree_.write(group + "/memory.max", "8192\n");
+  }
+  EXPECT_EQ(run(io_, calls().crowded_groups(1 << 20)).size(), 3U);
+  EXPECT_EQ(run(io_, calls().crowded_groups(4096)).size(), 0U);
+}
+
+// There may be thousands of groups.
+TEST_F(KernelSwapCallsTest, BetweenTwoControlGroupsOthersHaveTheirTurn) {
+  paths_.control_groups = tree_.path("cgroup");
+  tree_.write("cgroup/a/memory.swap.current", "8192\n");
+  bool is_over = false;
+  const KernelSwapCalls kernel = calls();
+  spawn(io_, [](const KernelSwapCalls& asked, bool& over) -> awaitable<void> {
+    (void)co_await asked.crowded_groups(1 << 20);
+    over = true;
+  }(kernel, is_over));
+  unsigned turns = 0;
+  while (!is_over) turns += static_cast<unsigned>(io_.poll_one());
+  EXPECT_GE(turns, 3U);  // the start, the root, the group
 }
 
 TEST(SwapCall, OtherArgumentsAreNone) {

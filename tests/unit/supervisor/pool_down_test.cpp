@@ -149,15 +149,6 @@ TEST_F(PoolTest, WhatSomebodyElseHasDisconnectedIsShownAndLosesNoPageUnasked) {
   }
 }
 
-TEST_F(PoolTest, DownIsRefusedWherePagesDoNotFit) {
-  ASSERT_TRUE(up(1));
-  machine_.swap.set_used("/dev/nbd0", 1ULL << 30);
-  machine_.swap.memory_info.available_bytes = 1 << 20;
-  EXPECT_THAT(down().error().message, HasSubstr("do not fit elsewhere"));
-  expect_all_up(1);
-  EXPECT_TRUE(down(true));
-}
-
 TEST_F(PoolTest, ACancelledDownLeavesTheSwapUp) {
   ASSERT_TRUE(up());
   machine_.swap.off_waits.insert("/dev/nbd0");

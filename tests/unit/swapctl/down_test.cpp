@@ -41,6 +41,19 @@ TEST_F(DownTest, ShowsProgressOnATerminalAndClearsIt) {
               EndsWith("\r\033[Kvramswap: swapoff /dev/nbd0: ENOMEM (Cannot allocate memory)\n"));
 }
 
+TEST_F(DownTest, SaysInOneLineWhyItIsRefused) {
+  const std::string why =
+      "the pages in use do not fit into their control groups: 42M more would come back into /box "
+      "than its memory.max of 20M has room for";
+  FakeDaemon daemon(environment.socket, [&](FakeConnection& connection) {
+    connection.read_line();
+    connection.reply(control::Failure{why});
+  });
+  EXPECT_EQ(run({"down"}), kFailed);
+  EXPECT_EQ(out.str(), "");
+  EXPECT_EQ(err.str(), "vramswap: " + why + "\n");
+}
+
 class DownSignalTest : public DownTest, public testing::WithParamInterface<int> {};
 TEST_P(DownSignalTest, LeavesTheSwapUp) {
   const pthread_t client = pthread_self();

@@ -63,6 +63,26 @@ TEST_F(Proc, MemoryInfoNamesWhatIsMissing) {
   }
 }
 
+TEST_F(Proc, MemoryCommitmentWhereTheKernelHoldsToIt) {
+  const auto info = write("meminfo",
+                          "MemTotal:        8042432 kB\n"
+                          "CommitLimit:     5000000 kB\n"
+                          "Committed_AS:    4000000 kB\n");
+  for (const char* mode : {"0\n", "1\n"}) {
+    const auto none = read_memory_commitment(write("mode", mode), info);
+    ASSERT_TRUE(none) << none.error().message;
+    EXPECT_FALSE(*none);
+  }
+  const auto mode = write("mode", "2\n");
+  const auto commitment = read_memory_commitment(mode, info);
+  ASSERT_TRUE(commitment && *commitment);
+  EXPECT_EQ((*commitment)->committed_bytes, 4000000ULL * 1024);
+  EXPECT_EQ((*commitment)->limit_bytes, 5000000ULL * 1024);
+  EXPECT_THAT(read_memory_commitment(mode, write("meminfo", "")).error().message,
+              HasSubstr("no Committed_AS"));
+  EXPECT_EQ(read_memory_commitment(root_ / "missing", info).error().code, ENOENT);
+}
+
 TEST_F(Proc, SwapAreas) {
   const auto path =
       write("swaps",
@@ -147,6 +167,7 @@ TEST_F(Proc, LockedBytes) {
 
 TEST_F(Proc, ReadsTheRealOne) {
   EXPECT_TRUE(read_memory_info());
+  EXPECT_TRUE(read_memory_commitment());
   EXPECT_TRUE(read_swap_areas());
   EXPECT_TRUE(read_locked_bytes());
   EXPECT_GE(read_thread_stats("/proc/self/task").value().size(), 1U);

@@ -1,0 +1,117 @@
+#include "daemon/system/cgroup_room.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <sstream>
+#include <utility>
+
+#include "daemon/base/directory.hpp"
+#include "daemon/system/proc.hpp"
+
+namespace vramswap {
+namespace {
+
+constexpr auto kNoLimit = std::numeric_limits<std::uint64_t>::max();
+
+// The number in a file of its own. Nothing: the file is not there, or the group is gone.
+std::optional<std::uint64_t> read_bytes(const std::string& path) {
+  const auto text = read_file(path);
+  if (!text) return std::nullopt;
+  if (text->starts_with("max")) return kNoLimit;
+  std::uint64_t bytes = 0;
+  std::istringstream words(*text);
+  if (!(words >> bytes)) return std::nullopt;
+  return bytes;
+}
+
+std::uint64_t read_limit(const std::string& path) {
+  return read_bytes(path).value_or(kNoLimit);
+}
+
+struct CgroupMemory {
+  std::uint64_t current_bytes = 0;     // memory.current
+  std::uint64_t file_cache_bytes = 0;  // part of it that the kernel can drop
+  // Part of it, too: pages whose copy in swap is still there. They need no more memory.
+  std::uint64_t swap_cache_bytes = 0;
+};
+
+// A file that is gone adds nothing.
+void add_statistics(const std::string& path, CgroupMemory& memory) {
+  std::istringstream words(read_file(path).value_or(""));
+  std::string key;
+  for (std::uint64_t bytes = 0; words >> key >> bytes;) {
+    if (key == "inactive_file" || key == "active_file") memory.file_cache_bytes += bytes;
+    if (key == "swapcached") memory.swap_cache_bytes = bytes;
+  }
+}
+
+// How much does not fit below the limit. Of the `returning_bytes` the group gets at most those that
+// it has in swap. The kernel does not say which area they are in, so it may get as many.
+std::uint64_t excess(const CgroupMemory& memory, std::uint64_t swap_bytes,
+                     std::uint64_t returning_bytes, std::uint64_t limit_bytes) {
+  if (limit_bytes == kNoLimit) return 0;
+  swap_bytes -= std::min(swap_bytes, memory.swap_cache_bytes);
+  returning_bytes = std::min(returning_bytes, swap_bytes);
+  // Programs need some of their files in memory. As for the machine's MemAvailable, a part of the
+  // cache counts as used: here a 64th of the limit, but at most half of the cache.
+  const std::uint64_t room =
+      memory.file_cache_bytes - std::min(memory.file_cache_bytes / 2, limit_bytes / 64);
+  const std::uint64_t needed = memory.current_bytes + returning_bytes;
+  return std::min(returning_bytes, needed - std::min(needed, limit_bytes + room));
+}
+
+}  // namespace
+
+CgroupWalk::CgroupWalk(std::uint64_t returning_bytes, std::string root)
+    : returning_bytes_(returning_bytes), root_(std::move(root)), to_look_at_{{"", {}, true}} {}
+
+// All the kernel's figures are sums over the group and those below it, pages of groups that are
+// gone included, so each group can be judged by its own files.
+bool CgroupWalk::look_at_next() {
+  if (to_look_at_.empty()) return false;
+  Group group = std::move(to_look_at_.back());
+  to_look_at_.pop_back();
+  const std::string directory = root_ + group.name;
+  const auto swap_bytes = read_bytes(directory + "/memory.swap.current");
+  // The root of the tree has no such file. Below any other group without one, there is none either.
+  const bool is_root = group.name.empty() && !swap_bytes;
+  if (!is_root && swap_bytes.value_or(0) == 0) return true;
+  if (!is_root) look_at_limits(group, *swap_bytes);
+  const auto names = list_subdirectories(directory);
+  if (!names) return true;
+  for (const std::string& name : *names) {
+    to_look_at_.push_back({group.name + "/" + name, group.parent, group.may_swap});
+  }
+  return true;
+}
+
+// Above memory.high the kernel kills nobody, but it slows the group's programs down until they
+// hardly run.
+void CgroupWalk::look_at_limits(Group& group, std::uint64_t swap_bytes) {
+  const std::string directory = root_ + group.name;
+  group.may_swap = group.may_swap && read_limit(directory + "/memory.swap.max") >= swap_bytes;
+  const std::uint64_t max = read_limit(directory + "/memory.max");
+  const std::uint64_t high = read_limit(directory + "/memory.high");
+  const std::uint64_t lowest = std::min(max, high);
+  if (lowest == kNoLimit) return;
+  const auto current = read_bytes(directory + "/memory.current");
+  if (!current) return;
+  CgroupMemory memory{.current_bytes = *current};
+  // The statistics cost the kernel most, and without them a group has less room.
+  if (excess(memory, swap_bytes, returning_bytes_, lowest) == 0) return;
+  add_statistics(directory + "/memory.stat", memory);
+  // Where it exceeds both, that programs are killed is worse.
+  const std::uint64_t above_max = excess(memory, swap_bytes, returning_bytes_, max);
+  const std::uint64_t above_high = excess(memory, swap_bytes, returning_bytes_, high);
+  if (above_max == 0 && above_high == 0) return;
+  const bool is_max = above_max > 0;
+  found_.push_back({.name = group.name.empty() ? "/" : group.name,
+                    .limit = is_max ? "memory.max" : "memory.high",
+                    .limit_bytes = is_max ? max : high,
+                    .excess_bytes = is_max ? above_max : above_high,
+                    .may_swap = group.may_swap,
+                    .parent = group.parent});
+  group.parent = found_.size() - 1;
+}
+
+}  // namespace vramswap
