@@ -18,7 +18,8 @@ constexpr std::size_t kChunkBytes = 16 << 10;
 
 std::unexpected<Error> ended() {
   return std::unexpected(
-      Error{"vramswapd ended before it answered: see its log (journalctl -u vramswap, or dmesg)",
+      Error{"vramswapd ended before it answered, or has too many clients: see its log (journalctl "
+            "-u vramswap, or dmesg)",
             ECONNRESET});
 }
 

@@ -1,7 +1,7 @@
 #include "daemon/supervisor/control_server.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,83 +15,58 @@
 namespace vramswap {
 namespace {
 
-using Socket = asio::local::stream_protocol::socket;
+// Before the next client is let in when the kernel had no descriptor or no memory for one.
+constexpr std::chrono::milliseconds kAcceptPause{100};
 
-bool peer_is_root(Socket& socket) {
+Result<UniqueFd> accept_client(int listening) {
+  UniqueFd connection(accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!connection) return fail_errno("control socket", "accept", errno);
+  return connection;
+}
+
+Result<uid_t> user_of_client(int connection) {
   ucred peer{};
   socklen_t size = sizeof peer;
-  return getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-         peer.uid == 0;
+  if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    return fail_errno("control socket", "SO_PEERCRED", errno);
+  }
+  return peer.uid;
+}
+
+// The client has gone already, or there was none.
+bool is_of_client(int code) {
+  return code == EAGAIN || code == EINTR || code == ECONNABORTED;
+}
+
+bool is_in_lower_half(int descriptor) {
+  rlimit limit{};
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+         static_cast<rlim_t>(descriptor) < limit.rlim_cur / 2;
 }
 
 }  // namespace
 
-UniqueFd ControlSession::duplicate() {
-  return vramswap::duplicate(socket_.native_handle());
+ControlServer::Calls ControlServer::Calls::of_kernel() {
+  return {.accept = accept_client, .user_of = user_of_client};
 }
 
-awaitable<Result<control::Request>> ControlSession::receive() {
-  std::string line;
-  ErrorCode error;
-  const std::size_t bytes = co_await asio::async_read_until(
-      socket_, asio::dynamic_buffer(line, control::kMaxLineBytes), '\n', into(error));
-  if (error) co_return fail(fmt::format("control socket: {}", error.message()));
-  co_return control::decode_request(std::string_view(line).substr(0, bytes - 1));
-}
-
-void ControlSession::send(const control::Reply& reply) {
-  outgoing_.push_back(control::encode(reply) + '\n');
-  if (is_writing_) return;
-  is_writing_ = true;
-  spawn(socket_.get_executor(), [](std::shared_ptr<ControlSession> self) -> awaitable<void> {
-    co_await self->write_all();
-  }(shared_from_this()));
-}
-
-awaitable<void> ControlSession::write_all() {
-  ErrorCode error;
-  while (!outgoing_.empty() && !error) {
-    co_await asio::async_write(socket_, asio::buffer(outgoing_.front()), into(error));
-    outgoing_.pop_front();
-  }
-  outgoing_.clear();
-  is_writing_ = false;
-  drained_.cancel();
-}
-
-awaitable<void> ControlSession::flush() {
-  ErrorCode ignored;
-  drained_.expires_at(asio::steady_timer::time_point::max());
-  while (is_writing_) co_await drained_.async_wait(into(ignored));
-}
-
-void ControlSession::watch(std::function<void()> closed) {
-  socket_.async_wait(Socket::wait_read,
-                     [self = shared_from_this(), closed = std::move(closed)](ErrorCode error) {
-                       if (!error)
-                         closed();  // a client has nothing to say after its request but good-bye
-                     });
-}
-
-void ControlSession::stop_watching() {
-  ErrorCode ignored;
-  socket_.cancel(ignored);
-}
-
-Result<std::unique_ptr<ControlServer>> ControlServer::listen(asio::io_context& io, std::string path,
-                                                             Handler handler) {
-  std::unique_ptr<ControlServer> server(new ControlServer(io, path, std::move(handler)));
+Result<std::unique_ptr<ControlServer>> ControlServer::listen(Machine& machine, std::string path,
+                                                             Handler handler, Calls calls) {
+  std::unique_ptr<ControlServer> server(
+      new ControlServer(machine, path, std::move(handler), std::move(calls)));
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno(path, "unlink", errno);
   const asio::local::stream_protocol::endpoint endpoint(path);
   auto& acceptor = server->acceptor_;
   ErrorCode error;
   acceptor.open(endpoint.protocol(), error);
+  // A client may have gone between the kernel's word that there is one and accept4(2).
+  if (!error) acceptor.non_blocking(true, error);
   if (!error) acceptor.bind(endpoint, error);
   if (!error && chmod(path.c_str(), 0666) != 0) error.assign(errno, error.category());
   if (!error)
     acceptor.listen(asio::local::stream_protocol::acceptor::max_listen_connections, error);
   if (error) return fail_errno(path, "listen", error.value());
-  spawn(io, server->accept_all());
+  spawn(machine.io, server->accept_all());
   return server;
 }
 
@@ -106,22 +81,60 @@ void ControlServer::close() {
   acceptor_.close(ignored);
 }
 
+// One client at a time: between two the reactor does what else there is to do, however many come.
 awaitable<void> ControlServer::accept_all() {
+  using Acceptor = asio::local::stream_protocol::acceptor;
+  bool is_logged = false;
   for (;;) {
     ErrorCode error;
-    Socket socket = co_await acceptor_.async_accept(into(error));
+    co_await acceptor_.async_wait(Acceptor::wait_read, into(error));
     if (error == asio::error::operation_aborted) co_return;
-    if (error) {
-      log_error(fmt::format("control socket: accept: {}", error.message()));
-      // Out of descriptors, say: a pause, or this would spin.
-      asio::steady_timer pause(acceptor_.get_executor(), std::chrono::seconds(1));
-      co_await pause.async_wait(into(error));
+    const auto accepted = accept_one();
+    if (accepted) {
+      is_logged = false;
       continue;
     }
-    const bool is_root = peer_is_root(socket);
-    spawn(acceptor_.get_executor(),
-          serve(std::make_shared<ControlSession>(std::move(socket), is_root)));
+    if (!std::exchange(is_logged, true)) {
+      log_error(fmt::format("{}; clients wait until it can", accepted.error().message));
+    }
+    // Out of descriptors, say. The client is still there: without a pause this would spin.
+    co_await machine_.clock.sleep(kAcceptPause);
+    if (!acceptor_.is_open()) co_return;
   }
+}
+
+// Who it is comes first: a client that is not let in costs two system calls and no memory. It gets
+// no answer, for that would take memory in the kernel.
+Result<void> ControlServer::accept_one() {
+  auto connection = calls_.accept(acceptor_.native_handle());
+  if (!connection && is_of_client(connection.error().code)) return {};
+  if (!connection) return connection.error();
+  const auto user = calls_.user_of(connection->get());
+  if (!user) return {};
+  auto place = admit(*user, connection->get());
+  if (!place) return {};
+  auto session = ControlSession::create(machine_, *std::move(connection), *user, std::move(place));
+  if (!session) return session.error();
+  spawn(machine_.io, serve(*std::move(session)));
+  return {};
+}
+
+// A place for a client, or none.
+std::shared_ptr<const uid_t> ControlServer::admit(uid_t user, int connection) {
+  std::erase_if(places_, [](const auto& place) { return place.expired(); });
+  const auto is_root = [](const auto& place) { return *place.lock() == 0; };
+  const auto is_same = [&](const auto& place) { return *place.lock() == user; };
+  if (user == 0) {
+    if (std::ranges::count_if(places_, is_root) >= kMaxRootClients) return nullptr;
+  } else {
+    const auto users = std::ranges::count_if(places_, std::not_fn(is_root));
+    if (users >= kMaxUserClients) return nullptr;
+    if (std::ranges::count_if(places_, is_same) >= kMaxClientsOfUser) return nullptr;
+    if (!is_in_lower_half(connection)) return nullptr;
+  }
+  auto place = std::make_shared<const uid_t>(user);
+  places_.push_back(place);
+  return place;
 }
 
 awaitable<void> ControlServer::serve(std::shared_ptr<ControlSession> session) {

@@ -20,6 +20,8 @@ constexpr std::chrono::seconds kIdleTimeout{30};
 constexpr std::chrono::seconds kStopInterval{1};
 // What a swapoff that gets on is given beyond systemd's limit; one that hangs gets nothing.
 constexpr std::chrono::seconds kStopExtension{30};
+// The status that users get is at most so old.
+constexpr std::chrono::milliseconds kSharedStatusAge{200};
 
 }  // namespace
 
@@ -32,7 +34,8 @@ Service::Service(Machine& machine, Successor& successor, Options options, Exit e
       successor_(successor),
       options_(std::move(options)),
       exit_(std::move(exit)),
-      pool_(machine, options_.pool) {}
+      pool_(machine, options_.pool),
+      collecting_(machine.io) {}
 
 awaitable<Result<void>> Service::take_over(NamedFds inherited) {
   if (auto adopted = co_await pool_.adopt(std::move(inherited)); !adopted) co_return adopted;
@@ -57,6 +60,7 @@ awaitable<void> Service::handle(control::Request request, std::shared_ptr<Sessio
   }
   const bool may_be_last = std::holds_alternative<control::UpRequest>(request) ||
                            std::holds_alternative<control::DownRequest>(request);
+  if (may_be_last) shared_status_.reset();
   const bool is_last = may_be_last && !pool_.is_up() && !pool_.is_busy();
   // Before the reply: who reads it may start another daemon.
   if (is_last) exit_.refuse_clients();
@@ -101,8 +105,12 @@ awaitable<Service::Reply> Service::answer(const control::DownRequest& down,
   co_return control::Reply{control::Done{}};
 }
 
-awaitable<Service::Reply> Service::answer(const control::StatusRequest&, std::shared_ptr<Session>) {
-  co_return co_await status();
+// Root's is always collected anew: root may have changed something a moment ago, by this daemon or
+// by swapoff(8), and reads the status to see what that did. A root who asks too often can do worse.
+awaitable<Service::Reply> Service::answer(const control::StatusRequest&,
+                                          std::shared_ptr<Session> session) {
+  if (session->is_root()) co_return co_await status();
+  co_return co_await shared_status();
 }
 
 // Answers only if it was refused: what answers otherwise is the new program.
@@ -150,6 +158,18 @@ awaitable<Service::Reply> Service::status() const {
                             .supervisor_pid = getpid(),
                             .segments = *std::move(segments),
                             .workers = pool_.workers()};
+}
+
+// One collection serves all users who ask while it is under way or within kSharedStatusAge after
+// it: however often they ask, they cost the worker five round trips a second.
+awaitable<Service::Reply> Service::shared_status() {
+  const auto pass = co_await collecting_.enter_alone();
+  if (!shared_status_ || machine_.clock.now() - shared_since_ >= kSharedStatusAge) {
+    auto collected = co_await status();
+    shared_status_ = std::move(collected);
+    shared_since_ = machine_.clock.now();
+  }
+  co_return *shared_status_;
 }
 
 awaitable<void> Service::stop() {

@@ -3,9 +3,11 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "daemon/supervisor/machine/successor.hpp"
+#include "daemon/supervisor/pool/gate.hpp"
 #include "daemon/supervisor/pool/pool.hpp"
 #include "daemon/supervisor/session.hpp"
 
@@ -56,6 +58,7 @@ class Service {
   awaitable<Reply> answer(const control::ReloadRequest& reload, std::shared_ptr<Session> session);
   awaitable<Result<void>> reload(std::shared_ptr<Session> session);
   awaitable<Reply> status() const;
+  awaitable<Reply> shared_status();
   void end_if_nothing_is_up();
 
   Machine& machine_;
@@ -66,6 +69,9 @@ class Service {
   // The client that the pool is there for. The end of this connection tells it that the pool is
   // gone.
   std::shared_ptr<Session> owner_;
+  Gate collecting_;
+  std::optional<Reply> shared_status_;
+  Clock::TimePoint shared_since_;
 };
 
 // What a supervisor passes on to its successor beside its pool's memory: the client that asked for

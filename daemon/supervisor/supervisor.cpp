@@ -179,7 +179,7 @@ awaitable<void> Supervisor::detach_if_late() {
 
 awaitable<void> Supervisor::start(NamedFds inherited) {
   spawn(io_, detach_if_late());
-  const int client = inherited[kClientName].release();
+  UniqueFd client = std::move(inherited[kClientName]);
   started_ = co_await take_over(std::move(inherited));
   if (!started_) {
     io_.stop();
@@ -191,15 +191,17 @@ awaitable<void> Supervisor::start(NamedFds inherited) {
   kept_.clear();
   keep_program();
   machine_.service_manager.notify_ready();
-  if (client < 0) co_return;
-  asio::local::stream_protocol::socket socket(io_, asio::local::stream_protocol(), client);
-  co_await service_.finish_reload(std::make_shared<ControlSession>(std::move(socket), true));
+  if (!client) co_return;
+  // Only root could ask for it.
+  const auto session = ControlSession::create(machine_, std::move(client), 0, nullptr);
+  if (!session) co_return log_error(session.error().message);
+  co_await service_.finish_reload(*session);
 }
 
 awaitable<Result<void>> Supervisor::take_over(NamedFds inherited) {
   if (auto taken = co_await service_.take_over(std::move(inherited)); !taken) co_return taken;
   auto server = ControlServer::listen(
-      io_, control_path(options_.pool.runtime_directory),
+      machine_, control_path(options_.pool.runtime_directory),
       [this](control::Request request, std::shared_ptr<ControlSession> session) {
         return service_.handle(std::move(request), std::move(session));
       });

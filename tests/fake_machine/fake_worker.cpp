@@ -191,7 +191,10 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
     if (copy_notes) answer_fds.push_back(copy_notes.duplicate());
     return adopted;
   }
-  if (std::holds_alternative<ReportStats>(request)) return Stats{};
+  if (std::holds_alternative<ReportStats>(request)) {
+    ++stats_reported;
+    return Stats{};
+  }
   if (std::holds_alternative<Ping>(request)) return Alive{};
   if (std::holds_alternative<ShareDriver>(request)) {
     for (const UniqueFd& fd : driver_) answer_fds.push_back(fd.duplicate());

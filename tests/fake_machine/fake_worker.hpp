@@ -44,6 +44,7 @@ class FakeWorker {
   const pid_t pid;
   bool is_alive = true;
   bool answers = true;
+  unsigned stats_reported = 0;             // how often it was asked for statistics
   std::map<std::size_t, int> fails_with;   // by kind_of: the errno that such requests fail with
   std::set<std::uint32_t> stale_segments;  // imports of these fail with ESTALE
   std::optional<std::size_t> dies_at;      // by kind_of: such a request kills it

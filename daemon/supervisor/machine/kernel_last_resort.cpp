@@ -19,8 +19,6 @@
 namespace vramswap {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // What is available varies by less than this while nothing happens.
 constexpr std::uint64_t kNoiseBytes = 1 << 20;
 // After a kill, what is available is looked at this often within an interval: other programs may
@@ -105,21 +103,22 @@ class KernelLastResort::Thread {
   // Until it is woken.
   void watch(std::uint64_t needed) {
     KillDecision decision(needed);
-    auto due = Clock::now() + interval_;
+    auto due = std::chrono::steady_clock::now() + interval_;
     for (;;) {
-      const auto left = std::max(due - Clock::now(), Clock::duration::zero());
+      const auto left = std::max(due - std::chrono::steady_clock::now(),
+                                 std::chrono::steady_clock::duration::zero());
       const auto pause = decision.awaits_change() ? std::min(left, interval_ / kLooks) : left;
       if (is_woken_within(pause)) return;
       const auto available = read_available(memory_info_.get());
       if (available) decision.observe(*available);
-      if (Clock::now() < due) continue;
+      if (std::chrono::steady_clock::now() < due) continue;
       due += interval_;
       if (available && decision.is_kill_due(*available)) kill();
     }
   }
 
   // False: the time is over.
-  bool is_woken_within(std::optional<Clock::duration> time) {
+  bool is_woken_within(std::optional<std::chrono::steady_clock::duration> time) {
     pollfd event{woken_.get(), POLLIN, 0};
     timespec timeout{};
     if (time) {
@@ -141,7 +140,7 @@ class KernelLastResort::Thread {
   }
 
   const std::string trigger_path_;
-  const Clock::duration interval_;
+  const std::chrono::steady_clock::duration interval_;
   const UniqueFd memory_info_;
   UniqueFd trigger_;
   const UniqueFd woken_;

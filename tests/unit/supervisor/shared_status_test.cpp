@@ -1,0 +1,128 @@
+// The status that many clients ask for is collected once.
+#include <gmock/gmock.h>
+
+#include "daemon/supervisor/service.hpp"
+#include "daemon/supervisor/spawn.hpp"
+#include "tests/fake_machine/fake_machine.hpp"
+
+namespace vramswap {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class NoSuccessor : public Successor {
+ public:
+  std::string path() const override { return "/nonexistent"; }
+  awaitable<Result<void>> ask_to_take_over(int) override { co_return fail("there is none"); }
+  Error become(NamedFds) override { return {"there is none"}; }
+};
+
+class FakeSession : public Session {
+ public:
+  explicit FakeSession(bool is_root) : is_root_(is_root) {}
+  bool is_root() const override { return is_root_; }
+  void send(const control::Reply& reply) override { replies.push_back(reply); }
+  awaitable<void> flush() override { co_return; }
+  void watch(std::function<void()>) override {}
+  void stop_watching() override {}
+  UniqueFd duplicate() override { return {}; }
+
+  std::vector<control::Reply> replies;
+
+ private:
+  const bool is_root_;
+};
+
+class SharedStatusTest : public testing::Test {
+ protected:
+  SharedStatusTest()
+      : service_(machine_.interfaces, successor_,
+                 {.ends_with_client = false,
+                  .pool = {.runtime_directory = "/nonexistent",
+                           .device_prefix = "vramswap-",
+                           .default_connections = 2,
+                           .page_map_memory = HostMemory::swappable}},
+                 {.refuse_clients = [] {}, .end = [] {}}) {}
+
+  std::shared_ptr<FakeSession> begin(control::Request request, bool is_root) {
+    auto session = std::make_shared<FakeSession>(is_root);
+    spawn(machine_.io, service_.handle(std::move(request), session));
+    return session;
+  }
+  control::Reply ask(control::Request request, bool is_root) {
+    const auto session = begin(std::move(request), is_root);
+    machine_.run_until([&] { return !session->replies.empty(); });
+    return session->replies.back();
+  }
+  control::Status status(bool is_root) {
+    return std::get<control::Status>(ask(control::StatusRequest{}, is_root));
+  }
+  void up() {
+    control::UpRequest request;
+    request.size = control::Bytes{64 << 20};
+    request.backend = control::Backend::ram;
+    ASSERT_TRUE(std::holds_alternative<control::Status>(ask(request, true)));
+  }
+  unsigned collections() { return machine_.launcher.latest().stats_reported; }
+
+  fake::FakeMachine machine_;
+  NoSuccessor successor_;
+  Service service_;
+};
+
+TEST_F(SharedStatusTest, AThousandRequestsInASecondCostFiveCollections) {
+  up();
+  const unsigned before = collections();
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_EQ(status(false).segments.size(), 1U);
+    machine_.pass(milliseconds(1));
+  }
+  EXPECT_EQ(collections() - before, 5U);
+}
+
+TEST_F(SharedStatusTest, WhoAsksWhileItIsCollectedWaitsForThat) {
+  up();
+  machine_.pass(seconds(1));
+  machine_.launcher.latest().stop();
+  const unsigned before = collections();
+  std::vector<std::shared_ptr<FakeSession>> sessions;
+  for (int i = 0; i < 30; ++i) sessions.push_back(begin(control::StatusRequest{}, false));
+  // The worker does not answer in time: each of them would wait that long by itself.
+  machine_.pass(milliseconds(201));
+  for (const auto& session : sessions) EXPECT_EQ(session->replies.size(), 1U);
+  machine_.launcher.latest().go_on();
+  machine_.settle();
+  EXPECT_EQ(collections() - before, 1U);
+}
+
+TEST_F(SharedStatusTest, RootsIsAlwaysNew) {
+  up();
+  const std::string device = status(false).segments.at(0).device;
+  machine_.swap.set_used(device, 1 << 20);
+  EXPECT_EQ(status(false).segments.at(0).used_bytes, 0U);
+  EXPECT_EQ(status(true).segments.at(0).used_bytes, 1U << 20);
+  machine_.pass(milliseconds(200));
+  EXPECT_EQ(status(false).segments.at(0).used_bytes, 1U << 20);
+}
+
+TEST_F(SharedStatusTest, UpAndDownAreSeenAtOnceByAll) {
+  EXPECT_TRUE(status(false).segments.empty());
+  up();
+  EXPECT_EQ(status(false).segments.size(), 1U);
+  EXPECT_TRUE(std::holds_alternative<control::Done>(ask(control::DownRequest{}, true)));
+  EXPECT_TRUE(status(false).segments.empty());
+}
+
+TEST_F(SharedStatusTest, AUserMayNotChangeTheSwap) {
+  up();
+  for (const control::Request& request :
+       {control::Request(control::UpRequest{}), control::Request(control::DownRequest{}),
+        control::Request(control::ReloadRequest{})}) {
+    EXPECT_TRUE(std::holds_alternative<control::Failure>(ask(request, false)));
+  }
+  EXPECT_EQ(status(true).segments.size(), 1U);
+}
+
+}  // namespace
+}  // namespace vramswap
