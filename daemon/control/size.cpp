@@ -55,7 +55,9 @@ Result<std::uint64_t> parse_byte_size(std::string_view text) {
   if (number->value <= 0) return bad_size(text, "must be above zero");
   const long double bytes = std::ldexp(number->value, shift);
   if (bytes >= 0x1p63L) return bad_size(text, "too large");
-  if (shift == 0 && bytes != std::floor(bytes)) return bad_size(text, "a fraction of a byte");
+  if (bytes < 1 || (shift == 0 && bytes != std::floor(bytes))) {
+    return bad_size(text, "a fraction of a byte");
+  }
   return static_cast<std::uint64_t>(bytes);
 }
 

@@ -38,7 +38,8 @@ TEST_P(BadSize, SaysWhatIsAccepted) {
 INSTANTIATE_TEST_SUITE_P(Texts, BadSize,
                          testing::Values("", "0", "0G", "-1", "-7G", "G", "7X", "7GG", "7G 1",
                                          "1.5", "1e3", "0%", "101%", "-5%", "%", "5%%", "maximum",
-                                         "inf", "nan", "0x10", "9E", "8E", "1..5G", "7 G"));
+                                         "inf", "nan", "0.0001K", "0x10", "9E", "8E", "1..5G",
+                                         "7 G"));
 
 TEST(Size, PercentAndMax) {
   EXPECT_EQ(*parse_size("80%"), Size{Percent{80}});
