@@ -43,6 +43,14 @@ Result<Number> leading_number(std::string_view text) {
   return Number{value, text.substr(static_cast<std::size_t>(end - text.begin()))};
 }
 
+// fmt would write "1e-05%", which is no size.
+std::string to_text(const Percent& percent) {
+  std::array<char, 400> text;  // the least number has 326 characters
+  const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), percent.value,
+                                          std::chars_format::fixed);
+  return fmt::format("{}%", std::string_view(text.data(), end));
+}
+
 }  // namespace
 
 Result<std::uint64_t> parse_byte_size(std::string_view text) {
@@ -78,7 +86,7 @@ Result<Size> parse_size(std::string_view text) {
 
 std::string to_string(const Size& size) {
   if (std::holds_alternative<Maximum>(size)) return "max";
-  if (const auto* percent = std::get_if<Percent>(&size)) return fmt::format("{}%", percent->value);
+  if (const auto* percent = std::get_if<Percent>(&size)) return to_text(*percent);
   std::uint64_t value = std::get<Bytes>(size).value;
   std::size_t unit = 0;
   for (; value != 0 && value % 1024 == 0 && unit < kUnits.size(); ++unit) value /= 1024;

@@ -52,7 +52,7 @@ TEST(Size, PercentIsNoByteSize) {
 }
 
 TEST(Size, TextReadsBackExactly) {
-  for (const char* text : {"7G", "1536M", "80%", "12.5%", "max", "4097", "1E"}) {
+  for (const char* text : {"7G", "1536M", "80%", "12.5%", "0.00001%", "max", "4097", "1E"}) {
     const auto size = parse_size(text);
     ASSERT_TRUE(size);
     EXPECT_EQ(to_string(*size), text);
