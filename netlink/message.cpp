@@ -10,6 +10,9 @@
 namespace vramswap::netlink {
 namespace {
 
+/// MAX_ERRNO of include/linux/err.h.
+constexpr int max_errno = 4095;
+
 /// A copy of the T at the beginning of `bytes`.
 template <class T>
 std::optional<T> read_header(std::span<const std::byte> bytes) {
@@ -41,8 +44,10 @@ std::optional<std::vector<Message>> split_datagram(std::span<const std::byte> da
 
 std::optional<Ack> decode_ack(const Message& message) {
   const auto head = read_header<nlmsgerr>(message.payload);
-  // The kernel sends negative errnos; a positive one never came from it.
-  if (message.type != NLMSG_ERROR || !head || head->error > 0) return std::nullopt;
+  // The kernel sends negative errnos; what is not one never came from it.
+  if (message.type != NLMSG_ERROR || !head || head->error > 0 || head->error < -max_errno) {
+    return std::nullopt;
+  }
   Ack ack{.code = -head->error, .extack = {}};
   if (!(message.flags & NLM_F_ACK_TLVS)) return ack;
 

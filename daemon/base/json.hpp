@@ -12,6 +12,9 @@ using Json = nlohmann::json;
 
 // Throws nlohmann::json::exception on malformed text.
 Json parse_json(std::string_view text);
+// For messages, whose numbers are all whole. Throws std::out_of_range for any other one, and for
+// one of more than 64 bits: nlohmann would hand it out as an integer without a look at its range.
+Json parse_message_json(std::string_view text);
 
 // On one line. What is not UTF-8 in a string, such as the name that a driver gives a GPU, becomes
 // U+FFFD.

@@ -142,7 +142,7 @@ Reply reply_from(const Json& json) {
 template <class T>
 Result<T> decode(std::string_view line, T (*from)(const Json&)) {
   try {
-    const Json json = parse_json(line);
+    const Json json = parse_message_json(line);
     if (const int version = json.at("protocol"); version != kProtocolVersion) {
       return fail(
           fmt::format("the other side speaks control protocol {}, this one {}: use "

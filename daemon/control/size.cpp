@@ -43,6 +43,14 @@ Result<Number> leading_number(std::string_view text) {
   return Number{value, text.substr(static_cast<std::size_t>(end - text.begin()))};
 }
 
+// fmt would write "1e-05%", which is no size.
+std::string to_text(const Percent& percent) {
+  std::array<char, 400> text;  // the least number has 326 characters
+  const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), percent.value,
+                                          std::chars_format::fixed);
+  return fmt::format("{}%", std::string_view(text.data(), end));
+}
+
 }  // namespace
 
 Result<std::uint64_t> parse_byte_size(std::string_view text) {
@@ -55,7 +63,9 @@ Result<std::uint64_t> parse_byte_size(std::string_view text) {
   if (number->value <= 0) return bad_size(text, "must be above zero");
   const long double bytes = std::ldexp(number->value, shift);
   if (bytes >= 0x1p63L) return bad_size(text, "too large");
-  if (shift == 0 && bytes != std::floor(bytes)) return bad_size(text, "a fraction of a byte");
+  if (bytes < 1 || (shift == 0 && bytes != std::floor(bytes))) {
+    return bad_size(text, "a fraction of a byte");
+  }
   return static_cast<std::uint64_t>(bytes);
 }
 
@@ -76,7 +86,7 @@ Result<Size> parse_size(std::string_view text) {
 
 std::string to_string(const Size& size) {
   if (std::holds_alternative<Maximum>(size)) return "max";
-  if (const auto* percent = std::get_if<Percent>(&size)) return fmt::format("{}%", percent->value);
+  if (const auto* percent = std::get_if<Percent>(&size)) return to_text(*percent);
   std::uint64_t value = std::get<Bytes>(size).value;
   std::size_t unit = 0;
   for (; value != 0 && value % 1024 == 0 && unit < kUnits.size(); ++unit) value /= 1024;

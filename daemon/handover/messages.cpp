@@ -60,7 +60,7 @@ Variant variant_from(std::size_t kind, const Json& fields) {
 template <class Variant>
 Result<Variant> decode_variant(std::string_view text) {
   try {
-    const Json json = parse_json(text);
+    const Json json = parse_message_json(text);
     if (const int version = json.at("version"); version != kVersion) {
       return std::unexpected(
           Error{fmt::format("supervisor and worker are of different versions ({} and {})", version,

@@ -27,7 +27,7 @@ std::string encode(const PoolDescription& description) {
 
 Result<PoolDescription> decode_pool_description(std::string_view text) {
   try {
-    const Json json = parse_json(text);
+    const Json json = parse_message_json(text);
     if (const int version = json.at("version"); version != messages::kVersion) {
       return std::unexpected(
           Error{fmt::format("the swap that is up belongs to another version of vramswapd ({}, this "

@@ -76,7 +76,7 @@ std::string encode(const WorkerHandover& handover) {
 
 Result<WorkerHandover> decode(const std::string& text) {
   try {
-    const Json json = parse_json(text);
+    const Json json = parse_message_json(text);
     if (const int version = json.at("version"); version != messages::kVersion) {
       return fail(
           fmt::format("worker handover: version {}, expected {}", version, messages::kVersion));

@@ -167,7 +167,8 @@ TEST(Protocol, OutOfRangeIsNamed) {
 TEST(Protocol, GarbageIsAnErrorNotAnException) {
   for (const char* line :
        {"", "{", "[]", "7", "{}", "null", R"({"protocol":2})", R"({"protocol":2,"type":"up"})",
-        R"({"protocol":2,"type":"dance"})", R"({"protocol":"2","type":"status"})"}) {
+        R"({"protocol":2,"type":"dance"})", R"({"protocol":"2","type":"status"})",
+        R"({"protocol":2.0,"type":"status"})", R"({"protocol":2,"type":"status","more":1e300})"}) {
     EXPECT_FALSE(decode_request(line)) << line;
     EXPECT_FALSE(decode_reply(line)) << line;
   }

@@ -38,7 +38,8 @@ TEST_P(BadSize, SaysWhatIsAccepted) {
 INSTANTIATE_TEST_SUITE_P(Texts, BadSize,
                          testing::Values("", "0", "0G", "-1", "-7G", "G", "7X", "7GG", "7G 1",
                                          "1.5", "1e3", "0%", "101%", "-5%", "%", "5%%", "maximum",
-                                         "inf", "nan", "0x10", "9E", "8E", "1..5G", "7 G"));
+                                         "inf", "nan", "0.0001K", "0x10", "9E", "8E", "1..5G",
+                                         "7 G"));
 
 TEST(Size, PercentAndMax) {
   EXPECT_EQ(*parse_size("80%"), Size{Percent{80}});
@@ -51,7 +52,7 @@ TEST(Size, PercentIsNoByteSize) {
 }
 
 TEST(Size, TextReadsBackExactly) {
-  for (const char* text : {"7G", "1536M", "80%", "12.5%", "max", "4097", "1E"}) {
+  for (const char* text : {"7G", "1536M", "80%", "12.5%", "0.00001%", "max", "4097", "1E"}) {
     const auto size = parse_size(text);
     ASSERT_TRUE(size);
     EXPECT_EQ(to_string(*size), text);
