@@ -84,6 +84,9 @@ std::unexpected<Error> failure(std::string_view selector, std::string_view what,
 }  // namespace
 
 Result<DeviceInfo> select_device(std::span<const DeviceInfo> devices, std::string_view selector) {
+  if (lower(selector).starts_with("mig-")) {
+    return failure(selector, "a MIG instance is given by its index; there are", devices);
+  }
   Matcher matches = parse_selector(selector);
   if (!matches) {
     return failure(selector, "not an index, a UUID or a PCI address; there are", devices);

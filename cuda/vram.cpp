@@ -46,7 +46,12 @@ Result<VramMemory> VramMemory::allocate(const Context& context, std::uint64_t si
   auto properties = exportable(context);
   auto code = memory->driver_->cuMemCreate(&memory->handle_, size_bytes, &properties, 0);
   if (code != api::CUDA_SUCCESS) {
-    return std::unexpected(memory->error(code, "cuMemCreate"));
+    Error error = memory->error(code, "cuMemCreate");
+    if (code == api::CUDA_ERROR_NOT_SUPPORTED) {
+      error.advice =
+          "this driver hands no memory from process to process, as under WSL2: use another GPU";
+    }
+    return std::unexpected(std::move(error));
   }
   memory->stage_ = Stage::allocated;
   return memory;

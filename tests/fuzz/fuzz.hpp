@@ -17,8 +17,8 @@ namespace vramswap::fuzz {
 // What must hold for every input. A fuzzer takes the abort for a finding.
 inline void require(bool holds, std::string_view what, std::string_view detail = {}) {
   if (holds) return;
-  std::fprintf(stderr, "does not hold: %.*s %.*s\n", static_cast<int>(what.size()), what.data(),
-               static_cast<int>(detail.size()), detail.data());
+  const std::string text = "does not hold: " + std::string(what) + " " + std::string(detail) + "\n";
+  std::fputs(text.c_str(), stderr);
   std::abort();
 }
 

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 
 #include <cerrno>
 #include <charconv>
+#include <filesystem>
 
 #include "daemon/base/directory.hpp"
 #include "daemon/supervisor/machine/child.hpp"
@@ -40,15 +42,39 @@ awaitable<Result<void>> KernelNbdDriver::open() {
     std::vector<std::string> arguments{"modprobe", "nbd"};
     const auto loaded = co_await run_program(io_, std::move(arguments));
     if (!loaded) {
-      co_return fail(fmt::format(
-          "the kernel's nbd module cannot be loaded ({}); install the kernel's extra modules",
-          loaded.error().message));
+      utsname kernel{};
+      uname(&kernel);
+      const std::string& said = loaded.error().message;
+      co_return fail(
+          fmt::format("the kernel's nbd module cannot be loaded ({}); {}", said,
+                      module_advice(said, fmt::format("/lib/modules/{}", kernel.release))));
     }
     client = netlink::NbdClient::open();
+    if (!client && client.error().code == ENOENT) {
+      co_return fail(
+          "the kernel has its nbd module, and does not show it here: run vramswap outside "
+          "of containers and network namespaces");
+    }
   }
   if (!client) co_return client.error();
   client_ = *std::move(client);
   co_return Result<void>{};
+}
+
+std::string module_advice(std::string_view said, const std::string& modules) {
+  // ENOKEY, as kmod says it.
+  if (said.contains("Key was rejected") || said.contains("Required key not available")) {
+    return "secure boot takes no module without a signature that it knows: sign it, or boot a "
+           "kernel of "
+           "the distribution";
+  }
+  std::error_code ignored;
+  if (!std::filesystem::exists(modules, ignored)) {
+    return modules +
+           " is missing: reboot if the kernel was upgraded; in a container, run vramswap "
+           "outside of it";
+  }
+  return "install the kernel's extra modules";
 }
 
 Result<SocketPairs> KernelNbdDriver::make_socket_pairs(unsigned count) {

@@ -26,6 +26,21 @@ TEST(KernelNbdDriver, FindsConnectedDevicesByTheirIdentifier) {
   EXPECT_EQ(scratch[0].index, 1U);
 }
 
+TEST(KernelNbdDriver, SaysWhatToDoAboutItsModule) {
+  const FakeTree tree;
+  tree.write("modules/modules.dep", "");
+  const std::string there = tree.path("modules");
+  EXPECT_THAT(module_advice("modprobe nbd: exit status 1: FATAL: Module nbd not found", there),
+              testing::HasSubstr("extra modules"));
+  EXPECT_THAT(
+      module_advice("modprobe nbd: exit status 1: could not insert 'nbd': Key was rejected by "
+                    "service",
+                    there),
+      testing::HasSubstr("secure boot"));
+  EXPECT_THAT(module_advice("modprobe nbd: exit status 1", tree.path("gone")),
+              testing::HasSubstr("is missing: reboot"));
+}
+
 TEST(KernelNbdDriver, NoBlockDevicesAtAll) {
   asio::io_context io;
   EXPECT_TRUE(KernelNbdDriver(io, "/nonexistent").find_devices("vramswap-").empty());
