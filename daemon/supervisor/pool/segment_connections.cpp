@@ -102,7 +102,7 @@ awaitable<Result<void>> SegmentConnections::offer(std::uint32_t index) {
 awaitable<Result<void>> SegmentConnections::restore(std::uint32_t index) {
   for (unsigned offers = 1;; ++offers) {
     auto offered = co_await offer(index);
-    if (offered || offers == kOffers || !slot_.is_running()) co_return offered;
+    if (offered || offers == kOffers || !slot_.is_running() || are_refused()) co_return offered;
     co_await machine_.clock.sleep(kOfferInterval);
   }
 }
