@@ -22,7 +22,7 @@ namespace {
 // wait.
 constexpr int kSendBufferBytes = 8 << 20;
 // Scripts and disk image tools take /dev/nbd0 to 15 for granted, and some disconnect them unasked.
-// The kernel makes a device of any number. contrib/udev.rules knows these.
+// The kernel makes a device of any number. contrib/60-0-vramswap.rules knows these.
 constexpr std::uint32_t kFirstIndex = 1000;
 constexpr std::uint32_t kIndices = 1000;
 
@@ -65,8 +65,7 @@ std::string module_advice(std::string_view said, const std::string& modules) {
   // ENOKEY, as kmod says it.
   if (said.contains("Key was rejected") || said.contains("Required key not available")) {
     return "secure boot takes no module without a signature that it knows: sign it, or boot a "
-           "kernel of "
-           "the distribution";
+           "kernel of the distribution";
   }
   std::error_code ignored;
   if (!std::filesystem::exists(modules, ignored)) {

@@ -36,7 +36,7 @@ class SwapCalls {
   virtual awaitable<std::vector<CgroupExcess>> crowded_groups(
       std::uint64_t returning_bytes) const = 0;
 
-  // mkswap(8), label "vramswap".
+  // mkswap(8), label "vramswap-N" for /dev/nbdN.
   virtual awaitable<Result<void>> make_area(std::string device) = 0;
   // swapon(2). `priority` is -1 (the kernel chooses) or 0..32767.
   virtual awaitable<Result<void>> on(std::string device, int priority) = 0;

@@ -100,7 +100,7 @@ awaitable<bool> Systemd::is_restarting() {
   std::free(name);
   const auto jobs = co_await read_program(io_, std::move(arguments));
   if (!jobs) log_error(jobs.error().message);
-  co_return jobs&& lists_restart(*jobs);
+  co_return jobs.has_value() && lists_restart(*jobs);
 }
 #else
 awaitable<bool> Systemd::is_restarting() {

@@ -170,22 +170,21 @@ awaitable<Result<void>> Segment::swap_off(bool may_lose_pages) {
   if (!next_state(state_, SegmentEvent::swap_off_started)) {
     co_return advance(SegmentEvent::swap_off_started);
   }
-  if (auto served = co_await check_served(); !served) {
-    if (!connections_.are_refused()) co_return served;
-    if (!may_lose_pages) {
-      if (auto nothing = check_nothing_is_lost(); !nothing) co_return nothing;
-    }
-    if (auto result = advance(SegmentEvent::swap_off_started); !result) co_return result;
-    const auto off = co_await run_swap_off();
-    const auto next = advance(off ? SegmentEvent::swap_off_done : SegmentEvent::swap_off_failed);
-    co_return off ? next : off;
+  const auto served = co_await check_served();
+  // Somebody else has disconnected it: no page can be read, and no timeout set.
+  const bool is_refused = !served && connections_.are_refused();
+  if (!served && !is_refused) co_return served;
+  if (is_refused && !may_lose_pages) {
+    if (auto nothing = check_nothing_is_lost(); !nothing) co_return nothing;
   }
   if (auto result = advance(SegmentEvent::swap_off_started); !result) co_return result;
   // For as long as it takes: reads that fail would have swapoff count their pages as gone, and the
   // kernel looks at no signal before it has given up all that a process has there.
-  if (auto patient = connections_.set_dead_timeout(nbd_index_, kEndlessly); !patient) {
-    (void)advance(SegmentEvent::swap_off_failed);
-    co_return patient;
+  if (!is_refused) {
+    if (auto patient = connections_.set_dead_timeout(nbd_index_, kEndlessly); !patient) {
+      (void)advance(SegmentEvent::swap_off_failed);
+      co_return patient;
+    }
   }
   const auto result = co_await run_swap_off();
   const auto advanced =
@@ -195,8 +194,10 @@ awaitable<Result<void>> Segment::swap_off(bool may_lose_pages) {
     if (auto lost = advance(SegmentEvent::worker_lost); !lost) log_error(lost.error().message);
   }
   // A supervisor that died in a swapoff leaves it endless: that swapoff may be under way still.
-  auto restored = connections_.set_dead_timeout(nbd_index_, settings_.reconnect_timeout);
-  if (!restored) log_error(restored.error().message);
+  if (!is_refused) {
+    auto restored = connections_.set_dead_timeout(nbd_index_, settings_.reconnect_timeout);
+    if (!restored) log_error(restored.error().message);
+  }
   co_return result ? advanced : result;
 }
 
