@@ -129,9 +129,9 @@ TEST_F(PoolTest, UpBringsBackWhatSomebodyElseHasSwappedOff) {
 }
 
 // The kernel then regards the device as not connected, for as long as it is swap.
-TEST_F(PoolTest, WhatSomebodyElseHasDisconnectedIsShownAndLosesNoPageUnasked) {
-  for (const bool is_forced : {true, false}) {
-    ASSERT_TRUE(up(1));
+class DisconnectedTest : public PoolTest {
+ protected:
+  void disconnect_by_others() {
     machine_.swap.set_used("/dev/nbd0", 64 << 10);
     machine_.nbd.devices.at(0) = {};
     auto& worker = machine_.launcher.latest();
@@ -140,6 +140,30 @@ TEST_F(PoolTest, WhatSomebodyElseHasDisconnectedIsShownAndLosesNoPageUnasked) {
       worker.tell(messages::ConnectionEnded{0, connection, ConnectionEnd::disconnected});
     }
     machine_.pass(std::chrono::seconds(1));
+  }
+};
+
+TEST_F(DisconnectedTest, AWorkerThatDiesDuringAForcedSwapoffLeavesTheSegmentInterrupted) {
+  ASSERT_TRUE(up(1));
+  disconnect_by_others();
+  machine_.swap.off_waits.insert("/dev/nbd0");
+  machine_.launcher.die_at_start = 1000;
+  std::optional<Result<void>> result;
+  asio::co_spawn(
+      machine_.io, [&]() -> awaitable<void> { result = co_await pool_->down(true, {}); },
+      asio::detached);
+  run_until_step("swapoff /dev/nbd0");
+  kill_worker();
+  machine_.run_until([&] { return result.has_value(); });
+  ASSERT_FALSE(*result);
+  machine_.swap.set_used("/dev/nbd0", 0);
+  EXPECT_THAT(down().error().message, HasSubstr("not while it is interrupted"));
+}
+
+TEST_F(DisconnectedTest, WhatSomebodyElseHasDisconnectedIsShownAndLosesNoPageUnasked) {
+  for (const bool is_forced : {true, false}) {
+    ASSERT_TRUE(up(1));
+    disconnect_by_others();
     EXPECT_THAT(states(), ElementsAre("disconnected"));
     EXPECT_THAT(down().error().message, HasSubstr("the 64K in use there cannot be read"));
     EXPECT_THAT(states(), ElementsAre("disconnected"));
