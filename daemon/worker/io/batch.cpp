@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "daemon/worker/io/page_check.hpp"
 
@@ -55,10 +56,21 @@ Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> byt
   const ReadResult waiting = collect_waiting_reads(others_change);
   if (waiting == ReadResult::batch_full) return stopped(Stop::batch_full);
   if (waiting == ReadResult::busy) return stopped(Stop::busy);
+  // A change waits for earlier READs of its pages, or their bytes would not match the checksum.
+  // Swap does not do that; a program that reads the device beside it does.
+  const auto wait_for_reads = [&](const Request& change) -> std::optional<Stop> {
+    if (reads_.overlap(change)) return Stop::batch_full;
+    if (other != nullptr && other->reads_.overlap(change)) return Stop::busy;
+    return std::nullopt;
+  };
   for (;;) {
     // Room for one more reply is also room for the rest of a pending WRITE.
     if (reply_count() == kMaxReplies) return stopped(Stop::batch_full);
     if (connection.pending) {
+      // Since it began, READs that waited for memory may have been collected.
+      if (connection.pending->error == 0) {
+        if (const auto stop = wait_for_reads(connection.pending->request)) return stopped(*stop);
+      }
       bytes = bytes.subspan(collect_payload(bytes));
       if (connection.pending) return stopped(Stop::need_bytes);
       continue;
@@ -74,13 +86,8 @@ Batch::Collected Batch::collect(Connection& connection, std::span<std::byte> byt
     // Copies within a batch have no order, so a page is written once. The kernel does not send two
     // WRITEs of a page at a time.
     if (request->has_payload() && changes(*request)) return stopped(Stop::batch_full);
-    // A change waits for earlier READs of its pages, or their bytes would not match the checksum.
-    // Swap does not do that; a program that reads the device beside it does.
-    if (request->command != NBD_CMD_READ && reads_.overlap(*request)) {
-      return stopped(Stop::batch_full);
-    }
-    if (request->command != NBD_CMD_READ && other != nullptr && other->reads_.overlap(*request)) {
-      return stopped(Stop::busy);
+    if (request->command != NBD_CMD_READ) {
+      if (const auto stop = wait_for_reads(*request)) return stopped(*stop);
     }
     if (request->has_payload()) {
       connection.pending = {*request, 0, validation.error};

@@ -423,6 +423,26 @@ TEST_F(BatchTest, ReadsWaitForStagingAndNothingElseDoes) {
   EXPECT_EQ(staging_.free_chunks(), Staging::kChunkCount);
 }
 
+TEST_F(BatchTest, TheRestOfAWriteWaitsForAReadThatHasWaited) {
+  feed_all(Stream().write(0, 256, 1).bytes);
+  Stream stream;
+  for (int i = 0; i < 3; ++i) stream.add(Command::read, 0, 256);
+  stream.write(0, 2, 2);
+  Bytes second_page(stream.bytes.end() - kPageBytes, stream.bytes.end());
+  stream.bytes.resize(stream.bytes.size() - kPageBytes);
+  EXPECT_EQ(feed(stream.bytes), Batch::Stop::need_bytes);
+  ASSERT_EQ(connection_.waiting_reads.size(), 1U);
+  release_lent();
+
+  const auto collected = batch_.collect(connection_, second_page, nullptr);
+  EXPECT_EQ(collected.stop, Batch::Stop::batch_full);
+  EXPECT_EQ(collected.bytes, 0U);
+  EXPECT_EQ(batch_.reply_count(), 1U);
+  EXPECT_FALSE(batch_.has_changes());
+  finish();
+  EXPECT_EQ(feed(second_page), Batch::Stop::need_bytes);
+}
+
 TEST_F(BatchTest, MoreWaitingReadsThanAnyKernelSendsEndTheConnection) {
   Stream stream;
   for (std::size_t i = 0; i < Connection::kMaxWaitingReads + 3; ++i) {
