@@ -139,8 +139,11 @@ Result<void> harden_process() {
 }
 
 void soften_child() {
-  prctl(PR_SET_IO_FLUSHER, 0, 0, 0, 0);
   write_text(kOomScoreAdj, "0");
+}
+
+void end_io_flusher() {
+  prctl(PR_SET_IO_FLUSHER, 0, 0, 0, 0);
 }
 
 }  // namespace vramswap

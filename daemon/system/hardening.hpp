@@ -47,8 +47,12 @@ Result<void> verify_every_thread_is_io_flusher();
 // before the process starts a thread, and again after each exec.
 Result<void> harden_process();
 
-// Undoes the changes that a child should not inherit: under IO_FLUSHER swapoff(2) could not
-// reclaim, and mkswap(8) needs no exemption from the OOM killer. Call it between fork and exec.
+// Ends a child's exemption from the OOM killer: mkswap(8) needs none. Call it between fork and
+// exec. IO_FLUSHER stays in force: with vfork(2) the supervisor waits until the child has loaded
+// its program, and a child that waited for the swap then would wait for the supervisor.
 void soften_child();
+
+// Ends IO_FLUSHER for this thread, if it is in force: under it swapoff(2) could not reclaim.
+void end_io_flusher();
 
 }  // namespace vramswap

@@ -14,8 +14,7 @@ namespace vramswap {
 
 struct Program {
   enum class Kind {
-    // Is killed when the supervisor dies, and has none of its privileges over memory (see
-    // soften_child).
+    // Is killed when the supervisor dies, and is not exempt from the OOM killer (see soften_child).
     helper,
     // Outlives the supervisor and is a realtime process: it may have to start on a machine without
     // free memory, where the kernel lets a realtime task allocate below the min watermark. Its

@@ -14,6 +14,7 @@
 #include "daemon/base/unique_fd.hpp"
 #include "daemon/control/daemon_arguments.hpp"
 #include "daemon/system/block_queue.hpp"
+#include "daemon/system/hardening.hpp"
 
 namespace vramswap {
 namespace {
@@ -27,6 +28,7 @@ int turn_on(const char* device, long priority) {
 }
 
 int turn_off(const char* device) {
+  end_io_flusher();
   return swapoff(device) == 0 ? 0 : errno;
 }
 

@@ -131,6 +131,18 @@ TEST(RunProgram, WhatCannotBeLoadedSaysSo) {
 }
 
 // An end of a socket that leaks into mkswap hides the end of a connection from the kernel.
+// While a helper loads its program the supervisor waits for it. If the helper waited for the swap
+// meanwhile, nobody would bring the worker back that serves it.
+TEST(StartProgram, AHelperDoesNotWaitForTheSwap) {
+  asio::io_context io;
+  if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) GTEST_SKIP() << "needs CAP_SYS_RESOURCE";
+  auto child = Child::start(io, shell("read -r line </proc/self/stat; set -- ${line##*) }; "
+                                      "[ $(($7 & 0x80000)) -ne 0 ] || exit 42"));
+  prctl(PR_SET_IO_FLUSHER, 0, 0, 0, 0);
+  ASSERT_TRUE(child);
+  EXPECT_EQ(WEXITSTATUS(child->wait_for(std::chrono::hours(1)).value()), 0);
+}
+
 TEST(RunProgram, InheritsNothing) {
   const auto result = run_words({"sh", "-c", "ls /proc/self/fd | tr '\\n' ' ' >&2; exit 1"});
   ASSERT_FALSE(result);
