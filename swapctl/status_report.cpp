@@ -131,8 +131,8 @@ std::string worker_lines(const Status& status, const More& more) {
   return text;
 }
 
-// One a segment that has lost pages.
-std::string loss_lines(const Status& status) {
+// One for each segment that has lost pages, and the notes.
+std::string closing_lines(const Status& status) {
   std::string text;
   for (const auto& segment : status.segments) {
     if (segment.lost_pages == 0) continue;
@@ -143,6 +143,7 @@ std::string loss_lines(const Status& status) {
                         segment.lost_pages, corrupt, fmt::localtime(segment.lost_at),
                         segment.generation);
   }
+  for (const std::string& note : status.notes) text += fmt::format("{}\n", note);
   return text;
 }
 
@@ -175,6 +176,7 @@ Json json_of(const std::optional<Status>& status, const Rates* rates) {
       worker["rates"] = known != nullptr ? rates_json(*known) : Json();
     }
   }
+  json["notes"] = status ? status->notes : std::vector<std::string>{};
   json["total"] = {{"size_bytes", total.size_bytes}, {"used_bytes", total.used_bytes}};
   return json;
 }
@@ -183,14 +185,14 @@ Json json_of(const std::optional<Status>& status, const Rates* rates) {
 
 std::string status_table(const Status& status) {
   const auto nothing = [](std::size_t) { return ""; };
-  return segment_lines(status) + worker_lines(status, nothing) + loss_lines(status);
+  return segment_lines(status) + worker_lines(status, nothing) + closing_lines(status);
 }
 
 std::string status_text(const Status& status, const Rates& rates) {
   const auto stats = [&](std::size_t worker) {
     return io_text(status.workers[worker], rates_of(rates, worker));
   };
-  return segment_lines(status) + worker_lines(status, stats) + loss_lines(status);
+  return segment_lines(status) + worker_lines(status, stats) + closing_lines(status);
 }
 
 std::string status_json(const std::optional<Status>& status) {

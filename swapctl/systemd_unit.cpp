@@ -16,14 +16,6 @@ constexpr int kActive = 0;
 constexpr int kNotActive = 3;
 constexpr int kNoSuchUnit = 4;
 
-// If one of init's pages is lost, the machine dies; and an init that waits for a page does not
-// start a daemon that would bring it. The swap limit of init.scope does not cover memory that init
-// allocated before it made that group: after it has executed itself again, all its memory is in the
-// group. If this fails, starting the unit tells.
-void get_init_out_of_swap(const Systemd& systemd) {
-  (void)run_command({systemd.systemctl, "daemon-reexec"});
-}
-
 Error failure(std::string_view what, int status) {
   return {fmt::format("{} {} failed ({}): see journalctl -u {}", what, kUnit,
                       describe_wait_status(status), kUnit)};
@@ -52,7 +44,6 @@ Result<bool> unit_is_known(const Systemd& systemd) {
 }
 
 Result<void> start_unit(const Systemd& systemd) {
-  get_init_out_of_swap(systemd);
   const auto status = run_command({systemd.systemctl, "start", kUnit});
   if (!status) return status.error();
   if (*status != 0) return std::unexpected(failure("systemctl start", *status));
@@ -65,6 +56,10 @@ const std::vector<std::string>& transient_unit_properties() {
   static const std::vector<std::string> properties{
       "Description=Swap on VRAM",
       "StartLimitIntervalSec=0",
+      "DefaultDependencies=no",
+      "After=local-fs.target",
+      "Before=basic.target shutdown.target",
+      "Conflicts=shutdown.target",
       "Type=" VRAMSWAP_SERVICE_TYPE,
       "TimeoutStartSec=infinity",
       "Restart=on-failure",
@@ -93,7 +88,6 @@ Result<void> start_transient_unit(const Systemd& systemd, const std::filesystem:
   // What the drop-in for init.scope does where it is installed; lasts until the next boot.
   (void)run_command(
       {systemd.systemctl, "set-property", "--runtime", "init.scope", "MemorySwapMax=0"});
-  get_init_out_of_swap(systemd);
   // Without --collect, a unit that has failed would stay, and the next could not have its name.
   std::vector<std::string> command{systemd.systemd_run, "--quiet", "--collect",
                                    fmt::format("--unit={}", kUnit)};

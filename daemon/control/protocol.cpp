@@ -112,7 +112,8 @@ Status status_from(const Json& json) {
   Status status{.version = json.at("version"),
                 .supervisor_pid = json.at("supervisor_pid"),
                 .segments = {},
-                .workers = {}};
+                .workers = {},
+                .notes = json.value("notes", std::vector<std::string>{})};
   for (const Json& segment : json.at("segments")) status.segments.push_back(segment_from(segment));
   for (const Json& worker : json.at("workers")) status.workers.push_back(worker_from(worker));
   return status;
@@ -221,6 +222,7 @@ std::string encode(const Reply& reply) {
                                  for (const auto& worker : status.workers) {
                                    json["workers"].push_back(to_json(worker));
                                  }
+                                 json["notes"] = status.notes;
                                  return dump_json(json);
                                },
                                [](const Done&) { return dump_json(message("done")); },

@@ -113,6 +113,9 @@ struct Status {
   int supervisor_pid = 0;
   std::vector<SegmentStatus> segments;     // empty: nothing is up
   std::vector<WorkerStatus> workers = {};  // one for each store device
+  // What the owner of the machine should know of the whole, a line each. A daemon of an earlier
+  // version sends none.
+  std::vector<std::string> notes = {};
 };
 struct Done {};
 struct Failure {

@@ -22,6 +22,9 @@ constexpr std::chrono::seconds kStopInterval{1};
 constexpr std::chrono::seconds kStopExtension{30};
 // The status that users get is at most so old.
 constexpr std::chrono::milliseconds kSharedStatusAge{200};
+// A service manager that is busy takes in late what it is to keep.
+constexpr unsigned kFdstoreLooks = 4;
+constexpr std::chrono::seconds kFdstoreInterval{1};
 
 }  // namespace
 
@@ -39,6 +42,7 @@ Service::Service(Machine& machine, Successor& successor, Options options, Exit e
 
 awaitable<Result<void>> Service::take_over(NamedFds inherited) {
   if (auto adopted = co_await pool_.adopt(std::move(inherited)); !adopted) co_return adopted;
+  if (pool_.is_up()) spawn(machine_.io, compare_fdstore());
   co_return co_await disconnect_leftovers(machine_, options_.pool.device_prefix,
                                           pool_.identifier_prefix());
 }
@@ -71,6 +75,7 @@ awaitable<void> Service::handle(control::Request request, std::shared_ptr<Sessio
 
 awaitable<Service::Reply> Service::answer(const control::UpRequest& up,
                                           std::shared_ptr<Session> session) {
+  co_await machine_.service_manager.keep_init_out_of_swap();
   const auto result = co_await pool_.up(up);
   if (!result) {
     log_error(fmt::format("up: {}", result.error().message));
@@ -81,6 +86,8 @@ awaitable<Service::Reply> Service::answer(const control::UpRequest& up,
     // Also if the client has gone by now.
     owner_ = session;
     session->watch([this] { spawn(machine_.io, stop()); });
+  } else {
+    co_await compare_fdstore();
   }
   co_return co_await status();
 }
@@ -157,7 +164,36 @@ awaitable<Service::Reply> Service::status() const {
   co_return control::Status{.version = VRAMSWAP_VERSION,
                             .supervisor_pid = getpid(),
                             .segments = *std::move(segments),
-                            .workers = pool_.workers()};
+                            .workers = pool_.workers(),
+                            .notes = notes_};
+}
+
+// systemd drops what is above its limit, or what a security module keeps from it, and does not tell
+// the sender.
+awaitable<void> Service::compare_fdstore() {
+  auto kept = co_await machine_.service_manager.count_fdstore();
+  auto memory = pool_.handover_fds();
+  for (unsigned look = 1; look < kFdstoreLooks; ++look) {
+    if (!kept || *kept == 0 || !memory || *kept >= memory->size()) break;
+    co_await machine_.clock.sleep(kFdstoreInterval);
+    kept = co_await machine_.service_manager.count_fdstore();
+    memory = pool_.handover_fds();
+  }
+  notes_.clear();
+  if (!kept || !memory || memory->empty()) co_return;
+  if (*kept == 0) {
+    notes_.push_back(
+        "systemd keeps no memory of this daemon's: if supervisor and worker die at once, "
+        "all pages are lost");
+  } else if (*kept < memory->size()) {
+    notes_.push_back(fmt::format(
+        "systemd keeps {} descriptors, not {}: if supervisor and worker die at once, pages are "
+        "lost. "
+        "See journalctl -b _PID=1, FileDescriptorStoreMax= of vramswap.service, and the log of "
+        "SELinux or AppArmor",
+        *kept, memory->size()));
+    log_error(notes_.back());
+  }
 }
 
 // One collection serves all users who ask while it is under way or within kSharedStatusAge after

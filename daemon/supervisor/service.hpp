@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "daemon/supervisor/machine/successor.hpp"
 #include "daemon/supervisor/pool/gate.hpp"
@@ -59,6 +60,7 @@ class Service {
   awaitable<Result<void>> reload(std::shared_ptr<Session> session);
   awaitable<Reply> status() const;
   awaitable<Reply> shared_status();
+  awaitable<void> compare_fdstore();
   void end_if_nothing_is_up();
 
   Machine& machine_;
@@ -69,6 +71,7 @@ class Service {
   // The client that the pool is there for. The end of this connection tells it that the pool is
   // gone.
   std::shared_ptr<Session> owner_;
+  std::vector<std::string> notes_;
   Gate collecting_;
   std::optional<Reply> shared_status_;
   Clock::TimePoint shared_since_;

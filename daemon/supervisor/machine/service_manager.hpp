@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -31,6 +33,12 @@ class ServiceManager {
   virtual void wait_for_fdstore() = 0;
   // The descriptors that it kept for this process. To be called once.
   virtual NamedFds receive_fdstore() = 0;
+  // How many it keeps, of what was sent before. 0: there is no service manager; no value: it does
+  // not say.
+  virtual awaitable<std::optional<std::size_t>> count_fdstore() = 0;
+
+  // Before there is swap: if init has memory that could be swapped out, it gets it out of the way.
+  virtual awaitable<void> keep_init_out_of_swap() = 0;
 };
 
 }  // namespace vramswap

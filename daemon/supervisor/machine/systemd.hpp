@@ -18,13 +18,20 @@ class Systemd : public ServiceManager {
   void remove_from_fdstore(const std::string& name) override;
   void wait_for_fdstore() override;
   NamedFds receive_fdstore() override;
+  awaitable<std::optional<std::size_t>> count_fdstore() override;
   awaitable<bool> is_restarting() override;
+  awaitable<void> keep_init_out_of_swap() override;
 
  private:
+  awaitable<bool> has_jobs();
+  awaitable<void> reexecute_init();
+  awaitable<void> reexecute_init_when_idle();
+
   asio::io_context& io_;
 };
 
-// Whether `jobs`, as `systemctl list-jobs --plain --no-legend` prints them, has a restart.
+// Whether `jobs`, as `systemctl list-jobs --plain --no-legend` prints them, has any, or a restart.
+bool lists_job(const std::string& jobs);
 bool lists_restart(const std::string& jobs);
 
 }  // namespace vramswap

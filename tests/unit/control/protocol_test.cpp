@@ -81,7 +81,8 @@ TEST(Protocol, RepliesReadBack) {
                                    .restarts = 3,
                                    .last_pause_ms = 150,
                                    .problem = "none",
-                                   .notes = {"it rains"}}}};
+                                   .notes = {"it rains"}}},
+                      .notes = {"it snows"}};
   const auto reply = decode_reply(encode(Reply{status}));
   ASSERT_TRUE(reply) << reply.error().message;
   const auto& back = std::get<Status>(*reply);
@@ -102,6 +103,7 @@ TEST(Protocol, RepliesReadBack) {
   EXPECT_EQ(back.workers[0].last_pause_ms, 150);
   EXPECT_EQ(back.workers[0].problem, "none");
   EXPECT_EQ(back.workers[0].notes, std::vector<std::string>{"it rains"});
+  EXPECT_EQ(back.notes, std::vector<std::string>{"it snows"});
 
   const auto progress = decode_reply(encode(Reply{Progress{"/dev/nbd0", 1, 2}}));
   EXPECT_EQ(std::get<Progress>(*progress).total_bytes, 2U);

@@ -114,6 +114,23 @@ TEST_F(SharedStatusTest, UpAndDownAreSeenAtOnceByAll) {
   EXPECT_TRUE(status(false).segments.empty());
 }
 
+TEST_F(SharedStatusTest, SaysWhatTheServiceManagerDoesNotKeep) {
+  using testing::ElementsAre;
+  using testing::HasSubstr;
+  using testing::IsEmpty;
+  machine_.service_manager.kept_fds = 2;
+  up();
+  EXPECT_THAT(status(true).notes, ElementsAre(HasSubstr("keeps 2 descriptors, not 3")));
+  ask(control::DownRequest{}, true);
+  machine_.service_manager.kept_fds = 0;
+  up();
+  EXPECT_THAT(status(true).notes, ElementsAre(HasSubstr("keeps no memory")));
+  ask(control::DownRequest{}, true);
+  machine_.service_manager.kept_fds = 3;
+  up();
+  EXPECT_THAT(status(true).notes, IsEmpty());
+}
+
 TEST_F(SharedStatusTest, AUserMayNotChangeTheSwap) {
   up();
   for (const control::Request& request :

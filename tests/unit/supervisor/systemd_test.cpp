@@ -13,5 +13,11 @@ TEST(Systemd, TellsARestartFromAStop) {
   EXPECT_FALSE(lists_restart(""));
 }
 
+TEST(Systemd, TellsJobsFromNone) {
+  EXPECT_TRUE(lists_job("1204 vramswap.service start running\n"));
+  EXPECT_FALSE(lists_job("No jobs running.\n"));
+  EXPECT_FALSE(lists_job(""));
+}
+
 }  // namespace
 }  // namespace vramswap

@@ -159,7 +159,6 @@ TEST_F(DaemonStartTest, SystemdStartsAnInstalledUnit) {
   ASSERT_TRUE(client) << client.error().message;
   EXPECT_EQ(contents(directory / "asked"),
             "status --no-pager --lines=0 vramswap.service\n"
-            "daemon-reexec\n"
             "start vramswap.service\n");
 }
 
@@ -181,7 +180,6 @@ TEST_F(DaemonStartTest, WithoutTheUnitItRunsInATransientOne) {
   const std::string asked = contents(directory / "asked");
   EXPECT_THAT(asked, StartsWith("status --no-pager --lines=0 vramswap.service\n"
                                 "set-property --runtime init.scope MemorySwapMax=0\n"
-                                "daemon-reexec\n"
                                 "--quiet --collect --unit=vramswap.service --property="));
   EXPECT_THAT(asked, HasSubstr(" --property=FileDescriptorStoreMax=256 "));
   EXPECT_THAT(asked, EndsWith(" " + program.string() + "\n"));

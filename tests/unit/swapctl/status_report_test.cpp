@@ -161,6 +161,7 @@ TEST(StatusJson, HasNumbersAndStableNames) {
     }
   ],
   "workers": [],
+  "notes": [],
   "total": {
     "size_bytes": 1073741824,
     "used_bytes": 4096
