@@ -8,13 +8,19 @@
 // The kernel lets nobody write to swap but the program that saves an image there for hibernation:
 //   io_probe --open-swap DEVICE </dev/snapshot
 // makes DEVICE that swap for as long as the shell that ran it keeps /dev/snapshot open.
+//
+//   io_probe --used-bytes FILE
+// prints how many bytes of a file on a ramfs are not zero. It looks at those pages only that are
+// there.
 
 #include <fcntl.h>
 #include <linux/suspend_ioctls.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -130,7 +136,8 @@ class Probe {
 [[noreturn]] void usage() {
   std::fputs(
       "usage: io_probe DEVICE LIMIT_MS read:PAGE... write:PAGE:VALUE...\n"
-      "       io_probe --open-swap DEVICE </dev/snapshot\n",
+      "       io_probe --open-swap DEVICE </dev/snapshot\n"
+      "       io_probe --used-bytes FILE\n",
       stderr);
   std::exit(2);
 }
@@ -174,11 +181,37 @@ void open_swap(const char* device) {
   if (ioctl(STDIN_FILENO, SNAPSHOT_SET_SWAP_AREA, &area) != 0) die("SNAPSHOT_SET_SWAP_AREA");
 }
 
+std::size_t used_bytes(const char* path) {
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  struct stat status {};
+  if (file < 0 || fstat(file, &status) != 0) die(path);
+  const auto size = static_cast<std::size_t>(status.st_size);
+  if (size == 0) return 0;
+  void* mapping = mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0);
+  if (mapping == MAP_FAILED) die(path);
+  std::vector<unsigned char> is_present((size + page_size - 1) / page_size);
+  if (mincore(mapping, size, is_present.data()) != 0) die(path);
+  std::size_t used = 0;
+  for (std::size_t page = 0; page < is_present.size(); ++page) {
+    if ((is_present[page] & 1) == 0) continue;
+    const auto* bytes = static_cast<const char*>(mapping) + page * page_size;
+    const std::size_t length = std::min(page_size, size - page * page_size);
+    static constexpr char zeros[page_size] = {};
+    if (std::memcmp(bytes, zeros, length) == 0) continue;
+    used += length - static_cast<std::size_t>(std::count(bytes, bytes + length, '\0'));
+  }
+  return used;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[1], "--open-swap") == 0) {
     open_swap(argv[2]);
+    return 0;
+  }
+  if (argc == 3 && std::strcmp(argv[1], "--used-bytes") == 0) {
+    std::printf("%zu\n", used_bytes(argv[2]));
     return 0;
   }
   if (argc < 4) usage();

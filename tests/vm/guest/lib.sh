@@ -65,15 +65,24 @@ expect_refusal() { # CODE PART COMMAND...
 }
 
 wait_for() { # CONDITION SECONDS
-  wait_deadline=$(($(uptime_ms) + $2 * 1000))
+  read_uptime_ms
+  wait_deadline=$((now + $2 * 1000))
   until eval "$1"; do
-    [ "$(uptime_ms)" -lt "$wait_deadline" ] || fail "waited $2 s in vain for: $1"
+    read_uptime_ms
+    [ "$now" -lt "$wait_deadline" ] || fail "waited $2 s in vain for: $1"
     sleep 0.1
   done
 }
 
+# Into $now, by the shell itself: in a loop that waits, a program takes longer than what it waits for.
+read_uptime_ms() {
+  read -r now _ </proc/uptime
+  now=${now%.*}${now#*.}0
+}
+
 uptime_ms() {
-  awk '{ print int($1 * 1000) }' /proc/uptime
+  read_uptime_ms
+  echo "$now"
 }
 
 # The harness's own group keeps its members out of the swap; programs under test belong elsewhere.
@@ -113,7 +122,9 @@ fake_vram_allocations() {
 }
 
 assert_fake_vram_scrubbed() {
-  assert_eq "$(cat "$fake_cuda"/device* | tr -d '\0' | wc -c)" 0 "the number of bytes left in VRAM"
+  for device in "$fake_cuda"/device*; do
+    assert_eq "$(io_probe --used-bytes "$device")" 0 "the number of bytes left in VRAM"
+  done
 }
 
 vmstat() { # FIELD
@@ -122,8 +133,11 @@ vmstat() { # FIELD
 
 # KiB in use on a device, or on every nbd device.
 swap_used() { # [DEVICE]
-  awk -v device="${1:-/dev/nbd}" 'index($1, device) == 1 { used += $4 } END { print used + 0 }' \
-    /proc/swaps
+  kib=0
+  while read -r area _ _ used _; do
+    case $area in "${1:-/dev/nbd}"*) kib=$((kib + used)) ;; esac
+  done </proc/swaps
+  echo "$kib"
 }
 
 swap_areas() {
