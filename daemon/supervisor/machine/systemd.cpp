@@ -72,9 +72,8 @@ namespace {
 // PID 1 is kept out of the swap, so it answers on a starved machine, too. The supervisor waits that
 // long at most, and does nothing else meanwhile.
 constexpr std::uint64_t kBarrierMicroseconds = 1'000'000;
-// At boot systemd has jobs for some minutes.
-constexpr std::chrono::seconds kJobsInterval{2};
-constexpr std::chrono::seconds kJobsTimeout{600};
+constexpr std::chrono::milliseconds kJobsInterval{500};
+constexpr std::chrono::minutes kJobsTimeout{10};
 constexpr const char* kReexecuted = "/run/vramswap/init-reexecuted";
 
 // Empty: this process is not a service of systemd's.
@@ -135,10 +134,14 @@ awaitable<std::optional<std::size_t>> Systemd::count_fdstore() {
 // If one of init's pages is lost, the machine dies; and an init that waits for a page does not
 // start a daemon that would bring it. The swap limit of init.scope does not cover memory that init
 // allocated before it made that group: after it has executed itself again, all its memory is in the
-// group. Whoever waits for a job, as in `systemctl start`, would lose the connection to it.
+// group. Whoever waits for a job, as in `systemctl start`, would lose the connection to it; while
+// the machine boots nobody does.
 awaitable<void> Systemd::keep_init_out_of_swap() {
   if (sd_booted() <= 0 || !init_has_memory_outside_its_group()) co_return;
-  const bool is_busy = co_await has_jobs();
+  std::vector<std::string> arguments{"systemctl", "show", "--value", "--property=SystemState"};
+  const auto state = co_await read_program(io_, std::move(arguments));
+  bool is_busy = !state || *state != "starting\n";
+  if (is_busy) is_busy = co_await has_jobs();
   if (is_busy) {
     spawn(io_, reexecute_init_when_idle());
   } else {
@@ -148,7 +151,7 @@ awaitable<void> Systemd::keep_init_out_of_swap() {
 
 awaitable<void> Systemd::reexecute_init_when_idle() {
   asio::steady_timer timer(io_);
-  for (auto waited = kJobsInterval; waited <= kJobsTimeout; waited += kJobsInterval) {
+  for (auto left = kJobsTimeout / kJobsInterval; left > 0; --left) {
     timer.expires_after(kJobsInterval);
     boost::system::error_code ignored;
     co_await timer.async_wait(into(ignored));
