@@ -67,6 +67,15 @@ std::string advice_for_init(api::CUresult code) {
 
 }  // namespace
 
+std::string driver_library(const char* name) {
+  constexpr std::string_view directory = VRAMSWAP_DRIVER_LIBRARY_DIR;
+  return directory.empty() ? name : fmt::format("{}/{}", directory, name);
+}
+
+Result<Driver> Driver::load() {
+  return load(driver_library("libcuda.so.1").c_str());
+}
+
 Result<Driver> Driver::load(const char* path) {
   void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {

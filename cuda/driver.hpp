@@ -8,6 +8,10 @@
 
 namespace vramswap::cuda {
 
+/// What dlopen is given for a library of the driver: `name`, for which the dynamic loader looks, or
+/// its path in the folder that the build names (CMake's VRAMSWAP_DRIVER_LIBRARY_DIR).
+std::string driver_library(const char* name);
+
 /// The entry points of a loaded and initialised CUDA driver.
 ///
 /// A plain table of addresses, so copies are cheap, and each copy stays valid on its own. The
@@ -15,13 +19,14 @@ namespace vramswap::cuda {
 class Driver {
  public:
   /// Loads `path`, looks up every entry point and calls cuInit. Requires a driver for CUDA 11.4
-  /// (series 470) or newer.
+  /// (series 470) or newer. Without `path`: driver_library("libcuda.so.1").
   ///
   /// Sets CUDA_DEVICE_ORDER=PCI_BUS_ID in the environment unless it is set already. cuInit reads
   /// it, and only in that order are device indices the same as in nvidia-smi. setenv is not
   /// thread-safe, so call this before starting threads. Call it once in a process, and never before
   /// fork: a child cannot use CUDA if its parent has initialised it.
-  static Result<Driver> load(const char* path = "libcuda.so.1");
+  static Result<Driver> load();
+  static Result<Driver> load(const char* path);
 
   /// For calls: `driver->cuMemCreate(...)`.
   const api::FunctionTable* operator->() const { return &functions_; }

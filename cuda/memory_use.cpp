@@ -5,6 +5,8 @@
 
 #include <memory>
 
+#include "cuda/driver.hpp"
+
 namespace vramswap::cuda {
 namespace {
 
@@ -38,7 +40,7 @@ Library load(const std::string& driver_path) {
       return library;
     }
   }
-  return Library{dlopen(library_name, RTLD_NOW | RTLD_LOCAL)};
+  return Library{dlopen(driver_library(library_name).c_str(), RTLD_NOW | RTLD_LOCAL)};
 }
 
 template <class Function>
