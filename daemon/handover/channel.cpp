@@ -76,4 +76,11 @@ Result<std::optional<Packet>> receive_packet(int channel) {
   return packet;
 }
 
+Error lacks_fds_error() {
+  return {
+      "worker channel: descriptors that came with a message could not be opened: the process has "
+      "too many open, or SELinux or AppArmor forbids it (see its log)",
+      EMSGSIZE};
+}
+
 }  // namespace vramswap

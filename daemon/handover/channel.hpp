@@ -20,6 +20,9 @@ struct Packet {
   bool lacks_fds = false;  // this process could not open all that came with it: it has none of them
 };
 
+// What became of such a packet, for who needs its descriptors. EMSGSIZE, as for one that was lost.
+Error lacks_fds_error();
+
 inline constexpr std::size_t kMaxPacketBytes = 64 << 10;
 inline constexpr std::size_t kMaxPacketFds = 128;  // the kernel's SCM_MAX_FD is 253
 

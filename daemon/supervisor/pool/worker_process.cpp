@@ -104,7 +104,7 @@ void WorkerProcess::receive(Packet packet) {
   if (!message) {
     take_answer(message.error());
   } else if (packet.lacks_fds) {
-    take_answer(errno_error("worker channel", "recvmsg", EMSGSIZE));
+    take_answer(lacks_fds_error());
   } else if (const auto* failed = std::get_if<messages::Failed>(&*message)) {
     take_answer(Error{failed->message, failed->code});
   } else {

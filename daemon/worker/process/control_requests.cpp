@@ -70,7 +70,7 @@ Result<void> ControlThread::handle_packet() {
     channel_.reset();  // the supervisor is gone
     return {};
   }
-  if (packet && (*packet)->lacks_fds) packet = errno_error("worker channel", "recvmsg", EMSGSIZE);
+  if (packet && (*packet)->lacks_fds) packet = lacks_fds_error();
   const auto request = packet ? messages::decode_request((*packet)->text) : packet.error();
   auto woken = request && needs_engine(*request) ? wake() : Result<void>{};
   auto answer =
