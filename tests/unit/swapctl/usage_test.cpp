@@ -92,6 +92,8 @@ TEST_F(UsageTest, WrongWordsAreExplained) {
       {{"status", "--watch", ""}, "--watch"},
       {{"status", "--watch", "-1"}, "'-1' (see vramswap status --help)"},
       {{"status", "--watch", "1", "2"}, "unexpected argument '2'"},
+      {{"status", "--prometheus", "--json"}, "--prometheus goes with neither --json nor --watch"},
+      {{"status", "--watch", "--prometheus"}, "--prometheus goes with neither --json nor --watch"},
       {{"up", "--watch"}, "'--watch' (see vramswap up --help)"},
       {{"status", "--jso"}, "'--jso' (see vramswap status --help)"},
   };
@@ -123,7 +125,7 @@ TEST_F(UsageTest, HelpListsEveryCommandInItsColumn) {
   EXPECT_THAT(out.str(), HasSubstr(R"(Usage:
   vramswap up [options]      make swap of VRAM; starts vramswapd if it does not run
   vramswap down [--force]    bring every swapped page back and free the VRAM
-  vramswap status [--json] [--watch [SECONDS]]
+  vramswap status [--json | --prometheus] [--watch [SECONDS]]
                              show what is up, and what it has served
   vramswap reload            after an upgrade: replace the programs, with the swap up
   vramswap bench [options]   measure the swap of this machine
