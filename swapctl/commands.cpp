@@ -50,9 +50,7 @@ Result<ControlClient> connect_to_swap(const Environment& environment) {
   auto client = ControlClient::connect(environment.socket);
   if (client || !no_daemon(client.error()) || !has_orphans(environment.socket)) return client;
   if (!environment.is_root) {
-    return fail(
-        "vramswapd has died, and its swap is up: run 'sudo vramswap status', which starts it "
-        "again");
+    return fail(fmt::format("{}: {}", kDaemonDied, kStartAgain));
   }
   return environment.start_daemon(environment.socket);
 }

@@ -82,7 +82,7 @@ int status(const Arguments& arguments, const Environment& environment) {
   if (nothing_up) return report(environment, {"nothing is up"}, kNothingUp);
   if (!json && !prometheus) environment.out << status_text(**answer);
   if (const auto trouble = made_by_others(**answer)) {
-    return report(environment, {trouble->message}, trouble->exit_code);
+    return report(environment, {trouble->text + ": " + trouble->advice}, trouble->exit_code);
   }
   return kDone;
 }

@@ -10,7 +10,8 @@
 namespace vramswap::swapctl {
 
 struct Trouble {
-  std::string message;
+  std::string text;
+  std::string advice;
   ExitCode exit_code;
 };
 

@@ -29,7 +29,7 @@ struct UsageTest : CommandTest {
 
 TEST_F(UsageTest, WrongWordsAreExplained) {
   const Wrong table[] = {
-      {{}, "say what to do: up, down, status, reload or bench"},
+      {{}, "say what to do: up, down, status, reload, bench or doctor"},
       {{"upp"}, "unknown command 'upp'"},
       {{"--size", "7G"}, "unknown option '--size'"},
       {{"up", "--sise", "7G"}, "'--sise' (see vramswap up --help)"},
@@ -84,6 +84,8 @@ TEST_F(UsageTest, WrongWordsAreExplained) {
       {{"bench", "--plot"}, "'--plot' is missing"},
       {{"bench", "/nonexistent"}, "'/nonexistent' is no active swap"},
       {{"bench", "--config", "/nonexistent/file"}, "/nonexistent/file: open: ENOENT"},
+      {{"doctor", "now"}, "unexpected argument 'now'"},
+      {{"doctor", "--fix"}, "'--fix' (see vramswap doctor --help)"},
       {{"status", "/dev/nbd0"}, "unexpected argument '/dev/nbd0'"},
       {{"status", "--watch", "0"}, "watch '0': must be a whole number 1..86400"},
       {{"status", "--watch=86401"}, "watch '86401': must be a whole number 1..86400"},
@@ -112,7 +114,8 @@ TEST_F(UsageTest, HelpNeedsNeitherRootNorDaemon) {
                                                                  {"down", "-h"},
                                                                  {"status", "--json", "--help"},
                                                                  {"reload", "--help"},
-                                                                 {"bench", "--help"}}) {
+                                                                 {"bench", "--help"},
+                                                                 {"doctor", "--help"}}) {
     EXPECT_EQ(run(words), kDone);
     EXPECT_THAT(out.str(), HasSubstr("Usage:"));
     EXPECT_THAT(out.str(), HasSubstr("Exit codes:"));
@@ -129,6 +132,7 @@ TEST_F(UsageTest, HelpListsEveryCommandInItsColumn) {
                              show what is up, and what it has served
   vramswap reload            after an upgrade: replace the programs, with the swap up
   vramswap bench [options]   measure the swap of this machine
+  vramswap doctor [--json]   see whether this machine has what it needs
   vramswap --help | --version
 )"));
 }
