@@ -12,7 +12,7 @@ std::vector<Command> swap_commands() {
   return {
       {"up", "[options]", "make swap of VRAM; starts vramswapd if it does not run", up},
       {"down", "[--force]", "bring every swapped page back and free the VRAM", down},
-      {"status", "[--json | --prometheus] [--watch [SECONDS]]",
+      {"status", "[--prometheus | [--json] [--watch [SECONDS]]]",
        "show what is up, and what it has served", status},
       {"reload", "", "after an upgrade: replace the programs, with the swap up", reload},
   };

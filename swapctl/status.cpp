@@ -19,7 +19,7 @@ namespace po = boost::program_options;
 
 constexpr Help kStatusHelp = {
     .name = "status",
-    .before = R"(Usage: vramswap status [--json | --prometheus] [--watch [SECONDS]]
+    .before = R"(Usage: vramswap status [--prometheus | [--json] [--watch [SECONDS]]]
 
 Shows a line for each swap area: device, size, bytes used, priority, where its pages are kept, and
 state; then the totals. G means GiB. Then each worker, with what it has served since its start:

@@ -33,6 +33,26 @@ bool parameter_is_on(const Tree& tree, const char* name) {
   return value && *value != "0";
 }
 
+// 2, the default since 595: if the kernel's notifiers tell the driver of a suspend.
+bool saves_vram(const Tree& tree) {
+  const auto value = tree.field(kParameters, "PreserveVideoMemoryAllocations");
+  return value == "1" || (value == "2" && parameter_is_on(tree, "UseKernelSuspendNotifiers"));
+}
+
+// Whether somebody tells the driver of a suspend: the kernel, or NVIDIA's unit. If nobody does, a
+// driver that is to save the VRAM refuses to suspend.
+bool is_told_of_suspend(const Tree& tree) {
+  if (parameter_is_on(tree, "UseKernelSuspendNotifiers")) return true;
+  if (!tree.exists("/run/systemd/system")) return true;  // by a script of unknown name
+  std::vector<std::string> directories;
+  for (const char* units :
+       {"/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}) {
+    directories.push_back(fmt::format("{}/systemd-suspend.service.requires", units));
+    directories.push_back(fmt::format("{}/systemd-suspend.service.wants", units));
+  }
+  return tree.find(directories, "nvidia-suspend.service").has_value();
+}
+
 // What nvidia-suspend.service and the kernel's notifiers save VRAM in.
 std::string save_folder(const Tree& tree) {
   const auto value = tree.field(kParameters, "TemporaryFilePath").value_or("");
@@ -131,13 +151,19 @@ Finding check_suspend(const Tree& tree) {
   constexpr const char* kName = "suspend";
   if (!tree.text("/sys/power/state").contains("mem")) return ok(kName, "not on this machine");
   const bool has_s0ix = parameter_is_on(tree, "EnableS0ixPowerManagement");
-  if (!parameter_is_on(tree, "PreserveVideoMemoryAllocations")) {
+  if (!saves_vram(tree)) {
     return warning(kName,
                    fmt::format("the driver does not save the VRAM{}: the swapped pages would be "
                                "lost",
                                has_s0ix ? ", except in S0ix" : ""),
                    "run 'vramswap down' before, or load nvidia with "
                    "NVreg_PreserveVideoMemoryAllocations=1");
+  }
+  if (!is_told_of_suspend(tree)) {
+    return warning(kName,
+                   "the driver saves the VRAM, but nvidia-suspend.service is not enabled: the "
+                   "machine does not suspend",
+                   "systemctl enable nvidia-suspend nvidia-hibernate nvidia-resume");
   }
   if (is_tmpfs(tree, save_folder(tree))) {
     return warning(

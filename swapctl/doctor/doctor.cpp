@@ -21,7 +21,7 @@ namespace po = boost::program_options;
 constexpr Help kDoctorHelp = {.name = "doctor",
                               .before = R"(Usage: vramswap doctor [--json]
 
-Looks whether this machine has what swap on VRAM needs: the kernel and its nbd module, the NVIDIA
+Checks whether this machine has what swap on VRAM needs: the kernel and its nbd module, the NVIDIA
 driver and its cards, privileges and limits, other swap, what is installed around the daemon, and
 what the daemon says, if it runs. Each finding has a line, and below it what mends it.
 
@@ -78,7 +78,7 @@ int doctor(const Arguments& arguments, const Environment& environment) {
 }  // namespace
 
 Command doctor_command() {
-  return {"doctor", "[--json]", "see whether this machine has what it needs", doctor};
+  return {"doctor", "[--json]", "check whether this machine has what it needs", doctor};
 }
 
 }  // namespace vramswap::swapctl

@@ -25,6 +25,12 @@ bool is_loaded(const Tree& tree, const char* module) {
   return tree.exists(fmt::format("/sys/module/{}", module));
 }
 
+// Whether one of the kernel's lists of modules has nbd: "kernel/drivers/block/nbd.ko.xz: ...".
+bool lists_nbd(const Tree& tree, const std::string& list) {
+  const std::string lines = '\n' + tree.text(list);
+  return lines.contains("/nbd.ko") || lines.contains("\nnbd.ko");
+}
+
 }  // namespace
 
 Finding check_kernel_version(const Tree& tree) {
@@ -46,8 +52,8 @@ Finding check_nbd_module(const Tree& tree) {
   constexpr const char* kName = "nbd module";
   if (is_loaded(tree, "nbd")) return ok(kName, "loaded");
   const std::string modules = fmt::format("/lib/modules/{}", release_of(tree));
-  if (tree.text(modules + "/modules.builtin").contains("/nbd.ko")) return ok(kName, "built in");
-  if (tree.text(modules + "/modules.dep").contains("/nbd.ko")) {
+  if (lists_nbd(tree, modules + "/modules.builtin")) return ok(kName, "built in");
+  if (lists_nbd(tree, modules + "/modules.dep")) {
     return ok(kName, "not loaded; 'up' loads it");
   }
   return failure(kName,

@@ -15,8 +15,10 @@ namespace {
 // Each further one has a priority that is one lower, and there are no more.
 constexpr int kSegments = 16;
 
+// The daemon takes /dev/nbd1000 to 1999.
 bool is_ours(const SwapArea& area) {
-  return area.path.starts_with("/dev/nbd");
+  constexpr std::string_view kFirst = "/dev/nbd1000";
+  return area.path.starts_with("/dev/nbd1") && area.path.size() == kFirst.size();
 }
 
 bool is_zram(const SwapArea& area) {

@@ -128,11 +128,11 @@ TEST_F(UsageTest, HelpListsEveryCommandInItsColumn) {
   EXPECT_THAT(out.str(), HasSubstr(R"(Usage:
   vramswap up [options]      make swap of VRAM; starts vramswapd if it does not run
   vramswap down [--force]    bring every swapped page back and free the VRAM
-  vramswap status [--json | --prometheus] [--watch [SECONDS]]
+  vramswap status [--prometheus | [--json] [--watch [SECONDS]]]
                              show what is up, and what it has served
   vramswap reload            after an upgrade: replace the programs, with the swap up
   vramswap bench [options]   measure the swap of this machine
-  vramswap doctor [--json]   see whether this machine has what it needs
+  vramswap doctor [--json]   check whether this machine has what it needs
   vramswap --help | --version
 )"));
 }

@@ -98,6 +98,24 @@ TEST_F(CardChecks, SuspendKeepsTheVramOrNot) {
   EXPECT_THAT(check_suspend(tree), is_ok("in /var/tmp"));
 }
 
+TEST_F(CardChecks, SuspendNeedsSomebodyWhoTellsTheDriver) {
+  files.write("sys/power/state", "mem\n");
+  std::filesystem::create_directories(files.path("run/systemd/system"));
+  const auto set = [&](const char* preserve, const char* notifiers) {
+    files.write("proc/driver/nvidia/params",
+                std::string("PreserveVideoMemoryAllocations: ") + preserve +
+                    "\nUseKernelSuspendNotifiers: " + notifiers + "\n");
+  };
+  set("2", "0");
+  EXPECT_THAT(check_suspend(tree), warns("does not save", "vramswap down"));
+  set("2", "1");
+  EXPECT_THAT(check_suspend(tree), is_ok());
+  set("1", "0");
+  EXPECT_THAT(check_suspend(tree), warns("does not suspend", "systemctl enable nvidia-suspend"));
+  files.write("etc/systemd/system/systemd-suspend.service.requires/nvidia-suspend.service", "");
+  EXPECT_THAT(check_suspend(tree), is_ok());
+}
+
 TEST_F(CardChecks, PersistenceIsTheDaemonsOrTheModes) {
   EXPECT_THAT(check_persistence(tree, kNotAsked), is_unknown("sleeps", "nvidia-persistenced"));
   EXPECT_THAT(check_persistence(tree, one(device())), warns("off on 0000:01:00.0", "enable"));

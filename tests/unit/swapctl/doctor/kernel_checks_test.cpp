@@ -24,6 +24,8 @@ TEST_F(KernelChecks, NbdModuleIsLoadedOrCanBe) {
   EXPECT_THAT(check_nbd_module(tree), fails("/lib/modules/6.1.0", "extra modules"));
   files.write("lib/modules/6.1.0/modules.dep", "kernel/drivers/block/nbd.ko.xz:\n");
   EXPECT_THAT(check_nbd_module(tree), is_ok("not loaded"));
+  files.write("lib/modules/6.1.0/modules.dep", "fuse.ko:\nnbd.ko:\n");
+  EXPECT_THAT(check_nbd_module(tree), is_ok("not loaded"));
   files.write("lib/modules/6.1.0/modules.builtin", "kernel/drivers/block/nbd.ko\n");
   EXPECT_THAT(check_nbd_module(tree), is_ok("built in"));
   files.write("sys/module/nbd/parameters/max_part", "0\n");

@@ -39,6 +39,11 @@ TEST_F(SwapChecks, PrioritiesAreThoseOfTheSwapThatIsUp) {
   EXPECT_THAT(check_other_swap(tree, 100), warns("below VRAM (1499 to 1500)", "--priority 1515"));
 }
 
+TEST_F(SwapChecks, AnNbdDeviceOfOthersIsSlow) {
+  set_swaps("/dev/nbd0 partition 1048576 0 200\n");
+  EXPECT_THAT(check_other_swap(tree, 100), warns("/dev/nbd0 (200) is not below", "--priority 216"));
+}
+
 TEST_F(SwapChecks, TheKernelsChoiceIsBelowAll) {
   set_swaps("/swapfile file 8388608 0 -2\n");
   EXPECT_THAT(check_other_swap(tree, 0), is_ok());
