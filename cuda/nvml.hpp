@@ -44,7 +44,10 @@ class Nvml {
   static Error error(std::string operation);
 
  private:
-  using Library = std::unique_ptr<void, decltype([](void* library) { dlclose(library); })>;
+  struct Close {
+    void operator()(void* library) const { dlclose(library); }
+  };
+  using Library = std::unique_ptr<void, Close>;
 
   explicit Nvml(Library library) : library_(std::move(library)) {}
   static Result<Nvml> initialise(Library library);

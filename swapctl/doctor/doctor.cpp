@@ -72,7 +72,7 @@ int doctor(const Arguments& arguments, const Environment& environment) {
   if (!values) return values.error();
   const Findings findings = look(environment);
   environment.out << (json ? findings_json(findings) : findings_text(findings));
-  return std::ranges::count(findings, Outcome::failure, &Finding::outcome) > 0 ? kFailed : kDone;
+  return std::ranges::count(findings, Outcome::failure, &Finding::result) > 0 ? kFailed : kDone;
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ enum class Outcome {
 
 struct Finding {
   std::string name;  // of the check
-  Outcome outcome = Outcome::ok;
+  Outcome result = Outcome::ok;
   std::string text;    // what was found, one line
   std::string advice;  // what mends it, one line; empty if it is ok
 };

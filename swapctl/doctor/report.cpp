@@ -15,7 +15,7 @@ using Json = nlohmann::ordered_json;  // as written here, not by name
 constexpr std::array kOutcomes{Outcome::failure, Outcome::warning, Outcome::unknown, Outcome::ok};
 
 std::ptrdiff_t count_of(const Findings& findings, Outcome outcome) {
-  return std::ranges::count(findings, outcome, &Finding::outcome);
+  return std::ranges::count(findings, outcome, &Finding::result);
 }
 
 }  // namespace
@@ -40,7 +40,7 @@ std::string findings_text(const Findings& findings) {
   for (const auto& finding : findings) name_width = std::max(name_width, finding.name.size());
   std::string text;
   for (const auto& finding : findings) {
-    text += fmt::format("{:<{}}  {:<{}}  {}\n", to_string(finding.outcome), kOutcomeWidth,
+    text += fmt::format("{:<{}}  {:<{}}  {}\n", to_string(finding.result), kOutcomeWidth,
                         finding.name, name_width, finding.text);
     if (finding.advice.empty()) continue;
     text += fmt::format("{:{}}  -> {}\n", "", kOutcomeWidth, finding.advice);
@@ -60,7 +60,7 @@ std::string findings_json(const Findings& findings) {
   for (const auto& finding : findings) {
     json["findings"].push_back(
         {{"name", finding.name},
-         {"outcome", to_string(finding.outcome)},
+         {"result", to_string(finding.result)},
          {"text", finding.text},
          {"advice", finding.advice.empty() ? Json() : Json(finding.advice)}});
   }

@@ -12,7 +12,7 @@ inline constexpr int kDoctorJsonVersion = 1;
 
 // A line for each finding, below it what mends it, and a last line with the numbers.
 std::string findings_text(const Findings& findings);
-// {"version": 1, "findings": [{"name", "outcome", "text", "advice" or null}], "ok": 3, ...}
+// {"version": 1, "findings": [{"name", "result", "text", "advice" or null}], "ok": 3, ...}
 std::string findings_json(const Findings& findings);
 
 }  // namespace vramswap::swapctl

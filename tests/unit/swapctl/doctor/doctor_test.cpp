@@ -156,13 +156,13 @@ TEST(DoctorReport, JsonHasStableNames) {
   "findings": [
     {
       "name": "a",
-      "outcome": "ok",
+      "result": "ok",
       "text": "fine",
       "advice": null
     },
     {
       "name": "long name",
-      "outcome": "warning",
+      "result": "warning",
       "text": "slow",
       "advice": "mend it"
     }

@@ -1,4 +1,4 @@
-// Compares a finding with its outcome and with parts of its lines.
+// Compares a finding with its result and with parts of its lines.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -13,18 +13,18 @@
 namespace vramswap::swapctl {
 
 inline void PrintTo(const Finding& finding, std::ostream* out) {
-  *out << finding.name << ": " << to_string(finding.outcome) << ": " << finding.text << " -> "
+  *out << finding.name << ": " << to_string(finding.result) << ": " << finding.text << " -> "
        << finding.advice;
 }
 
-inline auto is(Outcome outcome, const std::string& text, const std::string& advice) {
-  return testing::AllOf(testing::Field("outcome", &Finding::outcome, outcome),
+inline auto is(Outcome result, const std::string& text, const std::string& advice) {
+  return testing::AllOf(testing::Field("result", &Finding::result, result),
                         testing::Field("text", &Finding::text, testing::HasSubstr(text)),
                         testing::Field("advice", &Finding::advice, testing::HasSubstr(advice)));
 }
 // Nothing is to be mended.
 inline auto is_ok(const std::string& text = "") {
-  return testing::AllOf(testing::Field("outcome", &Finding::outcome, Outcome::ok),
+  return testing::AllOf(testing::Field("result", &Finding::result, Outcome::ok),
                         testing::Field("text", &Finding::text, testing::HasSubstr(text)),
                         testing::Field("advice", &Finding::advice, ""));
 }
