@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "cuda/advice.hpp"
+
 namespace vramswap::cuda {
 
 Result<Context> Context::create(const Driver& driver, const DeviceInfo& device) {
@@ -20,7 +22,7 @@ Result<Context> Context::create(const Driver& driver, const DeviceInfo& device) 
   if (code != api::CUDA_SUCCESS) {
     Error error = driver.error(code, "cuDevicePrimaryCtxRetain", device.label());
     if (code == api::CUDA_ERROR_DEVICE_UNAVAILABLE || code == api::CUDA_ERROR_UNKNOWN) {
-      error.advice = "see with nvidia-smi whether its compute mode is exclusive or prohibited";
+      error.advice = compute_mode_advice;
     }
     return std::unexpected(std::move(error));
   }

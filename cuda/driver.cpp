@@ -13,6 +13,8 @@
 #include <string_view>
 #include <utility>
 
+#include "cuda/advice.hpp"
+
 namespace vramswap::cuda {
 namespace {
 
@@ -53,13 +55,12 @@ std::string advice_for_init(api::CUresult code) {
       return "on machines with NVSwitch nvidia-fabricmanager must be running, of the driver's "
              "version";
     case api::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH:
-      return "libcuda and the loaded nvidia kernel module are of different versions: reboot after "
-             "a driver upgrade";
+      return mismatch_advice;
     case api::CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE:
       return "a forward-compatibility libcuda is in the library path that does not support this "
              "GPU";
     case api::CUDA_ERROR_UNKNOWN:
-      return "often the nvidia-uvm module: try modprobe nvidia-uvm and see the kernel log";
+      return unknown_error_advice;
     default:
       return {};
   }
@@ -79,12 +80,10 @@ Result<Driver> Driver::load() {
 Result<Driver> Driver::load(const char* path) {
   void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
-    return std::unexpected(
-        Error{.operation = "dlopen: " + dlopen_reason(path),
-              .object = path,
-              .name = {},
-              .advice = "install the NVIDIA driver's libcuda (Debian: libcuda1, Ubuntu: "
-                        "libnvidia-compute of the driver's series)"});
+    return std::unexpected(Error{.operation = "dlopen: " + dlopen_reason(path),
+                                 .object = path,
+                                 .name = {},
+                                 .advice = no_library_advice});
   }
 
   api::FunctionTable functions;
@@ -100,7 +99,7 @@ Result<Driver> Driver::load(const char* path) {
     return std::unexpected(Error{.operation = fmt::format("no symbol {}", missing),
                                  .object = path,
                                  .name = {},
-                                 .advice = "the driver is too old: 470 or newer is needed"});
+                                 .advice = too_old_advice});
   }
 
   api::NewerFunctionTable newer;

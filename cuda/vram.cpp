@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "cuda/advice.hpp"
 #include "cuda/wait.hpp"
 
 namespace vramswap::cuda {
@@ -48,8 +49,7 @@ Result<VramMemory> VramMemory::allocate(const Context& context, std::uint64_t si
   if (code != api::CUDA_SUCCESS) {
     Error error = memory->error(code, "cuMemCreate");
     if (code == api::CUDA_ERROR_NOT_SUPPORTED) {
-      error.advice =
-          "this driver hands no memory from process to process, as under WSL2: use another GPU";
+      error.advice = no_export_advice;
     }
     return std::unexpected(std::move(error));
   }

@@ -12,7 +12,8 @@ std::vector<Command> swap_commands() {
   return {
       {"up", "[options]", "make swap of VRAM; starts vramswapd if it does not run", up},
       {"down", "[--force]", "bring every swapped page back and free the VRAM", down},
-      {"status", "[--json] [--watch [SECONDS]]", "show what is up, and what it has served", status},
+      {"status", "[--prometheus | [--json] [--watch [SECONDS]]]",
+       "show what is up, and what it has served", status},
       {"reload", "", "after an upgrade: replace the programs, with the swap up", reload},
   };
 }
@@ -49,9 +50,7 @@ Result<ControlClient> connect_to_swap(const Environment& environment) {
   auto client = ControlClient::connect(environment.socket);
   if (client || !no_daemon(client.error()) || !has_orphans(environment.socket)) return client;
   if (!environment.is_root) {
-    return fail(
-        "vramswapd has died, and its swap is up: run 'sudo vramswap status', which starts it "
-        "again");
+    return fail(fmt::format("{}: {}", kDaemonDied, kStartAgain));
   }
   return environment.start_daemon(environment.socket);
 }

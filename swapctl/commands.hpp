@@ -21,7 +21,7 @@ struct Command {
   int (*run)(const Arguments& arguments, const Environment& environment);
 };
 
-// All but `bench`, which is a library of its own: it measures, and so reads /proc and /sys.
+// All but `bench` and `doctor`, which are libraries of their own: they read /proc and /sys.
 std::vector<Command> swap_commands();
 
 int up(const Arguments& arguments, const Environment& environment);
@@ -44,6 +44,9 @@ std::expected<boost::program_options::variables_map, ExitCode> read_options(
 
 // Prints "vramswap: MESSAGE" and returns `code`; prints nothing for an empty message.
 ExitCode report(const Environment& environment, const Error& error, ExitCode code);
+inline constexpr const char* kDaemonDied = "vramswapd has died, and its swap is up";
+inline constexpr const char* kStartAgain = "run 'sudo vramswap status', which starts it again";
+
 // A connection to the running daemon. Where a daemon died with its swap up, root gets a connection
 // to a new one that has taken the swap over. `no_daemon` errors mean that nothing is up.
 Result<ControlClient> connect_to_swap(const Environment& environment);

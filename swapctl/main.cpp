@@ -6,6 +6,7 @@
 
 #include "swapctl/bench/bench.hpp"
 #include "swapctl/daemon_start.hpp"
+#include "swapctl/doctor/doctor.hpp"
 #include "swapctl/run.hpp"
 
 int main(int argc, char** argv) {
@@ -25,6 +26,7 @@ int main(int argc, char** argv) {
           }};
   auto commands = swap_commands();
   commands.push_back(bench_command());
+  commands.push_back(doctor_command());
   const std::span<const char* const> arguments(argv, static_cast<std::size_t>(argc));
   return run(arguments.subspan(arguments.empty() ? 0 : 1), commands, environment);
 }

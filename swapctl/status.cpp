@@ -6,8 +6,10 @@
 
 #include "swapctl/commands.hpp"
 #include "swapctl/integer.hpp"
+#include "swapctl/prometheus.hpp"
 #include "swapctl/status_query.hpp"
 #include "swapctl/status_report.hpp"
+#include "swapctl/status_trouble.hpp"
 #include "swapctl/watch.hpp"
 
 namespace vramswap::swapctl {
@@ -15,8 +17,9 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr Help kStatusHelp = {.name = "status",
-                              .before = R"(Usage: vramswap status [--json] [--watch [SECONDS]]
+constexpr Help kStatusHelp = {
+    .name = "status",
+    .before = R"(Usage: vramswap status [--prometheus | [--json] [--watch [SECONDS]]]
 
 Shows a line for each swap area: device, size, bytes used, priority, where its pages are kept, and
 state; then the totals. G means GiB. Then each worker, with what it has served since its start:
@@ -24,7 +27,7 @@ requests and pages, and the time from receiving a request to its reply (half of 
 most P50, 99 % at most P99).
 
 )",
-                              .after = R"(
+    .after = R"(
 Exit codes:
   0 done, 1 failed, or somebody else has disconnected a device, 2 wrong usage, 3 nothing is up, or
   somebody else has swapped all of it off
@@ -43,28 +46,6 @@ Arguments join_watch_value(Arguments arguments) {
   return arguments;
 }
 
-struct Trouble {
-  std::string message;
-  ExitCode exit_code;
-};
-
-// What somebody else has done to the swap that is up.
-std::optional<Trouble> made_by_others(const control::Status& status) {
-  const auto& segments = status.segments;
-  const auto disconnected =
-      std::ranges::find(segments, control::kDisconnectedState, &control::SegmentStatus::state);
-  if (disconnected != segments.end()) {
-    return Trouble{disconnected->device +
-                       ": somebody else has disconnected it: programs that need a page of it get "
-                       "SIGBUS; end them and run 'vramswap down'",
-                   kFailed};
-  }
-  if (std::ranges::all_of(segments, [](const auto& s) { return s.state == control::kOffState; })) {
-    return Trouble{"somebody else has swapped it off: 'vramswap up' swaps it on again", kNothingUp};
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 int status(const Arguments& arguments, const Environment& environment) {
@@ -74,24 +55,34 @@ int status(const Arguments& arguments, const Environment& environment) {
     interval =
         std::chrono::seconds(parse_integer<std::int64_t>("watch", text, 1, kMaxWatchSeconds));
   };
+  bool prometheus = false;
   po::options_description options("Options");
   options.add_options()("json", po::bool_switch(&json), "for programs: one object, sizes in bytes")(
+      "prometheus", po::bool_switch(&prometheus),
+      "the text format of Prometheus; vramswap_up is 0 if no daemon answers")(
       "watch",
       po::value<std::string>()->value_name("SECONDS")->implicit_value("1")->notifier(set_interval),
       "repeat it, and show rates instead of totals; with --json, one object a line. Ctrl-C ends "
       "it");
   const auto values = read_options(join_watch_value(arguments), options, kStatusHelp, environment);
   if (!values) return values.error();
+  if (prometheus && (json || interval)) {
+    return report(
+        environment,
+        {"--prometheus goes with neither --json nor --watch (see vramswap status --help)"},
+        kWrongUsage);
+  }
   if (interval) return watch_status(environment, *interval, json);
 
   const auto answer = ask_status(environment);
+  if (prometheus) environment.out << status_prometheus(answer ? *answer : std::nullopt);
   if (!answer) return report(environment, answer.error(), kFailed);
   const bool nothing_up = !*answer || (*answer)->segments.empty();
   if (json) environment.out << status_json(*answer);
   if (nothing_up) return report(environment, {"nothing is up"}, kNothingUp);
-  if (!json) environment.out << status_text(**answer);
+  if (!json && !prometheus) environment.out << status_text(**answer);
   if (const auto trouble = made_by_others(**answer)) {
-    return report(environment, {trouble->message}, trouble->exit_code);
+    return report(environment, {trouble->text + ": " + trouble->advice}, trouble->exit_code);
   }
   return kDone;
 }

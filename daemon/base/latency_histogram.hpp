@@ -26,6 +26,14 @@ class LatencyHistogram {
     return std::min<std::size_t>((shift + 1) * kSteps + ((value >> shift) - kSteps), kBuckets - 1);
   }
 
+  // The longest latency that the bucket counts, in nanoseconds.
+  static std::uint64_t upper_bound(std::size_t bucket) {
+    if (bucket < kSteps) return bucket;
+    if (bucket == kBuckets - 1) return ~std::uint64_t{0};
+    const auto shift = bucket / kSteps - 1;
+    return ((bucket % kSteps + kSteps + 1) << shift) - 1;
+  }
+
   void record(std::chrono::nanoseconds latency) {
     add(bucket_of(latency), 1);
     raise_max(latency);
@@ -75,12 +83,6 @@ class LatencyHistogram {
  private:
   static std::uint64_t to_count(std::chrono::nanoseconds latency) {
     return static_cast<std::uint64_t>(std::max<std::int64_t>(latency.count(), 0));
-  }
-  static std::uint64_t upper_bound(std::size_t bucket) {
-    if (bucket < kSteps) return bucket;
-    if (bucket == kBuckets - 1) return ~std::uint64_t{0};
-    const auto shift = bucket / kSteps - 1;
-    return ((bucket % kSteps + kSteps + 1) << shift) - 1;
   }
 
   std::vector<std::uint64_t> buckets_;  // kBuckets, or none before the first latency

@@ -48,14 +48,13 @@ std::unexpected<Error> refuse(const Error& error, std::string_view advice) {
 }  // namespace
 
 Result<void> lock_memory() {
-  constexpr std::string_view kAdvice =
-      "raise RLIMIT_MEMLOCK to unlimited (ulimit -l unlimited, or LimitMEMLOCK=infinity)";
   if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
-    return refuse(errno_error("memory", "mlockall", errno), kAdvice);
+    return refuse(errno_error("memory", "mlockall", errno), kLockedMemoryAdvice);
   }
   const auto locked = read_locked_bytes("/proc/self/status");
   if (!locked) return locked.error();
-  if (*locked == 0) return refuse({"memory: mlockall had no effect (VmLck is 0)"}, kAdvice);
+  if (*locked == 0)
+    return refuse({"memory: mlockall had no effect (VmLck is 0)"}, kLockedMemoryAdvice);
   return {};
 }
 
@@ -84,9 +83,7 @@ Result<void> exempt_from_oom_killer() {
 Result<void> make_realtime(std::string_view thread) {
   const sched_param parameters{.sched_priority = 1};
   if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &parameters) != 0) {
-    return refuse(errno_error(thread, "SCHED_RR", errno),
-                  "it needs CAP_SYS_NICE or an RLIMIT_RTPRIO above 0, and a control group whose "
-                  "cpu.rt_runtime_us is above 0 where the kernel has CONFIG_RT_GROUP_SCHED");
+    return refuse(errno_error(thread, "SCHED_RR", errno), kRealtimeAdvice);
   }
   const auto line = read_file(fmt::format("/proc/self/task/{}/stat", gettid()));
   if (!line) return line.error();

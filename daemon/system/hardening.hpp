@@ -9,6 +9,13 @@
 
 namespace vramswap {
 
+// What to do where the kernel does not let a process lock its memory, or be realtime.
+inline constexpr std::string_view kLockedMemoryAdvice =
+    "raise RLIMIT_MEMLOCK to unlimited (ulimit -l unlimited, or LimitMEMLOCK=infinity)";
+inline constexpr std::string_view kRealtimeAdvice =
+    "it needs CAP_SYS_NICE or an RLIMIT_RTPRIO above 0, and a control group whose "
+    "cpu.rt_runtime_us is above 0 where the kernel has CONFIG_RT_GROUP_SCHED";
+
 // Locks all present and future memory (mlockall(2)): a server whose own pages are in the swap that
 // it serves would wait for itself.
 Result<void> lock_memory();

@@ -1,4 +1,6 @@
-// A libnvidia-ml.so.1 that says how much of a fake device is in use, by all processes.
+// A libnvidia-ml.so.1 that says how much of a fake device is in use, by all processes, and how it
+// is set.
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -14,9 +16,25 @@ struct Memory {
   unsigned long long used;
 };
 
+// As far as it is used: nvmlPciInfo_t.
+struct Pci {
+  char bus_id_legacy[16];
+  unsigned domain;
+  unsigned bus;
+  unsigned device;
+  unsigned pci_device_id;
+  unsigned pci_subsystem_id;
+  char bus_id[32];
+};
+
 constexpr int success = 0;
+constexpr int not_supported = 3;
 constexpr int not_found = 6;
 constexpr std::string_view uuid_start = "GPU-fa4ecada-0000-4000-8000-00000000000";
+
+int number_of(void* device) {
+  return static_cast<int>(reinterpret_cast<std::uintptr_t>(device)) - 1;
+}
 
 }  // namespace
 
@@ -31,6 +49,19 @@ EXPORTED int nvmlShutdown() {
 }
 
 // A handle is the device's number + 1.
+EXPORTED int nvmlDeviceGetCount_v2(unsigned* count) {
+  *count = static_cast<unsigned>(fake_cuda::read_configuration().devices);
+  return success;
+}
+
+EXPORTED int nvmlDeviceGetHandleByIndex_v2(unsigned index, void** device) {
+  if (index >= static_cast<unsigned>(fake_cuda::read_configuration().devices)) {
+    return not_found;
+  }
+  *device = reinterpret_cast<void*>(static_cast<std::uintptr_t>(index + 1));
+  return success;
+}
+
 EXPORTED int nvmlDeviceGetHandleByUUID(const char* uuid, void** device) {
   const std::string_view name = uuid;
   if (!name.starts_with(uuid_start) || name.size() != uuid_start.size() + 1) {
@@ -42,11 +73,36 @@ EXPORTED int nvmlDeviceGetHandleByUUID(const char* uuid, void** device) {
 
 EXPORTED int nvmlDeviceGetMemoryInfo(void* device, Memory* memory) {
   const auto configuration = fake_cuda::read_configuration();
-  const auto number = reinterpret_cast<std::uintptr_t>(device) - 1;
-  const fake_cuda::DeviceMemory known(configuration.directory + "/device" + std::to_string(number),
-                                      configuration.memory_bytes);
+  const fake_cuda::DeviceMemory known(
+      configuration.directory + "/device" + std::to_string(number_of(device)),
+      configuration.memory_bytes);
   memory->total = known.total_bytes();
   memory->free = known.free_bytes();
   memory->used = memory->total - memory->free;
   return success;
+}
+
+EXPORTED int nvmlDeviceGetName(void* device, char* name, unsigned size) {
+  std::snprintf(name, size, "Fake GPU %d", number_of(device));
+  return success;
+}
+
+EXPORTED int nvmlDeviceGetPciInfo_v3(void* device, Pci* pci) {
+  *pci = {};
+  std::snprintf(pci->bus_id, sizeof pci->bus_id, "00000000:%02X:00.0", 0x0a + number_of(device));
+  return success;
+}
+
+EXPORTED int nvmlDeviceGetComputeMode(void*, int* mode) {
+  *mode = fake_cuda::read_configuration().compute_mode;
+  return success;
+}
+
+EXPORTED int nvmlDeviceGetDisplayActive(void* device, int* is_active) {
+  *is_active = number_of(device) == fake_cuda::read_configuration().display_device ? 1 : 0;
+  return success;
+}
+
+EXPORTED int nvmlDeviceGetPersistenceMode(void*, int*) {
+  return not_supported;
 }

@@ -6,24 +6,20 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <string_view>
 
 #include "daemon/base/wait_status.hpp"
+#include "daemon/system/program_directories.hpp"
 
 namespace vramswap {
 namespace {
-
-// Root's PATH may lack the directories that mkswap and modprobe are in.
-constexpr std::array kDirectories{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin",
-                                  "/usr/bin",        "/sbin",          "/bin"};
 
 constexpr std::chrono::milliseconds kEndLimit{200};
 
 std::string find_program(const std::string& name) {
   if (name.find('/') != name.npos) return name;
-  for (const char* directory : kDirectories) {
+  for (const char* directory : kProgramDirectories) {
     std::string path = fmt::format("{}/{}", directory, name);
     if (access(path.c_str(), X_OK) == 0) return path;
   }
@@ -37,7 +33,7 @@ std::vector<std::string> environment() {
   for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) {
     if (!std::string_view(*variable).starts_with(kPath)) variables.emplace_back(*variable);
   }
-  variables.push_back(fmt::format("{}{}", kPath, fmt::join(kDirectories, ":")));
+  variables.push_back(fmt::format("{}{}", kPath, fmt::join(kProgramDirectories, ":")));
   return variables;
 }
 

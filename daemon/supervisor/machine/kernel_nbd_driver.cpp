@@ -7,13 +7,13 @@
 
 #include <cerrno>
 #include <charconv>
-#include <filesystem>
 
 #include "daemon/base/directory.hpp"
 #include "daemon/supervisor/machine/child.hpp"
 #include "daemon/supervisor/machine/swap_call_child.hpp"
 #include "daemon/system/block_queue.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/system/module_advice.hpp"
 
 namespace vramswap {
 namespace {
@@ -51,29 +51,13 @@ awaitable<Result<void>> KernelNbdDriver::open() {
     }
     client = netlink::NbdClient::open();
     if (!client && client.error().code == ENOENT) {
-      co_return fail(
-          "the kernel has its nbd module, and does not show it here: run vramswap outside "
-          "of containers and network namespaces");
+      co_return fail(fmt::format("the kernel has its nbd module, and does not show it here: {}",
+                                 kOutsideAdvice));
     }
   }
   if (!client) co_return client.error();
   client_ = *std::move(client);
   co_return Result<void>{};
-}
-
-std::string module_advice(std::string_view said, const std::string& modules) {
-  // ENOKEY, as kmod says it.
-  if (said.contains("Key was rejected") || said.contains("Required key not available")) {
-    return "secure boot takes no module without a signature that it knows: sign it, or boot a "
-           "kernel of the distribution";
-  }
-  std::error_code ignored;
-  if (!std::filesystem::exists(modules, ignored)) {
-    return modules +
-           " is missing: reboot if the kernel was upgraded; in a container, run vramswap "
-           "outside of it";
-  }
-  return "install the kernel's extra modules";
 }
 
 Result<SocketPairs> KernelNbdDriver::make_socket_pairs(unsigned count) {

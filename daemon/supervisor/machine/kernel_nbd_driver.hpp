@@ -29,8 +29,4 @@ class KernelNbdDriver : public NbdDriver {
   std::optional<netlink::NbdClient> client_;
 };
 
-// What to do where modprobe has failed, and `said` why. `modules` is the directory of the modules
-// of the kernel that runs.
-std::string module_advice(std::string_view said, const std::string& modules);
-
 }  // namespace vramswap

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "daemon/base/rounding.hpp"
+#include "daemon/control/headroom.hpp"
 
 namespace vramswap {
 namespace {
@@ -13,10 +14,6 @@ using control::format_bytes;
 
 std::string describe(const StoreDeviceInfo& device) {
   return device.uuid.empty() ? device.name : fmt::format("{} ({})", device.name, device.uuid);
-}
-
-std::uint64_t headroom(const StoreDeviceInfo& device) {
-  return device.drives_display ? kDisplayHeadroomBytes : kHeadroomBytes;
 }
 
 // What one of `device_count` devices is to give.
@@ -29,7 +26,8 @@ Result<std::uint64_t> share_of(const control::Size& size, const StoreDeviceInfo&
     wanted =
         static_cast<std::uint64_t>(static_cast<double>(device.free_bytes) * (percent->value / 100));
   } else {
-    wanted = device.free_bytes - std::min(device.free_bytes, headroom(device));
+    wanted = device.free_bytes -
+             std::min(device.free_bytes, control::headroom_bytes(device.drives_display));
   }
   const std::uint64_t share = round_down(wanted, device.granularity_bytes);
   if (wanted > device.free_bytes) {

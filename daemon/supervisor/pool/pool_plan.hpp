@@ -10,10 +10,6 @@
 
 namespace vramswap {
 
-// Left to other programs by size "max": a desktop needs more of the card that drives it.
-inline constexpr std::uint64_t kHeadroomBytes = 1ULL << 30;
-inline constexpr std::uint64_t kDisplayHeadroomBytes = 3ULL << 30;
-
 // The kernel has room for about 23 to 29 swap areas, for all users together. A pool that would need
 // more segments than this gets larger ones instead.
 inline constexpr std::uint64_t kMaxSegments = 16;

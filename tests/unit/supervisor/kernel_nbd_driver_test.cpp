@@ -1,6 +1,6 @@
 #include "daemon/supervisor/machine/kernel_nbd_driver.hpp"
 
-#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "tests/support/fake_tree.hpp"
 
@@ -24,21 +24,6 @@ TEST(KernelNbdDriver, FindsConnectedDevicesByTheirIdentifier) {
   const auto scratch = driver.find_devices("vramscratch-");
   ASSERT_EQ(scratch.size(), 1U);
   EXPECT_EQ(scratch[0].index, 1U);
-}
-
-TEST(KernelNbdDriver, SaysWhatToDoAboutItsModule) {
-  const FakeTree tree;
-  tree.write("modules/modules.dep", "");
-  const std::string there = tree.path("modules");
-  EXPECT_THAT(module_advice("modprobe nbd: exit status 1: FATAL: Module nbd not found", there),
-              testing::HasSubstr("extra modules"));
-  EXPECT_THAT(
-      module_advice("modprobe nbd: exit status 1: could not insert 'nbd': Key was rejected by "
-                    "service",
-                    there),
-      testing::HasSubstr("secure boot"));
-  EXPECT_THAT(module_advice("modprobe nbd: exit status 1", tree.path("gone")),
-              testing::HasSubstr("is missing: reboot"));
 }
 
 TEST(KernelNbdDriver, NoBlockDevicesAtAll) {

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
+
+#include "daemon/control/segment_states.hpp"
 
 namespace vramswap {
 namespace {
@@ -12,6 +15,13 @@ using Event = SegmentEvent;
 
 bool has_swap_on(State state) {
   return state == State::active || state == State::swapping_off || state == State::interrupted;
+}
+
+TEST(SegmentState, ClientsKnowEveryName) {
+  for (int i = 0; i < kSegmentStateCount; ++i) {
+    const auto name = to_string(static_cast<State>(i));
+    EXPECT_EQ(std::ranges::count(control::kSegmentStates, name), 1) << name;
+  }
 }
 
 TEST(SegmentState, UpAndDown) {

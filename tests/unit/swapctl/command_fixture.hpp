@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "swapctl/bench/bench.hpp"
+#include "swapctl/doctor/doctor.hpp"
 #include "swapctl/run.hpp"
 #include "tests/support/temp_directory.hpp"
 #include "tests/unit/swapctl/fake_daemon.hpp"
@@ -26,6 +27,7 @@ struct CommandTest : testing::Test {
   static std::vector<Command> commands() {
     auto all = swap_commands();
     all.push_back(bench_command());
+    all.push_back(doctor_command());
     return all;
   }
 

@@ -32,6 +32,27 @@ TEST_F(StatusTest, JsonIsForPrograms) {
   EXPECT_EQ(json.at("segments").at(0).at("used_bytes"), 512ULL << 20);
 }
 
+TEST_F(StatusTest, PrometheusReadsIt) {
+  EXPECT_EQ(run_status({"status", "--prometheus"}, one_segment()), kDone);
+  EXPECT_THAT(out.str(), HasSubstr("\nvramswap_up 1\n"));
+  EXPECT_THAT(out.str(), HasSubstr("\nvramswap_used_bytes{device=\"/dev/nbd0\","));
+  EXPECT_EQ(err.str(), "");
+}
+
+TEST_F(StatusTest, PrometheusLearnsThatTheDaemonFails) {
+  EXPECT_EQ(run_status({"status", "--prometheus"}, control::Failure{"out of order"}), kFailed);
+  EXPECT_THAT(out.str(), HasSubstr("\nvramswap_up 0\n"));
+  EXPECT_EQ(err.str(), "vramswap: out of order\n");
+}
+
+TEST_F(StatusTest, PrometheusLearnsThatNothingIsUp) {
+  EXPECT_EQ(run({"status", "--prometheus"}), kNothingUp);
+  EXPECT_THAT(out.str(), HasSubstr("\nvramswap_up 0\n"));
+  const control::Status idle{.version = "0.1.0", .supervisor_pid = 42, .segments = {}};
+  EXPECT_EQ(run_status({"status", "--prometheus"}, idle), kNothingUp);
+  EXPECT_THAT(out.str(), HasSubstr("\nvramswap_up 1\n"));
+}
+
 TEST_F(StatusTest, WithoutADaemonNothingIsUp) {
   EXPECT_EQ(run({"status"}), kNothingUp);
   EXPECT_EQ(out.str(), "");

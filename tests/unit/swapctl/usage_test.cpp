@@ -29,7 +29,7 @@ struct UsageTest : CommandTest {
 
 TEST_F(UsageTest, WrongWordsAreExplained) {
   const Wrong table[] = {
-      {{}, "say what to do: up, down, status, reload or bench"},
+      {{}, "say what to do: up, down, status, reload, bench or doctor"},
       {{"upp"}, "unknown command 'upp'"},
       {{"--size", "7G"}, "unknown option '--size'"},
       {{"up", "--sise", "7G"}, "'--sise' (see vramswap up --help)"},
@@ -84,6 +84,8 @@ TEST_F(UsageTest, WrongWordsAreExplained) {
       {{"bench", "--plot"}, "'--plot' is missing"},
       {{"bench", "/nonexistent"}, "'/nonexistent' is no active swap"},
       {{"bench", "--config", "/nonexistent/file"}, "/nonexistent/file: open: ENOENT"},
+      {{"doctor", "now"}, "unexpected argument 'now'"},
+      {{"doctor", "--fix"}, "'--fix' (see vramswap doctor --help)"},
       {{"status", "/dev/nbd0"}, "unexpected argument '/dev/nbd0'"},
       {{"status", "--watch", "0"}, "watch '0': must be a whole number 1..86400"},
       {{"status", "--watch=86401"}, "watch '86401': must be a whole number 1..86400"},
@@ -92,6 +94,8 @@ TEST_F(UsageTest, WrongWordsAreExplained) {
       {{"status", "--watch", ""}, "--watch"},
       {{"status", "--watch", "-1"}, "'-1' (see vramswap status --help)"},
       {{"status", "--watch", "1", "2"}, "unexpected argument '2'"},
+      {{"status", "--prometheus", "--json"}, "--prometheus goes with neither --json nor --watch"},
+      {{"status", "--watch", "--prometheus"}, "--prometheus goes with neither --json nor --watch"},
       {{"up", "--watch"}, "'--watch' (see vramswap up --help)"},
       {{"status", "--jso"}, "'--jso' (see vramswap status --help)"},
   };
@@ -110,7 +114,8 @@ TEST_F(UsageTest, HelpNeedsNeitherRootNorDaemon) {
                                                                  {"down", "-h"},
                                                                  {"status", "--json", "--help"},
                                                                  {"reload", "--help"},
-                                                                 {"bench", "--help"}}) {
+                                                                 {"bench", "--help"},
+                                                                 {"doctor", "--help"}}) {
     EXPECT_EQ(run(words), kDone);
     EXPECT_THAT(out.str(), HasSubstr("Usage:"));
     EXPECT_THAT(out.str(), HasSubstr("Exit codes:"));
@@ -123,10 +128,11 @@ TEST_F(UsageTest, HelpListsEveryCommandInItsColumn) {
   EXPECT_THAT(out.str(), HasSubstr(R"(Usage:
   vramswap up [options]      make swap of VRAM; starts vramswapd if it does not run
   vramswap down [--force]    bring every swapped page back and free the VRAM
-  vramswap status [--json] [--watch [SECONDS]]
+  vramswap status [--prometheus | [--json] [--watch [SECONDS]]]
                              show what is up, and what it has served
   vramswap reload            after an upgrade: replace the programs, with the swap up
   vramswap bench [options]   measure the swap of this machine
+  vramswap doctor [--json]   check whether this machine has what it needs
   vramswap --help | --version
 )"));
 }

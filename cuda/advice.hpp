@@ -1,0 +1,20 @@
+// What to do about a driver or a GPU that cannot be used, for errors and for who looks beforehand.
+#pragma once
+
+namespace vramswap::cuda {
+
+inline constexpr const char* no_library_advice =
+    "install the NVIDIA driver's libcuda (Debian: libcuda1, Ubuntu: libnvidia-compute of the "
+    "driver's series)";
+inline constexpr const char* too_old_advice = "the driver is too old: 470 or newer is needed";
+inline constexpr const char* mismatch_advice =
+    "libcuda and the loaded nvidia kernel module are of different versions: reboot after a driver "
+    "upgrade";
+inline constexpr const char* unknown_error_advice =
+    "often the nvidia-uvm module: try modprobe nvidia-uvm and see the kernel log";
+inline constexpr const char* no_export_advice =
+    "this driver hands no memory from process to process, as under WSL2: use another GPU";
+inline constexpr const char* compute_mode_advice =
+    "see with nvidia-smi whether its compute mode is exclusive or prohibited";
+
+}  // namespace vramswap::cuda

@@ -1,0 +1,59 @@
+#include "cuda/nvml.hpp"
+
+#include <fmt/format.h>
+
+#include "cuda/driver.hpp"
+
+namespace vramswap::cuda {
+namespace {
+
+constexpr const char* library_name = "libnvidia-ml.so.1";
+
+}  // namespace
+
+Error Nvml::error(std::string operation) {
+  return {.operation = std::move(operation), .object = library_name, .name = {}, .advice = {}};
+}
+
+Result<Nvml> Nvml::open(const std::string& beside) {
+  const auto directory_end = beside.rfind('/');
+  if (directory_end != beside.npos) {
+    const std::string path = beside.substr(0, directory_end + 1) + library_name;
+    if (Library library{dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)}) {
+      return initialise(std::move(library));
+    }
+  }
+  return load(driver_library(library_name));
+}
+
+Result<Nvml> Nvml::load(const std::string& library) {
+  return initialise(Library{dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL)});
+}
+
+Result<Nvml> Nvml::initialise(Library library) {
+  if (!library) {
+    return error("it cannot be loaded");
+  }
+  Nvml nvml(std::move(library));
+  int (*init)() = nullptr;
+  int (*shutdown)() = nullptr;
+  // The destructor must not shut down what has not been initialised.
+  if (!nvml.find("nvmlInit_v2", init) || !nvml.find("nvmlShutdown", shutdown)) {
+    nvml.library_.reset();
+    return error("it lacks a function");
+  }
+  if (const int code = init(); code != nvml_success) {
+    nvml.library_.reset();
+    return error(fmt::format("nvmlInit: error {}", code));
+  }
+  return nvml;
+}
+
+Nvml::~Nvml() {
+  int (*shutdown)() = nullptr;
+  if (library_ && find("nvmlShutdown", shutdown)) {
+    shutdown();
+  }
+}
+
+}  // namespace vramswap::cuda

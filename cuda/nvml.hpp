@@ -1,0 +1,58 @@
+// libnvidia-ml.so.1, loaded for as long as somebody asks. It starts the driver on every GPU of the
+// machine, and so wakes those that sleep.
+#pragma once
+
+#include <dlfcn.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "cuda/error.hpp"
+
+namespace vramswap::cuda {
+
+/// As nvml.h declares them.
+using NvmlDevice = void*;
+struct NvmlMemory {
+  unsigned long long total;
+  unsigned long long free;
+  unsigned long long used;
+};
+inline constexpr int nvml_success = 0;
+
+class Nvml {
+ public:
+  /// Loads the library from the folder of `beside`, a path of another library, and else by its
+  /// name, and initialises it. An error: there is none, or none of the kernel module's version.
+  static Result<Nvml> open(const std::string& beside);
+  /// The same; `library` is a name or a path.
+  static Result<Nvml> load(const std::string& library);
+
+  Nvml(Nvml&& other) noexcept : library_(std::move(other.library_)) {}
+  Nvml& operator=(Nvml&&) = delete;
+  ~Nvml();
+
+  /// Returns false if the library has no such function. It must not be called after this object has
+  /// gone.
+  template <class Function>
+  bool find(const char* name, Function*& function) const {
+    function = reinterpret_cast<Function*>(dlsym(library_.get(), name));
+    return function != nullptr;
+  }
+
+  static Error error(std::string operation);
+
+ private:
+  struct Close {
+    void operator()(void* library) const { dlclose(library); }
+  };
+  using Library = std::unique_ptr<void, Close>;
+
+  explicit Nvml(Library library) : library_(std::move(library)) {}
+  static Result<Nvml> initialise(Library library);
+
+  Library library_;  // null: moved away
+};
+
+}  // namespace vramswap::cuda

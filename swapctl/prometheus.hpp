@@ -1,0 +1,16 @@
+// The status in the text format of Prometheus.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "daemon/control/protocol.hpp"
+
+namespace vramswap::swapctl {
+
+// Names and units by the rules of Prometheus: seconds, bytes, counters that end with _total. No
+// value: no daemon answers; then there is vramswap_up 0 alone. A segment that has no device yet is
+// left out, for nothing would tell it from the next one.
+std::string status_prometheus(const std::optional<control::Status>& status);
+
+}  // namespace vramswap::swapctl

@@ -1,0 +1,1 @@
+// For the precompiled headers of the unit tests.
