@@ -270,6 +270,16 @@ take_all_swap_areas() {
   assert_at_most "$taken" 39 "the number of swap areas taken"
 }
 
+swap_limit() { # UNIT of systemd
+  cat "/sys/fs/cgroup$(systemctl show --value --property ControlGroup "$1")/memory.swap.max"
+}
+
+# What `up` has systemd execute itself again for. But for what the kernel counts late.
+all_of_init_is_in_its_group() {
+  counted=$(awk '$1 == "anon" { print int($2 / 1024) }' /sys/fs/cgroup/init.scope/memory.stat)
+  [ $((counted + 512)) -ge "$(awk '$1 == "RssAnon:" { print $2 }' /proc/1/status)" ]
+}
+
 # Nothing of ours is left. The daemon ends by itself when nothing is up, which takes a moment.
 assert_clean() {
   assert_eq "$(swap_areas)" 0 "the number of swap areas left"
