@@ -117,6 +117,7 @@ awaitable<Result<void>> Segment::activate() {
   auto on = co_await machine_.swap.on(path(), known_.priority);
   if (!on) co_return on;
   was_listed_ = true;
+  was_seen_off_ = false;
   co_return advance(SegmentEvent::swap_on);
 }
 

@@ -72,6 +72,8 @@ class Segment {
   void update_lost_pages();
   // `now` is what the worker has: the report of an end may have been lost.
   void compare_connections(const messages::Adopted& now);
+  // Logs it if somebody else has swapped it off, as `areas` are what the kernel shows now.
+  void compare_swap(const std::vector<SwapArea>& areas);
   // Why I/O threads are without a connection; empty: none is.
   const std::string& connection_problem() const { return connections_.problem(); }
   // Work on this segment, which then stays until it is over. Nothing: it is being removed.
@@ -105,6 +107,7 @@ class Segment {
   const std::shared_ptr<WorkerProcess>& worker() const { return slot_.worker(); }
   // Whether it would survive the worker: what the worker has of it, the supervisor has, too.
   bool survives_worker() const { return !is_in_worker_ || (page_map_ && store_); }
+  std::uint64_t size_bytes() const { return known_.size_bytes; }
   const UniqueFd& page_map() const { return page_map_; }
   const UniqueFd& store() const { return store_; }
   // Those whose content was declared lost, kept in case that it is not: until the segment is
@@ -124,7 +127,8 @@ class Segment {
   awaitable<void> connect_until_complete(Gate::Pass pass, Gate::Pass connecting);
   awaitable<Result<void>> scrub();
   Result<void> lose_content();
-  void note_given_up(std::uint64_t pages);
+  void note_lost(std::uint64_t pages, std::string_view why);
+  void note_disconnected();
   void keep_lost_store();
   awaitable<void> limit_requests(Gate::Pass pass, Gate::Pass limiting);
   awaitable<void> restore_request_limit(std::uint32_t index);
@@ -149,6 +153,8 @@ class Segment {
   Gate connecting_;  // in the background
   StaleImports stale_imports_;
   bool was_listed_ = false;            // the kernel has shown it as a swap area
+  bool was_seen_off_ = false;          // and did not at the last comparison
+  bool was_disconnected_ = false;      // by somebody else, and is not whole since
   std::unique_ptr<SwapOff> swap_off_;  // while it is under way
   Gate work_;
 };

@@ -15,6 +15,7 @@
 #include "daemon/supervisor/pool/recovery_reserve.hpp"
 #include "daemon/supervisor/pool/state_publisher.hpp"
 #include "daemon/supervisor/pool/worker_process.hpp"
+#include "daemon/system/log_fields.hpp"
 
 namespace vramswap {
 
@@ -86,6 +87,8 @@ class WorkerSlot {
   void begin_recovery();
   awaitable<void> recover(Gate::Pass pass, Gate::Pass recovering);
   std::vector<std::string> notes() const;
+  // Of an event of its worker. They hold as long as this slot.
+  LogFields log_fields(std::string_view message_id) const;
   awaitable<Result<void>> try_recover();
   awaitable<Result<void>> restart(const EnteredSegments& segments);
   awaitable<Result<void>> reconnect(const EnteredSegments& segments);

@@ -53,4 +53,10 @@ control::WorkerStatus WorkerSlot::status() const {
           .io = is_running() ? worker_->stats() : std::nullopt};
 }
 
+LogFields WorkerSlot::log_fields(std::string_view message_id) const {
+  LogFields fields{.message_id = message_id, .store = known_.info.name, .gpu = known_.info.uuid};
+  if (worker_) fields.worker = worker_->pid();
+  return fields;
+}
+
 }  // namespace vramswap
