@@ -185,6 +185,7 @@ awaitable<Result<void>> Pool::swap_off_all(bool force, const ProgressSink& progr
 
 awaitable<void> Pool::note_going_down(bool is_going_down) {
   parts_.is_going_down = is_going_down;
+  publisher_.show();
   co_await publisher_.publish();
 }
 
@@ -252,6 +253,7 @@ awaitable<void> Pool::drop_released() {
   for (const auto& slot : parts_.slots) co_await slot->dismiss();
   parts_.slots.clear();
   parts_.is_going_down = false;
+  publisher_.show();
   co_await publisher_.withdraw();
   reserve_.release();
 }
@@ -267,14 +269,17 @@ awaitable<Result<PoolParts>> Pool::find_parts(NamedFds inherited) {
                 {.message_id = message_ids::kRecoveryFailed});
     }
     is_logged = true;
+    publisher_.show_note("cannot take over what is up yet: " + parts.error().message);
     co_await machine_.clock.sleep(pause);
   }
 }
 
 awaitable<Result<void>> Pool::adopt(NamedFds inherited) {
+  publisher_.show_note("looking for swap of an earlier vramswapd");
   auto parts = co_await find_parts(std::move(inherited));
   if (!parts) co_return parts.error();
   parts_ = *std::move(parts);
+  publisher_.show_note("");
   if (parts_.slots.empty()) co_return Result<void>{};
   size_reserve();
   // At once: a slot without a worker is being recovered for all that ask from now on.

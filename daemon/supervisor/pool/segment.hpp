@@ -103,11 +103,17 @@ class Segment {
   }
   // The kernel shows it as no swap area any more, though it did.
   bool is_off_by_others() const;
+  // The same two as status() shows, as far as was seen without asking the kernel.
+  bool was_seen_off() const { return was_seen_off_ && carries_swap(); }
+  bool is_disconnected_by_others() const {
+    return carries_swap() && !was_seen_off_ && connections_.are_refused();
+  }
   std::string path() const { return has_nbd() ? device_path(nbd_index_) : ""; }
   const std::shared_ptr<WorkerProcess>& worker() const { return slot_.worker(); }
   // Whether it would survive the worker: what the worker has of it, the supervisor has, too.
   bool survives_worker() const { return !is_in_worker_ || (page_map_ && store_); }
   std::uint64_t size_bytes() const { return known_.size_bytes; }
+  std::uint64_t lost_pages() const { return known_.lost_pages + known_.corrupt_pages; }
   const UniqueFd& page_map() const { return page_map_; }
   const UniqueFd& store() const { return store_; }
   // Those whose content was declared lost, kept in case that it is not: until the segment is

@@ -107,6 +107,7 @@ void Segment::update_lost_pages() {
   if (pages->corrupt_count() > known_.corrupt_pages) {
     known_.corrupt_pages = pages->corrupt_count();
     known_.lost_at = machine_.clock.wall_time();
+    publisher_.show();
   }
   const bool any_lost = pages->count(PageState::lost) > 0;
   wanted_limit_ = any_lost ? kPageBytes : known_.request_limit;
@@ -154,6 +155,7 @@ void Segment::note_served() {
       log_error(result.error().message);
     }
   }
+  publisher_.show();
 }
 
 void Segment::on_connection_ended(const messages::ConnectionEnded& ended) {

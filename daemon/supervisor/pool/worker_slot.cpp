@@ -161,6 +161,7 @@ void WorkerSlot::on_state_changed(WorkerState state) {
   // A context takes memory, and the machine may have none.
   if (state == WorkerState::waking) waking_ = reserve_.begin_start();
   if (state == WorkerState::serving && recovering_.is_empty()) reserve_.refill();
+  publisher_.show();
 }
 
 void WorkerSlot::on_exit() {
@@ -211,12 +212,14 @@ awaitable<void> WorkerSlot::recover([[maybe_unused]] Gate::Pass pass, Gate::Pass
                           "and programs that wait for one go on",
                           problem_, backoff.count()),
               log_fields(message_ids::kRecoveryFailed));
+    publisher_.show();
     co_await machine_.clock.sleep(backoff);
   }
   recovering.leave();
   recovery.leave();
   reserve_.refill();
   for (Segment* segment : segments_) segment->update_lost_pages();
+  publisher_.show();
   if (problem_.empty()) co_await publisher_.publish();
 }
 
@@ -301,6 +304,7 @@ awaitable<Result<void>> WorkerSlot::ensure_worker() {
   auto result = co_await try_recover();
   recovering.leave();
   if (!is_running() && is_needed()) begin_recovery();
+  publisher_.show();
   co_return result;
 }
 

@@ -28,7 +28,7 @@ awaitable<void> WorkerSlot::compare_connections(Machine& machine, std::weak_ptr<
     std::shared_ptr<WorkerProcess> worker;
     if (const auto self = slot.lock()) {
       if (!(*self)->is_serving() || !(*self)->is_needed()) continue;
-      (*self)->driver_.log_if_replaced((*self)->log_fields(message_ids::kDriverReplaced));
+      (*self)->look_around();
       worker = (*self)->worker_;
     } else {
       co_return;
@@ -48,6 +48,7 @@ awaitable<void> WorkerSlot::compare_connections(Machine& machine, std::weak_ptr<
       segment->update_lost_pages();
       if (areas) segment->compare_swap(*areas);
     }
+    (*self)->publisher_.show();
   }
 }
 
