@@ -81,7 +81,6 @@ awaitable<Service::Reply> Service::answer(const control::UpRequest& up,
     log_error(fmt::format("up: {}", result.error().message));
     co_return result.error();
   }
-  machine_.service_manager.notify_status("swap is up");
   if (options_.ends_with_client) {
     // Also if the client has gone by now.
     owner_ = session;
@@ -231,7 +230,7 @@ awaitable<void> Service::stop() {
     const auto result = co_await pool_.down(false, extend_if_further);
     if (result) break;
     const std::string waiting = fmt::format("cannot stop yet: {}", result.error().message);
-    machine_.service_manager.notify_status(waiting);
+    pool_.show_note(waiting);
     if (!is_logged) log_error(waiting);
     is_logged = true;
     co_await machine_.clock.sleep(kStopInterval);

@@ -17,7 +17,10 @@ class FakeServiceManager : public ServiceManager {
  public:
   void notify_ready() override {}
   void notify_stopping() override {}
-  void notify_status(std::string_view) override {}
+  bool notify_status(std::string_view status) override {
+    if (takes_status) statuses.emplace_back(status);
+    return takes_status;
+  }
   void extend_timeout(std::chrono::microseconds) override {}
   void push_to_fdstore(const std::string& name, int fd) override;
   void remove_from_fdstore(const std::string& name) override { fdstore.erase(name); }
@@ -29,6 +32,8 @@ class FakeServiceManager : public ServiceManager {
 
   std::optional<std::size_t> kept_fds;
   bool restarts = false;
+  bool takes_status = true;
+  std::vector<std::string> statuses;  // all that it was told, in order
   NamedFds fdstore;
 };
 

@@ -40,7 +40,7 @@ NbdServer::NbdServer(std::uint64_t page_count)
   require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0, "there are sockets");
   socket_ = UniqueFd(ends[0]);
   peer_ = UniqueFd(ends[1]);
-  set_log_sink([](std::string_view) {});
+  set_log_sink([](std::string_view, const LogFields&) {});
 }
 
 void NbdServer::connect(NbdModel& model) {

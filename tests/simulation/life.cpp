@@ -40,7 +40,7 @@ class Life {
   Life(const Plan& plan, bool records)
       : plan_(plan), world_(plan.seed, plan.has_service_manager, records) {
     logging_world = &world_;
-    set_log_sink([](std::string_view message) {
+    set_log_sink([](std::string_view message, const LogFields&) {
       logging_world->note("  log: {}", message);
       check_killed_for_silence(message);
     });

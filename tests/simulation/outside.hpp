@@ -82,7 +82,7 @@ class SimServiceManager : public ServiceManager {
   explicit SimServiceManager(Process& process) : process_(process) {}
   void notify_ready() override {}
   void notify_stopping() override {}
-  void notify_status(std::string_view) override {}
+  bool notify_status(std::string_view) override { return true; }
   void extend_timeout(std::chrono::microseconds) override {}
   void push_to_fdstore(const std::string& name, int fd) override;
   void remove_from_fdstore(const std::string& name) override;

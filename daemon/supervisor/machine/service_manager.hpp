@@ -18,8 +18,9 @@ class ServiceManager {
 
   virtual void notify_ready() = 0;
   virtual void notify_stopping() = 0;
-  // A line that `systemctl status` shows.
-  virtual void notify_status(std::string_view status) = 0;
+  // A line that `systemctl status` shows. Never waits, as it is told also while no worker serves;
+  // false: it could not be told at once.
+  virtual bool notify_status(std::string_view status) = 0;
   // Asks for this much more time to stop, from now.
   virtual void extend_timeout(std::chrono::microseconds timeout) = 0;
 

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <sstream>
 
+#include "daemon/base/unix_address.hpp"
 #include "daemon/supervisor/machine/child.hpp"
 
 #ifdef VRAMSWAP_HAVE_SYSTEMD
@@ -13,7 +15,6 @@
 
 #include <charconv>
 #include <chrono>
-#include <cstdlib>
 
 #include "daemon/supervisor/spawn.hpp"
 #include "daemon/system/init_memory.hpp"
@@ -51,9 +52,20 @@ void Systemd::notify_ready() {
 void Systemd::notify_stopping() {
   notify("STOPPING=1");
 }
-void Systemd::notify_status(std::string_view status) {
-  notify(fmt::format("STATUS={}", status));
+
+// sd_notify(3) would wait while PID 1 reads nothing, and PID 1 may wait for a page of ours then,
+// which comes when the supervisor has replaced the worker. This needs no libsystemd.
+bool Systemd::notify_status(std::string_view status) {
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  if (path == nullptr) return true;
+  const auto address = unix_address(path, "send");
+  const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!address || !socket) return false;
+  const std::string state = fmt::format("STATUS={}", status);
+  return sendto(socket.get(), state.data(), state.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+                as_sockaddr(*address), sizeof *address) >= 0;
 }
+
 void Systemd::extend_timeout(std::chrono::microseconds timeout) {
   notify(fmt::format("EXTEND_TIMEOUT_USEC={}", timeout.count()));
 }

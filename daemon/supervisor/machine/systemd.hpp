@@ -1,4 +1,5 @@
-// systemd, by libsystemd. A build without it does nothing here, and installs no unit that needs it.
+// systemd, by libsystemd. A build without it does next to nothing here, and installs no unit that
+// needs it.
 #pragma once
 
 #include "daemon/supervisor/machine/service_manager.hpp"
@@ -11,7 +12,7 @@ class Systemd : public ServiceManager {
 
   void notify_ready() override;
   void notify_stopping() override;
-  void notify_status(std::string_view status) override;
+  bool notify_status(std::string_view status) override;
   void extend_timeout(std::chrono::microseconds timeout) override;
   // With FDPOLL=0, for a GPU's descriptor cannot be polled.
   void push_to_fdstore(const std::string& name, int fd) override;

@@ -11,6 +11,7 @@
 #include "daemon/handover/messages.hpp"
 #include "daemon/supervisor/machine/service_manager.hpp"
 #include "daemon/supervisor/pool/worker_process.hpp"
+#include "daemon/system/log_fields.hpp"
 
 namespace vramswap {
 
@@ -50,7 +51,7 @@ class KeptDriver {
   // Whether the driver's name is another file's now, or no file's.
   bool is_replaced() const;
   // Logs it once.
-  void log_if_replaced();
+  void log_if_replaced(const LogFields& fields);
 
  private:
   void keep(const messages::Driver& driver, std::vector<UniqueFd> fds);

@@ -20,13 +20,6 @@ constexpr std::chrono::milliseconds kProgressInterval{250};
 constexpr std::chrono::milliseconds kFirstAdoptPause{100};
 constexpr std::chrono::milliseconds kLongestAdoptPause{5000};
 
-std::string describe_segments(const std::vector<control::SegmentStatus>& segments) {
-  std::uint64_t total = 0;
-  for (const auto& segment : segments) total += segment.size_bytes;
-  return fmt::format("{} on {}{}", control::format_bytes(total), segments.front().device,
-                     segments.size() == 1 ? "" : " to " + segments.back().device);
-}
-
 }  // namespace
 
 Pool::Pool(Machine& machine, PoolOptions options)
@@ -53,9 +46,7 @@ awaitable<Result<void>> Pool::up(control::UpRequest request) {
     co_return co_await swap_on_again();
   }
   if (is_up()) {
-    const auto now = segments();
-    co_return fail(fmt::format("up already: {}; run 'vramswap down' first",
-                               now ? describe_segments(*now) : "see 'vramswap status'"));
+    co_return fail(fmt::format("up already: {}; run 'vramswap down' first", summary(parts_)));
   }
   parts_.request = std::move(request);
   parts_.pool_id = options_.make_pool_id();
@@ -64,7 +55,11 @@ awaitable<Result<void>> Pool::up(control::UpRequest request) {
       SegmentSettings::of(options_, parts_.request, parts_.pool_id,
                           connections != 0 ? connections : options_.default_connections);
   auto result = co_await bring_up();
-  if (!result) co_await release_all();
+  if (!result) {
+    co_await release_all();
+  } else if (options_.makes_swap_area) {
+    log_info(fmt::format("swap is on: {}", summary(parts_)), {.message_id = message_ids::kSwapOn});
+  }
   co_return result;
 }
 
@@ -73,7 +68,9 @@ awaitable<Result<void>> Pool::swap_on_again() {
   for (const auto& segment : parts_.segments) {
     if (!segment->is_off_by_others()) continue;
     if (auto on = co_await segment->swap_on_again(); !on) co_return on;
-    log_info(fmt::format("{}: somebody else had swapped it off; it is on again", segment->path()));
+    const std::string device = segment->path();
+    log_info(fmt::format("{}: somebody else had swapped it off; it is on again", device),
+             {.message_id = message_ids::kSwapOn, .device = device, .segment = segment->id()});
   }
   co_return Result<void>{};
 }
@@ -156,6 +153,7 @@ awaitable<Result<void>> Pool::down(bool force, ProgressSink progress) {
   if (!is_up()) co_return fail("nothing is up");
   auto off = co_await swap_off_all(force, progress);
   if (!off) co_return off;
+  if (options_.makes_swap_area) log_info("swap is off", {.message_id = message_ids::kSwapOff});
   co_await release_all();
   if (is_up()) co_return fail("not everything could be freed; see the log");
   co_return Result<void>{};
@@ -187,6 +185,7 @@ awaitable<Result<void>> Pool::swap_off_all(bool force, const ProgressSink& progr
 
 awaitable<void> Pool::note_going_down(bool is_going_down) {
   parts_.is_going_down = is_going_down;
+  publisher_.show();
   co_await publisher_.publish();
 }
 
@@ -254,6 +253,7 @@ awaitable<void> Pool::drop_released() {
   for (const auto& slot : parts_.slots) co_await slot->dismiss();
   parts_.slots.clear();
   parts_.is_going_down = false;
+  publisher_.show();
   co_await publisher_.withdraw();
   reserve_.release();
 }
@@ -264,16 +264,22 @@ awaitable<Result<PoolParts>> Pool::find_parts(NamedFds inherited) {
   for (auto pause = kFirstAdoptPause;; pause = std::min(pause * 2, kLongestAdoptPause)) {
     auto parts = co_await vramswap::adopt(machine_, options_, reserve_, publisher_, inherited);
     if (parts || !adoption_may_succeed_later(parts.error())) co_return parts;
-    if (!is_logged) log_error(parts.error().message + "; trying again until it is taken over");
+    if (!is_logged) {
+      log_error(parts.error().message + "; trying again until it is taken over",
+                {.message_id = message_ids::kRecoveryFailed});
+    }
     is_logged = true;
+    publisher_.show_note("cannot take over what is up yet: " + parts.error().message);
     co_await machine_.clock.sleep(pause);
   }
 }
 
 awaitable<Result<void>> Pool::adopt(NamedFds inherited) {
+  publisher_.show_note("looking for swap of an earlier vramswapd");
   auto parts = co_await find_parts(std::move(inherited));
   if (!parts) co_return parts.error();
   parts_ = *std::move(parts);
+  publisher_.show_note("");
   if (parts_.slots.empty()) co_return Result<void>{};
   size_reserve();
   // At once: a slot without a worker is being recovered for all that ask from now on.
@@ -305,7 +311,8 @@ awaitable<void> Pool::finish_adoption([[maybe_unused]] Gate::Pass pass) {
   if (!is_up()) co_return;
   co_await note_going_down(false);
   log_info(fmt::format("took over the swap of an earlier vramswapd: {} segments",
-                       parts_.segments.size()));
+                       parts_.segments.size()),
+           {.message_id = message_ids::kTookOver});
   reserve_.refill();
 }
 

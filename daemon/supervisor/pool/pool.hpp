@@ -50,6 +50,9 @@ class Pool {
   // Ends a `down` that is swapping off: it fails, and everything is up as before.
   void cancel_down();
 
+  // Has the service manager show this line, see StatePublisher::show_note.
+  void show_note(std::string note) { publisher_.show_note(std::move(note)); }
+
   bool is_up() const { return !parts_.segments.empty(); }
   bool is_busy() const { return !operations_.is_empty(); }
   Result<std::vector<control::SegmentStatus>> segments() const {

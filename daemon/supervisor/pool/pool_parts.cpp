@@ -1,6 +1,15 @@
 #include "daemon/supervisor/pool/pool_parts.hpp"
 
+#include <fmt/format.h>
+
 namespace vramswap {
+
+std::string summary(const PoolParts& parts) {
+  std::uint64_t total = 0;
+  for (const auto& segment : parts.segments) total += segment->size_bytes();
+  return fmt::format("{} on {}{}", control::format_bytes(total), parts.segments.front()->path(),
+                     parts.segments.size() == 1 ? "" : " to " + parts.segments.back()->path());
+}
 
 PoolDescription describe(const PoolParts& parts) {
   PoolDescription description{.sequence = 0,

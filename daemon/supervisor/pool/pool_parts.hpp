@@ -22,6 +22,8 @@ struct PoolParts {
   std::vector<std::unique_ptr<Segment>> segments;
 };
 
+// "7G on /dev/nbd1000 to /dev/nbd1006"; there is a segment.
+std::string summary(const PoolParts& parts);
 // For the next supervisor; without the sequence number.
 PoolDescription describe(const PoolParts& parts);
 

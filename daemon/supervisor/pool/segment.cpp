@@ -73,6 +73,7 @@ Result<void> Segment::advance(SegmentEvent event) {
                             has_nbd() ? " on " : "", path(), to_string(event), to_string(state_)));
   }
   state_ = *next;
+  publisher_.show();
   return {};
 }
 
@@ -117,6 +118,7 @@ awaitable<Result<void>> Segment::activate() {
   auto on = co_await machine_.swap.on(path(), known_.priority);
   if (!on) co_return on;
   was_listed_ = true;
+  was_seen_off_ = false;
   co_return advance(SegmentEvent::swap_on);
 }
 
@@ -287,7 +289,7 @@ control::SegmentStatus Segment::status(const std::vector<SwapArea>& areas) const
                                 .gpu_uuid = slot_.info().uuid,
                                 .state = std::string(to_string(state_)),
                                 .generation = known_.generation,
-                                .lost_pages = known_.lost_pages + known_.corrupt_pages,
+                                .lost_pages = lost_pages(),
                                 .corrupt_pages = known_.corrupt_pages,
                                 .lost_at = known_.lost_at};
   const auto area = std::ranges::find(areas, status.device, &SwapArea::path);

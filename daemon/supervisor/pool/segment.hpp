@@ -72,6 +72,8 @@ class Segment {
   void update_lost_pages();
   // `now` is what the worker has: the report of an end may have been lost.
   void compare_connections(const messages::Adopted& now);
+  // Logs it if somebody else has swapped it off, as `areas` are what the kernel shows now.
+  void compare_swap(const std::vector<SwapArea>& areas);
   // Why I/O threads are without a connection; empty: none is.
   const std::string& connection_problem() const { return connections_.problem(); }
   // Work on this segment, which then stays until it is over. Nothing: it is being removed.
@@ -101,10 +103,17 @@ class Segment {
   }
   // The kernel shows it as no swap area any more, though it did.
   bool is_off_by_others() const;
+  // The same two as status() shows, as far as was seen without asking the kernel.
+  bool was_seen_off() const { return was_seen_off_ && carries_swap(); }
+  bool is_disconnected_by_others() const {
+    return carries_swap() && !was_seen_off_ && connections_.are_refused();
+  }
   std::string path() const { return has_nbd() ? device_path(nbd_index_) : ""; }
   const std::shared_ptr<WorkerProcess>& worker() const { return slot_.worker(); }
   // Whether it would survive the worker: what the worker has of it, the supervisor has, too.
   bool survives_worker() const { return !is_in_worker_ || (page_map_ && store_); }
+  std::uint64_t size_bytes() const { return known_.size_bytes; }
+  std::uint64_t lost_pages() const { return known_.lost_pages + known_.corrupt_pages; }
   const UniqueFd& page_map() const { return page_map_; }
   const UniqueFd& store() const { return store_; }
   // Those whose content was declared lost, kept in case that it is not: until the segment is
@@ -124,7 +133,8 @@ class Segment {
   awaitable<void> connect_until_complete(Gate::Pass pass, Gate::Pass connecting);
   awaitable<Result<void>> scrub();
   Result<void> lose_content();
-  void note_given_up(std::uint64_t pages);
+  void note_lost(std::uint64_t pages, std::string_view why);
+  void note_disconnected();
   void keep_lost_store();
   awaitable<void> limit_requests(Gate::Pass pass, Gate::Pass limiting);
   awaitable<void> restore_request_limit(std::uint32_t index);
@@ -149,6 +159,8 @@ class Segment {
   Gate connecting_;  // in the background
   StaleImports stale_imports_;
   bool was_listed_ = false;            // the kernel has shown it as a swap area
+  bool was_seen_off_ = false;          // and did not at the last comparison
+  bool was_disconnected_ = false;      // by somebody else, and is not whole since
   std::unique_ptr<SwapOff> swap_off_;  // while it is under way
   Gate work_;
 };

@@ -45,7 +45,9 @@ awaitable<Result<void>> Segment::restore_store() {
     auto answer = co_await slot_.call(import, std::move(fds), kImportTimeout);
     if (answer) {
       is_in_worker_ = true;
-      note_given_up(pages->count(PageState::lost) - lost_before);
+      // It has given up those that ended the workers before it.
+      note_lost(pages->count(PageState::lost) - lost_before,
+                "they end each worker that copies them");
       // The worker that died may not have said all.
       update_lost_pages();
     }
@@ -60,15 +62,17 @@ awaitable<Result<void>> Segment::restore_store() {
   co_return co_await create_store();
 }
 
-// The worker has given up pages that ended the workers before it.
-void Segment::note_given_up(std::uint64_t pages) {
+void Segment::note_lost(std::uint64_t pages, std::string_view why) {
   if (pages == 0) return;
   known_.lost_pages += pages;
   known_.lost_at = machine_.clock.wall_time();
-  log_error(
-      fmt::format("{}: {} pages are lost: they end each worker that copies them. Programs that "
-                  "read one get SIGBUS",
-                  path(), pages));
+  const std::string device = path();
+  log_error(fmt::format("{}: {} pages are lost: {}. Programs that read one get SIGBUS", device,
+                        pages, why),
+            {.message_id = message_ids::kPagesLost,
+             .device = device,
+             .segment = known_.id,
+             .lost_pages = pages});
 }
 
 // What the kernel had written is gone. Reading it is an error from now on; the rest, and what is
@@ -78,14 +82,8 @@ Result<void> Segment::lose_content() {
   if (!pages) return pages.error();
   const std::uint64_t lost = pages->lose_valid();
   if (store_) keep_lost_store();
-  if (lost == 0) return {};
-  known_.lost_pages += lost;
-  known_.lost_at = machine_.clock.wall_time();
-  update_lost_pages();
-  log_error(
-      fmt::format("{}: {} pages are lost: the memory behind them is gone (GPU reset?). Programs "
-                  "that read one get SIGBUS",
-                  path(), lost));
+  note_lost(lost, "the memory behind them is gone (GPU reset?)");
+  if (lost > 0) update_lost_pages();
   return {};
 }
 
@@ -109,6 +107,7 @@ void Segment::update_lost_pages() {
   if (pages->corrupt_count() > known_.corrupt_pages) {
     known_.corrupt_pages = pages->corrupt_count();
     known_.lost_at = machine_.clock.wall_time();
+    publisher_.show();
   }
   const bool any_lost = pages->count(PageState::lost) > 0;
   wanted_limit_ = any_lost ? kPageBytes : known_.request_limit;
@@ -150,19 +149,42 @@ awaitable<Result<void>> Segment::restore_connections() {
 // Once a connection is there, somebody serves the device.
 void Segment::note_served() {
   const bool was_lost = state_ == SegmentState::interrupted || state_ == SegmentState::stranded;
-  if (!was_lost || !is_in_worker_ || !connections_.is_any_there()) return;
-  if (auto result = advance(SegmentEvent::worker_restored); !result) {
-    log_error(result.error().message);
+  if (connections_.are_complete()) was_disconnected_ = false;
+  if (was_lost && is_in_worker_ && connections_.is_any_there()) {
+    if (auto result = advance(SegmentEvent::worker_restored); !result) {
+      log_error(result.error().message);
+    }
   }
+  publisher_.show();
 }
 
 void Segment::on_connection_ended(const messages::ConnectionEnded& ended) {
   if (!connections_.lose(ended.connection) || !has_nbd()) return;
   if (ended.end == ConnectionEnd::disconnected || ended.end == ConnectionEnd::dropped) {
     if (state_ == SegmentState::connected) return;
-    log_error(fmt::format("{}: somebody else has disconnected it", path()));
+    note_disconnected();
   }
   keep_connecting();
+}
+
+// Each of its connections has been told.
+void Segment::note_disconnected() {
+  if (std::exchange(was_disconnected_, true)) return;
+  const std::string device = path();
+  log_error(
+      fmt::format("{}: somebody else has disconnected it", device),
+      {.message_id = message_ids::kDisconnectedByOthers, .device = device, .segment = known_.id});
+}
+
+void Segment::compare_swap(const std::vector<SwapArea>& areas) {
+  const bool is_off = was_listed_ && carries_swap() && !is_swap_area(areas, path());
+  if (std::exchange(was_seen_off_, is_off) == is_off || !is_off) return;
+  const std::string device = path();
+  log_error(
+      fmt::format("{}: somebody else has swapped it off; 'vramswap up' with the same "
+                  "settings swaps it on again",
+                  device),
+      {.message_id = message_ids::kSwappedOffByOthers, .device = device, .segment = known_.id});
 }
 
 void Segment::compare_connections(const messages::Adopted& now) {
@@ -275,6 +297,13 @@ Result<void> Segment::make_page_map_of_lost_pages() {
   if (!pages) return pages.error();
   pages->set(0, page_count(), PageState::lost);
   ++known_.generation;
+  const std::string device = path();
+  if (carries_swap()) {
+    log_error(fmt::format("{}: its pages are lost: the memory behind them went with the processes "
+                          "that held it. Programs that read one get SIGBUS",
+                          device),
+              {.message_id = message_ids::kPagesLost, .device = device, .segment = known_.id});
+  }
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "daemon/supervisor/pool/pool_parts.hpp"
+#include "daemon/supervisor/pool/status_line.hpp"
 #include "daemon/system/log.hpp"
 
 namespace vramswap {
@@ -117,6 +118,18 @@ void StatePublisher::keep_lost_store(std::uint32_t segment, const std::string& n
 
 void StatePublisher::remove_lost_store(const std::string& name) const {
   machine_.service_manager.remove_from_fdstore(name);
+}
+
+void StatePublisher::show() {
+  std::string line = note_.empty() || parts_.is_going_down ? status_line(parts_) : note_;
+  if (line == shown_) return;
+  const bool is_told = machine_.service_manager.notify_status(line);
+  shown_ = is_told ? std::move(line) : "";
+}
+
+void StatePublisher::show_note(std::string note) {
+  note_ = std::move(note);
+  show();
 }
 
 Result<NamedFds> StatePublisher::handover_fds() const {

@@ -1,5 +1,6 @@
 // What the next supervisor must know, and who keeps it for it: the workers keep the description of
-// the pool, the service manager keeps that and the descriptors of its memory.
+// the pool, the service manager keeps that and the descriptors of its memory, and shows in words
+// how the pool is.
 #pragma once
 
 #include <cstdint>
@@ -52,6 +53,12 @@ class StatePublisher {
   void keep_lost_store(std::uint32_t segment, const std::string& name, const UniqueFd& store) const;
   void remove_lost_store(const std::string& name) const;
 
+  // Tells the service manager in words how the pool is now, unless that is what it was told last.
+  // To be called whenever it may have changed.
+  void show();
+  // Has it show `note` instead, unless the pool is being taken down; empty: no more.
+  void show_note(std::string note);
+
   // All descriptors that the next program is to inherit, this one's copies.
   Result<NamedFds> handover_fds() const;
 
@@ -66,6 +73,8 @@ class StatePublisher {
   UniqueFd description_;        // which is also here
   std::string name_;            // of the one in the fd store; empty: there is none
   Gate publications_;           // one at a time
+  std::string note_;
+  std::string shown_;  // what the service manager was told last; empty: nothing
 };
 
 }  // namespace vramswap

@@ -161,13 +161,15 @@ void WorkerSlot::on_state_changed(WorkerState state) {
   // A context takes memory, and the machine may have none.
   if (state == WorkerState::waking) waking_ = reserve_.begin_start();
   if (state == WorkerState::serving && recovering_.is_empty()) reserve_.refill();
+  publisher_.show();
 }
 
 void WorkerSlot::on_exit() {
   waking_.reset();
   if (is_dismissed_) return;
-  log_error(fmt::format("worker {} of {}: {}", worker_->pid(), known_.info.name,
-                        worker_->how_it_ended()));
+  log_error(
+      fmt::format("worker {} of {}: {}", worker_->pid(), known_.info.name, worker_->how_it_ended()),
+      log_fields(message_ids::kWorkerDied));
   lose_worker();
 }
 
@@ -197,22 +199,27 @@ awaitable<void> WorkerSlot::recover([[maybe_unused]] Gate::Pass pass, Gate::Pass
       last_pause_ =
           std::chrono::duration_cast<std::chrono::milliseconds>(machine_.clock.now() - died_at_);
       const std::string problem = connection_problem();
+      LogFields fields = log_fields(message_ids::kWorkerReplaced);
+      fields.pause_ms = last_pause_.count();
       log_info(fmt::format("worker {} of {}: {} after {} ms{}", worker_->pid(), known_.info.name,
                            problem.empty() ? "serves again" : "has its memory again",
-                           last_pause_.count(), problem.empty() ? "" : "; " + problem));
+                           last_pause_.count(), problem.empty() ? "" : "; " + problem),
+               fields);
       break;
     }
     problem_ = result.error().message;
-    log_error(
-        fmt::format("{}; trying again in {} ms. The swapped pages are kept; mend the cause, "
-                    "and programs that wait for one go on",
-                    problem_, backoff.count()));
+    log_error(fmt::format("{}; trying again in {} ms. The swapped pages are kept; mend the cause, "
+                          "and programs that wait for one go on",
+                          problem_, backoff.count()),
+              log_fields(message_ids::kRecoveryFailed));
+    publisher_.show();
     co_await machine_.clock.sleep(backoff);
   }
   recovering.leave();
   recovery.leave();
   reserve_.refill();
   for (Segment* segment : segments_) segment->update_lost_pages();
+  publisher_.show();
   if (problem_.empty()) co_await publisher_.publish();
 }
 
@@ -297,6 +304,7 @@ awaitable<Result<void>> WorkerSlot::ensure_worker() {
   auto result = co_await try_recover();
   recovering.leave();
   if (!is_running() && is_needed()) begin_recovery();
+  publisher_.show();
   co_return result;
 }
 

@@ -15,6 +15,7 @@
 #include "daemon/supervisor/pool/recovery_reserve.hpp"
 #include "daemon/supervisor/pool/state_publisher.hpp"
 #include "daemon/supervisor/pool/worker_process.hpp"
+#include "daemon/system/log_fields.hpp"
 
 namespace vramswap {
 
@@ -72,6 +73,10 @@ class WorkerSlot {
   std::size_t index() const { return index_; }
   PoolDescription::Device describe() const;
   control::WorkerStatus status() const;
+  // For a line of words: what is wrong with its devices, and what else is to be known of it; empty:
+  // nothing.
+  std::string trouble() const;
+  const std::string& remarks() const { return remarks_; }
 
  private:
   using EnteredSegments = std::vector<std::pair<Segment*, Gate::Pass>>;
@@ -86,6 +91,11 @@ class WorkerSlot {
   void begin_recovery();
   awaitable<void> recover(Gate::Pass pass, Gate::Pass recovering);
   std::vector<std::string> notes() const;
+  bool lacks_room() const;
+  std::string devices() const;
+  // Of an event of its worker. They hold as long as this slot.
+  LogFields log_fields(std::string_view message_id) const;
+  void look_around();
   awaitable<Result<void>> try_recover();
   awaitable<Result<void>> restart(const EnteredSegments& segments);
   awaitable<Result<void>> reconnect(const EnteredSegments& segments);
@@ -120,6 +130,7 @@ class WorkerSlot {
   Clock::TimePoint died_at_;
   std::chrono::milliseconds last_pause_{0};
   std::string problem_;  // why the last attempt to replace the worker failed; empty: it did not
+  std::string remarks_;  // as of the last comparison
   const std::shared_ptr<WorkerSlot*> self_ = std::make_shared<WorkerSlot*>(this);
 };
 

@@ -1,6 +1,8 @@
 // What a slot says of itself: to clients, and to the next supervisor.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "daemon/supervisor/pool/segment.hpp"
 #include "daemon/supervisor/pool/worker_slot.hpp"
 
@@ -21,6 +23,10 @@ std::string WorkerSlot::connection_problem() const {
   return "";
 }
 
+bool WorkerSlot::lacks_room() const {
+  return known_.info.context_bytes > 0 && !context_reserve_.is_there();
+}
+
 std::vector<std::string> WorkerSlot::notes() const {
   std::vector<std::string> notes;
   if (driver_.is_replaced()) notes.emplace_back(KeptDriver::kReplaced);
@@ -29,8 +35,7 @@ std::vector<std::string> WorkerSlot::notes() const {
         "does not doze: the card's compute mode is exclusive, so another program could take the "
         "card meanwhile");
   }
-  const bool lacks_room = known_.info.context_bytes > 0 && !context_reserve_.is_there();
-  if (lacks_room && is_serving()) {
+  if (lacks_room() && is_serving()) {
     notes.push_back(fmt::format(
         "the card has no room for another context ({}): {}if the worker dies and other programs "
         "take its room, the swap stands still until they free some",
@@ -51,6 +56,52 @@ control::WorkerStatus WorkerSlot::status() const {
           .reserve_bytes = context_reserve_.is_there() ? known_.info.context_bytes : 0,
           .notes = notes(),
           .io = is_running() ? worker_->stats() : std::nullopt};
+}
+
+// "/dev/nbd1000" or "/dev/nbd1000 to /dev/nbd1003"; empty: it has none.
+std::string WorkerSlot::devices() const {
+  std::string first;
+  std::string last;
+  for (const Segment* segment : segments_) {
+    if (!segment->has_nbd()) continue;
+    (first.empty() ? first : last) = segment->path();
+  }
+  return last.empty() ? first : fmt::format("{} to {}", first, last);
+}
+
+std::string WorkerSlot::trouble() const {
+  const std::string devices = this->devices();
+  if (devices.empty()) return "";
+  if (!is_serving() && !problem_.empty()) {
+    return fmt::format("degraded: the worker of {} cannot be replaced yet: {}", devices, problem_);
+  }
+  if (!is_serving()) return fmt::format("replacing the worker of {}", devices);
+  for (const Segment* segment : segments_) {
+    if (segment->is_disconnected_by_others()) {
+      return fmt::format("degraded: somebody else has disconnected {}", segment->path());
+    }
+  }
+  const std::string problem = connection_problem();
+  if (!problem.empty()) return fmt::format("degraded: {}", problem);
+  const bool is_unserved = std::ranges::any_of(segments_, [](const Segment* segment) {
+    return segment->state() == SegmentState::interrupted ||
+           segment->state() == SegmentState::stranded;
+  });
+  return is_unserved ? fmt::format("replacing the worker of {}", devices) : "";
+}
+
+// What changes without a word to the supervisor.
+void WorkerSlot::look_around() {
+  driver_.log_if_replaced(log_fields(message_ids::kDriverReplaced));
+  remarks_.clear();
+  if (driver_.is_replaced()) remarks_ += "; the driver on disk is not the one that runs";
+  if (lacks_room()) remarks_ += "; the card has no room for another context";
+}
+
+LogFields WorkerSlot::log_fields(std::string_view message_id) const {
+  LogFields fields{.message_id = message_id, .store = known_.info.name, .gpu = known_.info.uuid};
+  if (worker_) fields.worker = worker_->pid();
+  return fields;
 }
 
 }  // namespace vramswap

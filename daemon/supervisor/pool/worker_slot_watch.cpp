@@ -28,7 +28,7 @@ awaitable<void> WorkerSlot::compare_connections(Machine& machine, std::weak_ptr<
     std::shared_ptr<WorkerProcess> worker;
     if (const auto self = slot.lock()) {
       if (!(*self)->is_serving() || !(*self)->is_needed()) continue;
-      (*self)->driver_.log_if_replaced();
+      (*self)->look_around();
       worker = (*self)->worker_;
     } else {
       co_return;
@@ -42,10 +42,13 @@ awaitable<void> WorkerSlot::compare_connections(Machine& machine, std::weak_ptr<
     if (!answer && answer.error().code == ECONNRESET) worker->kill();
     const auto* open = answer ? std::get_if<messages::Adopted>(&answer->message) : nullptr;
     if (open == nullptr) continue;
+    const auto areas = machine.swap.areas();
     for (Segment* segment : (*self)->segments_) {
       segment->compare_connections(*open);
       segment->update_lost_pages();
+      if (areas) segment->compare_swap(*areas);
     }
+    (*self)->publisher_.show();
   }
 }
 

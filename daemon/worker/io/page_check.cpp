@@ -37,7 +37,11 @@ void lose(ServedSegment& segment, std::uint64_t page) {
   log_error(
       fmt::format("segment {}: page {} does not hold the bytes that were written to it. It is lost:"
                   " programs that read it get SIGBUS ({} so far)",
-                  segment.id, page, count));
+                  segment.id, page, count),
+      {.message_id = message_ids::kWrongBytes,
+       .segment = segment.id,
+       .page = page,
+       .lost_pages = count});
 }
 
 }  // namespace

@@ -237,7 +237,8 @@ void ControlThread::set_context_room_aside() {
     lacks_room_ = false;
     tell_of_context_reserve();
   } else if (!std::exchange(lacks_room_, true)) {
-    log_info("no room is set aside for another context: " + reserve.error().message);
+    log_info("no room is set aside for another context: " + reserve.error().message,
+             {.message_id = message_ids::kNoContextRoom, .worker = getpid()});
   }
 }
 

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/system/log.hpp"
 #include "daemon/worker/io/batch.hpp"
 #include "daemon/worker/store/ram_store.hpp"
 #include "tests/support/kernel_peer.hpp"
@@ -188,6 +190,23 @@ TEST_F(PageCheckTest, AnyFlippedBitIsAnErrorForItsPageAlone) {
   EXPECT_EQ(segment_.lost_pages, 4U);
   EXPECT_TRUE(segment_.has_urgent_news);
   EXPECT_TRUE(segment_.has_news);
+}
+
+TEST_F(PageCheckTest, ALostPageIsAnEventOfTheLog) {
+  static std::string entries;
+  entries.clear();
+  set_log_sink([](std::string_view message, const LogFields& fields) {
+    std::array<char, 1024> buffer{};
+    entries.append(buffer.data(), write_entry(buffer, 3, message, fields));
+  });
+  segment_.id = 2;
+  flip_bit(7);
+  expect_lost(7);
+  set_log_sink(nullptr);
+  EXPECT_EQ(entries.substr(0, entries.find("MESSAGE=")),
+            "MESSAGE_ID=a0d981188fcd49ba938de7ae4a109163\nPRIORITY=3\n"
+            "SYSLOG_IDENTIFIER=vramswapd\nVRAMSWAP_SEGMENT=2\nVRAMSWAP_PAGE=7\n"
+            "VRAMSWAP_LOST_PAGES=1\n");
 }
 
 TEST_F(PageCheckTest, AReadOfManyPagesFailsForOneAndTheOthersOfItsBatchDoNot) {
