@@ -34,26 +34,16 @@ Result<Nvml> Nvml::initialise(Library library) {
   if (!library) {
     return error("it cannot be loaded");
   }
-  Nvml nvml(std::move(library));
   int (*init)() = nullptr;
-  int (*shutdown)() = nullptr;
-  // The destructor must not shut down what has not been initialised.
-  if (!nvml.find("nvmlInit_v2", init) || !nvml.find("nvmlShutdown", shutdown)) {
-    nvml.library_.reset();
+  int (*shut_down)() = nullptr;
+  if (!find_in(library.get(), "nvmlInit_v2", init) ||
+      !find_in(library.get(), "nvmlShutdown", shut_down)) {
     return error("it lacks a function");
   }
   if (const int code = init(); code != nvml_success) {
-    nvml.library_.reset();
     return error(fmt::format("nvmlInit: error {}", code));
   }
-  return nvml;
-}
-
-Nvml::~Nvml() {
-  int (*shutdown)() = nullptr;
-  if (library_ && find("nvmlShutdown", shutdown)) {
-    shutdown();
-  }
+  return Nvml(std::move(library), shut_down);
 }
 
 }  // namespace vramswap::cuda

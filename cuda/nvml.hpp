@@ -29,16 +29,11 @@ class Nvml {
   /// The same; `library` is a name or a path.
   static Result<Nvml> load(const std::string& library);
 
-  Nvml(Nvml&& other) noexcept : library_(std::move(other.library_)) {}
-  Nvml& operator=(Nvml&&) = delete;
-  ~Nvml();
-
   /// Returns false if the library has no such function. It must not be called after this object has
   /// gone.
   template <class Function>
   bool find(const char* name, Function*& function) const {
-    function = reinterpret_cast<Function*>(dlsym(library_.get(), name));
-    return function != nullptr;
+    return find_in(library_.get(), name, function);
   }
 
   static Error error(std::string operation);
@@ -49,10 +44,24 @@ class Nvml {
   };
   using Library = std::unique_ptr<void, Close>;
 
-  explicit Nvml(Library library) : library_(std::move(library)) {}
-  static Result<Nvml> initialise(Library library);
+  struct ShutDownAndClose {
+    int (*shut_down)();
+    void operator()(void* library) const {
+      shut_down();
+      dlclose(library);
+    }
+  };
 
-  Library library_;  // null: moved away
+  /// `library` has been initialised.
+  Nvml(Library library, int (*shut_down)()) : library_(library.release(), {shut_down}) {}
+  static Result<Nvml> initialise(Library library);
+  template <class Function>
+  static bool find_in(void* library, const char* name, Function*& function) {
+    function = reinterpret_cast<Function*>(dlsym(library, name));
+    return function != nullptr;
+  }
+
+  std::unique_ptr<void, ShutDownAndClose> library_;
 };
 
 }  // namespace vramswap::cuda

@@ -41,9 +41,8 @@ struct Environment {
       {};
   std::string swaps_path = "/proc/swaps";
   std::string block_directory = "/sys/block";
-  // For `doctor`: the directory that stands for /, and NVIDIA's management library.
+  // For `doctor`: the directory that stands for /.
   std::string machine_root = "";
-  std::string nvml_library = "libnvidia-ml.so.1";
 };
 
 }  // namespace vramswap::swapctl

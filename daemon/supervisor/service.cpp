@@ -42,7 +42,7 @@ Service::Service(Machine& machine, Successor& successor, Options options, Exit e
 
 awaitable<Result<void>> Service::take_over(NamedFds inherited) {
   if (auto adopted = co_await pool_.adopt(std::move(inherited)); !adopted) co_return adopted;
-  if (pool_.is_up()) spawn(machine_.io, compare_fdstore());
+  if (pool_.is_up()) spawn(machine_.io, compare_fdstore_after_recovery());
   co_return co_await disconnect_leftovers(machine_, options_.pool.device_prefix,
                                           pool_.identifier_prefix());
 }
@@ -170,29 +170,39 @@ awaitable<Service::Reply> Service::status() const {
 // systemd drops what is above its limit, or what a security module keeps from it, and does not tell
 // the sender.
 awaitable<void> Service::compare_fdstore() {
-  auto kept = co_await machine_.service_manager.count_fdstore();
-  auto memory = pool_.handover_fds();
-  for (unsigned look = 1; look < kFdstoreLooks; ++look) {
-    if (!kept || *kept == 0 || !memory || *kept >= memory->size()) break;
-    co_await machine_.clock.sleep(kFdstoreInterval);
-    kept = co_await machine_.service_manager.count_fdstore();
-    memory = pool_.handover_fds();
-  }
   notes_.clear();
-  if (!kept || !memory || memory->empty()) co_return;
-  if (*kept == 0) {
+  std::size_t kept = 0;
+  std::size_t needed = 0;
+  for (unsigned look = 1;; ++look) {
+    const auto counted = co_await machine_.service_manager.count_fdstore();
+    const auto memory = pool_.handover_fds();
+    if (!counted || !memory || memory->empty()) co_return;
+    kept = *counted;
+    needed = memory->size();
+    if (kept == 0 || kept >= needed || look == kFdstoreLooks) break;
+    co_await machine_.clock.sleep(kFdstoreInterval);
+  }
+  if (kept == 0) {
     notes_.push_back(
         "systemd keeps no memory of this daemon's: if supervisor and worker die at once, "
         "all pages are lost");
-  } else if (*kept < memory->size()) {
+  } else if (kept < needed) {
     notes_.push_back(fmt::format(
         "systemd keeps {} descriptors, not {}: if supervisor and worker die at once, pages are "
         "lost. "
         "See journalctl -b _PID=1, FileDescriptorStoreMax= of vramswap.service, and the log of "
         "SELinux or AppArmor",
-        *kept, memory->size()));
+        kept, needed));
     log_error(notes_.back());
   }
+}
+
+// To count them the service manager's program is started. The memory for that is a worker's first.
+awaitable<void> Service::compare_fdstore_after_recovery() {
+  while (pool_.is_busy() || !pool_.check_is_whole()) {
+    co_await machine_.clock.sleep(kFdstoreInterval);
+  }
+  if (pool_.is_up()) co_await compare_fdstore();
 }
 
 // One collection serves all users who ask while it is under way or within kSharedStatusAge after

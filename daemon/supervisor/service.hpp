@@ -61,6 +61,7 @@ class Service {
   awaitable<Reply> status() const;
   awaitable<Reply> shared_status();
   awaitable<void> compare_fdstore();
+  awaitable<void> compare_fdstore_after_recovery();
   void end_if_nothing_is_up();
 
   Machine& machine_;

@@ -37,12 +37,10 @@ struct CgroupMemory {
 
 // A file that is gone adds nothing.
 void add_statistics(const std::string& path, CgroupMemory& memory) {
-  std::istringstream words(read_file(path).value_or(""));
-  std::string key;
-  for (std::uint64_t bytes = 0; words >> key >> bytes;) {
-    if (key == "inactive_file" || key == "active_file") memory.file_cache_bytes += bytes;
-    if (key == "swapcached") memory.swap_cache_bytes = bytes;
-  }
+  const std::string statistics = read_file(path).value_or("");
+  memory.file_cache_bytes = find_number(statistics, "inactive_file").value_or(0) +
+                            find_number(statistics, "active_file").value_or(0);
+  memory.swap_cache_bytes = find_number(statistics, "swapcached").value_or(0);
 }
 
 // How much does not fit below the limit. Of the `returning_bytes` the group gets at most those that

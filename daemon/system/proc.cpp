@@ -25,14 +25,9 @@ std::optional<Integer> to_integer(std::string_view text) {
 // The number in a line "KEY:   123 kB", in bytes.
 Result<std::uint64_t> kilobytes_field(const std::string& path, std::string_view text,
                                       std::string_view key) {
-  std::istringstream lines{std::string(text)};
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string name;
-    std::uint64_t value = 0;
-    if (words >> name >> value && name == fmt::format("{}:", key)) return value * 1024;
-  }
-  return fail(fmt::format("{}: no {} in it", path, key));
+  const auto kilobytes = find_number(text, fmt::format("{}:", key));
+  if (!kilobytes) return fail(fmt::format("{}: no {} in it", path, key));
+  return *kilobytes * 1024;
 }
 
 // /proc writes white space and backslashes in paths as three octal digits.
@@ -63,6 +58,17 @@ Result<std::string> read_file(const std::string& path) {
     if (bytes < 0) return fail_errno(path, "read", errno);
     text.append(buffer, static_cast<std::size_t>(bytes));
   }
+}
+
+std::optional<std::uint64_t> find_number(std::string_view text, std::string_view name) {
+  std::istringstream lines{std::string(text)};
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string first;
+    std::uint64_t number = 0;
+    if (words >> first >> number && first == name) return number;
+  }
+  return std::nullopt;
 }
 
 Result<MemoryInfo> read_memory_info(const std::string& path) {

@@ -14,6 +14,10 @@ namespace vramswap {
 // Reads a whole small file. An error names the file.
 Result<std::string> read_file(const std::string& path);
 
+// The number in the line "NAME 123" of a text, as the kernel writes many of its files: of
+// proc_meminfo(5) the name is "MemTotal:", of a group's memory.stat "anon".
+std::optional<std::uint64_t> find_number(std::string_view text, std::string_view name);
+
 struct MemoryInfo {
   std::uint64_t total_bytes = 0;
   // The kernel's estimate of the memory that it can allocate without swapping.

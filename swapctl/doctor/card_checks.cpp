@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cuda/advice.hpp"
+#include "cuda/driver.hpp"
 #include "daemon/control/headroom.hpp"
 #include "daemon/control/size.hpp"
 
@@ -67,7 +68,7 @@ bool is_tmpfs(const Tree& tree, const std::string& folder) {
 
 }  // namespace
 
-Survey survey(const Tree& tree, const std::vector<Card>& cards, const std::string& nvml_library) {
+Survey survey(const Tree& tree, const std::vector<Card>& cards) {
   if (std::ranges::count(cards, "nvidia", &Card::driver) == 0) {
     return fail("the NVIDIA driver has no card");
   }
@@ -77,7 +78,7 @@ Survey survey(const Tree& tree, const std::vector<Card>& cards, const std::strin
       return fail(fmt::format("{} sleeps, and to ask wakes it", card.pci_address));
     }
   }
-  auto devices = cuda::survey_devices(nvml_library);
+  auto devices = cuda::survey_devices(cuda::driver_library("libnvidia-ml.so.1"));
   if (!devices) return devices.error();
   return *std::move(devices);
 }

@@ -10,7 +10,7 @@ namespace vramswap::swapctl {
 using Survey = Result<std::vector<cuda::SurveyedDevice>>;
 // Asks NVML, but only if no card sleeps, for NVML wakes all of them, and if the driver's device
 // file is there, for NVML makes it and loads the driver.
-Survey survey(const Tree& tree, const std::vector<Card>& cards, const std::string& nvml_library);
+Survey survey(const Tree& tree, const std::vector<Card>& cards);
 
 Finding check_compute_mode(const Survey& survey);
 // A finding for each card: what is free, and what size "max" would take.

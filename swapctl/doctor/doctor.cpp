@@ -54,7 +54,7 @@ Findings look(const Environment& environment) {
   // Host memory needs no GPU.
   if (request.backend == control::Backend::vram) {
     add(driver_findings(tree, cards, status));
-    add(card_findings(tree, cards, survey(tree, cards, environment.nvml_library)));
+    add(card_findings(tree, cards, survey(tree, cards)));
   }
   add(privilege_findings(tree, environment.is_root));
   add(swap_findings(tree, request.priority));

@@ -26,11 +26,15 @@ class FakeServiceManager : public ServiceManager {
   void remove_from_fdstore(const std::string& name) override { fdstore.erase(name); }
   void wait_for_fdstore() override {}
   NamedFds receive_fdstore() override;
-  awaitable<std::optional<std::size_t>> count_fdstore() override { co_return kept_fds; }
+  awaitable<std::optional<std::size_t>> count_fdstore() override {
+    ++counts;
+    co_return kept_fds;
+  }
   awaitable<bool> is_restarting() override { co_return restarts; }
   awaitable<void> keep_init_out_of_swap() override { co_return; }
 
   std::optional<std::size_t> kept_fds;
+  unsigned counts = 0;  // how often it was asked how many it keeps
   bool restarts = false;
   bool takes_status = true;
   std::vector<std::string> statuses;  // all that it was told, in order

@@ -36,18 +36,24 @@ class FakeSession : public Session {
 
 class SharedStatusTest : public testing::Test {
  protected:
-  SharedStatusTest()
-      : service_(machine_.interfaces, successor_,
-                 {.ends_with_client = false,
-                  .pool = {.runtime_directory = "/nonexistent",
-                           .device_prefix = "vramswap-",
-                           .default_connections = 2,
-                           .page_map_memory = HostMemory::swappable}},
-                 {.refuse_clients = [] {}, .end = [] {}}) {}
+  SharedStatusTest() { begin_supervisor(); }
+
+  // One that was there before has died.
+  void begin_supervisor() {
+    machine_.pass(std::chrono::minutes(1));
+    service_.reset();
+    service_.emplace(machine_.interfaces, successor_,
+                     Service::Options{.ends_with_client = false,
+                                      .pool = {.runtime_directory = "/nonexistent",
+                                               .device_prefix = "vramswap-",
+                                               .default_connections = 2,
+                                               .page_map_memory = HostMemory::swappable}},
+                     Service::Exit{.refuse_clients = [] {}, .end = [] {}});
+  }
 
   std::shared_ptr<FakeSession> begin(control::Request request, bool is_root) {
     auto session = std::make_shared<FakeSession>(is_root);
-    spawn(machine_.io, service_.handle(std::move(request), session));
+    spawn(machine_.io, service_->handle(std::move(request), session));
     return session;
   }
   control::Reply ask(control::Request request, bool is_root) {
@@ -68,7 +74,7 @@ class SharedStatusTest : public testing::Test {
 
   fake::FakeMachine machine_;
   NoSuccessor successor_;
-  Service service_;
+  std::optional<Service> service_;
 };
 
 TEST_F(SharedStatusTest, AThousandRequestsInASecondCostFiveCollections) {
@@ -129,6 +135,27 @@ TEST_F(SharedStatusTest, SaysWhatTheServiceManagerDoesNotKeep) {
   machine_.service_manager.kept_fds = 3;
   up();
   EXPECT_THAT(status(true).notes, IsEmpty());
+}
+
+// It starts a program, and a machine that is short of memory needs that for a worker.
+TEST_F(SharedStatusTest, WhatTheServiceManagerKeepsIsAskedWhenTheWorkerServesAgain) {
+  machine_.service_manager.kept_fds = 2;
+  up();
+  const unsigned before = machine_.service_manager.counts;
+  EXPECT_GT(before, 0U);
+  begin_supervisor();
+  machine_.launcher.latest().die();
+  machine_.launcher.die_at_start = 1000;
+  const auto taken = machine_.run(service_->take_over(machine_.service_manager.receive_fdstore()));
+  ASSERT_TRUE(taken) << taken.error().message;
+  machine_.pass(std::chrono::minutes(1));
+  EXPECT_EQ(status(true).segments.at(0).state, "interrupted");
+  EXPECT_EQ(machine_.service_manager.counts, before);
+  machine_.launcher.die_at_start = 0;
+  machine_.pass(std::chrono::minutes(1));
+  EXPECT_EQ(status(true).segments.at(0).state, "active");
+  EXPECT_GT(machine_.service_manager.counts, before);
+  EXPECT_THAT(status(true).notes, testing::ElementsAre(testing::HasSubstr("not 3")));
 }
 
 TEST_F(SharedStatusTest, AUserMayNotChangeTheSwap) {

@@ -83,6 +83,16 @@ TEST_F(Proc, MemoryCommitmentWhereTheKernelHoldsToIt) {
   EXPECT_EQ(read_memory_commitment(root_ / "missing", info).error().code, ENOENT);
 }
 
+TEST_F(Proc, FindsTheNumberBehindAName) {
+  const std::string text = "Name:\tanon 5\nanon_thp 1\nanon x\nanon\t 4096 kB\nanon 7\nlast 9";
+  EXPECT_EQ(find_number(text, "anon"), 4096U);
+  EXPECT_EQ(find_number(text, "last"), 9U);
+  for (const char* name : {"thp", "an", "Name:", "5", ""}) {
+    EXPECT_FALSE(find_number(text, name)) << name;
+  }
+  EXPECT_FALSE(find_number("", "anon"));
+}
+
 TEST_F(Proc, SwapAreas) {
   const auto path =
       write("swaps",

@@ -29,12 +29,13 @@ Card card(const char* address, bool is_awake) {
 
 TEST_F(CardChecks, NobodyIsAskedWhereACardWouldWake) {
   files.write("dev/nvidiactl", "");
+  setenv("FAKE_CUDA_DIR", files.path("fake_cuda").c_str(), 1);
   const auto why = [&](const std::vector<Card>& cards) {
-    return survey(tree, cards, "libnvidia-ml_is_not_here.so.1").error().message;
+    return survey(tree, cards).error().message;
   };
   EXPECT_EQ(why({card("0000:01:00.0", true), card("0000:02:00.0", false)}),
             "0000:02:00.0 sleeps, and to ask wakes it");
-  EXPECT_THAT(why({card("0000:01:00.0", true)}), HasSubstr("cannot be loaded"));
+  EXPECT_TRUE(survey(tree, {card("0000:01:00.0", true)}));
   EXPECT_THAT(why({}), HasSubstr("has no card"));
   EXPECT_THAT(why({{.pci_address = "0000:01:00.0", .driver = "nouveau", .is_awake = true}}),
               HasSubstr("has no card"));

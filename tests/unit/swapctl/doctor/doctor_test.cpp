@@ -15,7 +15,6 @@ using testing::Not;
 struct DoctorTest : CommandTest {
   DoctorTest() {
     environment.machine_root = machine.path();
-    environment.nvml_library = "libnvidia-ml_is_not_here.so.1";
     environment.is_root = false;
   }
   // What a machine needs that has no card, with swap in host memory.
@@ -55,6 +54,7 @@ TEST_F(DoctorTest, HostMemoryNeedsNoCard) {
   EXPECT_THAT(out.str(), HasSubstr("failure  cards"));
 }
 
+// By NVML of the folder that the build names.
 TEST_F(DoctorTest, AskedCardsAreThereWithWhatIsFree) {
   const std::string card = "sys/bus/pci/devices/0000:0a:00.0";
   machine.write(card + "/vendor", "0x10de\n");
@@ -62,7 +62,6 @@ TEST_F(DoctorTest, AskedCardsAreThereWithWhatIsFree) {
   machine.write(card + "/power/runtime_status", "active\n");
   std::filesystem::create_symlink("drivers/nvidia", machine.path(card + "/driver"));
   machine.write("dev/nvidiactl", "");
-  environment.nvml_library = FAKE_NVML;
   setenv("FAKE_CUDA_DIR", directory.path().c_str(), 1);
   setenv("FAKE_CUDA_MEMORY_MIB", "2048", 1);
   run({"doctor"});
