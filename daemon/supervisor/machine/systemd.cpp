@@ -146,14 +146,11 @@ awaitable<std::optional<std::size_t>> Systemd::count_fdstore() {
 // If one of init's pages is lost, the machine dies; and an init that waits for a page does not
 // start a daemon that would bring it. The swap limit of init.scope does not cover memory that init
 // allocated before it made that group: after it has executed itself again, all its memory is in the
-// group. Whoever waits for a job, as in `systemctl start`, would lose the connection to it; while
-// the machine boots nobody does.
+// group. It ends the connections of those that wait for a job, as `systemctl start` does, also while the
+// machine boots: so no job may be left.
 awaitable<void> Systemd::keep_init_out_of_swap() {
   if (sd_booted() <= 0 || !init_has_memory_outside_its_group()) co_return;
-  std::vector<std::string> arguments{"systemctl", "show", "--value", "--property=SystemState"};
-  const auto state = co_await read_program(io_, std::move(arguments));
-  bool is_busy = !state || *state != "starting\n";
-  if (is_busy) is_busy = co_await has_jobs();
+  const bool is_busy = co_await has_jobs();
   if (is_busy) {
     spawn(io_, reexecute_init_when_idle());
   } else {
