@@ -1,5 +1,7 @@
 #include "swapctl/doctor/card_checks.hpp"
 
+#include <filesystem>
+
 #include "tests/support/mebibyte.hpp"
 #include "tests/unit/swapctl/doctor/finding_matcher.hpp"
 
@@ -29,7 +31,9 @@ Card card(const char* address, bool is_awake) {
 
 TEST_F(CardChecks, NobodyIsAskedWhereACardWouldWake) {
   files.write("dev/nvidiactl", "");
-  setenv("FAKE_CUDA_DIR", files.path("fake_cuda").c_str(), 1);
+  const auto card_memory = files.path("fake_cuda");
+  std::filesystem::create_directory(card_memory);
+  setenv("FAKE_CUDA_DIR", card_memory.c_str(), 1);
   const auto why = [&](const std::vector<Card>& cards) {
     return survey(tree, cards).error().message;
   };
