@@ -126,9 +126,10 @@ void run_pages(Share& share) {
   if (order == Order::random) return run_pages_at_random(share);
   const bool scattered = order == Order::scattered;
   const std::size_t stride = scattered ? scattering_stride(share.page_count) : 1;
+  const bool backwards = work.is_backwards && order == Order::sequential;
   std::size_t offset = 0;
   for (std::size_t i = 0; i < share.page_count; ++i) {
-    run_page(work, share.first_page + offset, share);
+    run_page(work, share.first_page + (backwards ? share.page_count - 1 - offset : offset), share);
     offset = (offset + stride) % share.page_count;
   }
 }

@@ -30,6 +30,7 @@ struct Work {
   std::uint64_t* memory = nullptr;
   std::uint64_t seed = 0;
   Action action = Action::write;
+  bool is_backwards = false;  // from the last page to the first, if pages are verified in order
   pthread_barrier_t start;
   pthread_barrier_t done;
 };
