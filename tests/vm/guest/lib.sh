@@ -192,6 +192,8 @@ give_back_memory() {
 start_hog() { # NAME ARGUMENT...
   hog_name=$1
   shift
+  # Before the process starts: an earlier hog of this name may have said that it is holding.
+  : >"/tmp/$hog_name"
   # Not by way of swappable: $! is to be the hog, not a shell that waits for it.
   (
     echo 0 >/sys/fs/cgroup/cgroup.procs
