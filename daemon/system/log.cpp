@@ -20,8 +20,8 @@ constexpr std::size_t kMaxLine = 900;  // /dev/kmsg takes 1024 bytes less its ow
 bool takes_level() {
   struct stat status {};
   if (fstat(STDERR_FILENO, &status) != 0) return false;
-  const dev_t kKernelLog = makedev(1, 11);  // Documentation/admin-guide/devices.txt
-  return S_ISSOCK(status.st_mode) || (S_ISCHR(status.st_mode) && status.st_rdev == kKernelLog);
+  const dev_t kernel_log = makedev(1, 11);  // Documentation/admin-guide/devices.txt
+  return S_ISSOCK(status.st_mode) || (S_ISCHR(status.st_mode) && status.st_rdev == kernel_log);
 }
 
 LogSink log_sink = nullptr;
