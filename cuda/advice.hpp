@@ -3,18 +3,18 @@
 
 namespace vramswap::cuda {
 
-inline constexpr const char* no_library_advice =
+inline constexpr const char* kNoLibraryAdvice =
     "install the NVIDIA driver's libcuda (Debian: libcuda1, Ubuntu: libnvidia-compute of the "
     "driver's series)";
-inline constexpr const char* too_old_advice = "the driver is too old: 470 or newer is needed";
-inline constexpr const char* mismatch_advice =
+inline constexpr const char* kTooOldAdvice = "the driver is too old: 470 or newer is needed";
+inline constexpr const char* kMismatchAdvice =
     "libcuda and the loaded nvidia kernel module are of different versions: reboot after a driver "
     "upgrade";
-inline constexpr const char* unknown_error_advice =
+inline constexpr const char* kUnknownErrorAdvice =
     "often the nvidia-uvm module: try modprobe nvidia-uvm and see the kernel log";
-inline constexpr const char* no_export_advice =
+inline constexpr const char* kNoExportAdvice =
     "this driver hands no memory from process to process, as under WSL2: use another GPU";
-inline constexpr const char* compute_mode_advice =
+inline constexpr const char* kComputeModeAdvice =
     "see with nvidia-smi whether its compute mode is exclusive or prohibited";
 
 }  // namespace vramswap::cuda

@@ -11,7 +11,7 @@ Result<Context> Context::create(const Driver& driver, const DeviceInfo& device) 
   // No thread waits inside the driver (see Wait). Where the driver itself waits, it is not to spin:
   // the threads that call it run at realtime priority.
   auto code =
-      driver->cuDevicePrimaryCtxSetFlags_v2(device.ordinal, api::context_schedule_blocking_sync);
+      driver->cuDevicePrimaryCtxSetFlags_v2(device.ordinal, api::kContextScheduleBlockingSync);
   // A context that is active already keeps its flags (drivers before CUDA 11 report that). It works
   // too.
   if (code != api::CUDA_SUCCESS && code != api::CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE) {
@@ -22,7 +22,7 @@ Result<Context> Context::create(const Driver& driver, const DeviceInfo& device) 
   if (code != api::CUDA_SUCCESS) {
     Error error = driver.error(code, "cuDevicePrimaryCtxRetain", device.label());
     if (code == api::CUDA_ERROR_DEVICE_UNAVAILABLE || code == api::CUDA_ERROR_UNKNOWN) {
-      error.advice = compute_mode_advice;
+      error.advice = kComputeModeAdvice;
     }
     return std::unexpected(std::move(error));
   }

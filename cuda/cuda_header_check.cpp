@@ -16,7 +16,7 @@ static_assert(CUDA_VERSION >= 11040, "cuDeviceGetUuid_v2 came with CUDA 11.4");
 // Two types pass through a C call alike when both are pointers, or both integers or enumerations
 // of one size. What the pointers point at is compared below.
 template <typename Ours, typename Theirs>
-constexpr bool passed_alike = (std::is_pointer_v<Ours> && std::is_pointer_v<Theirs>) ||
+constexpr bool kPassedAlike = (std::is_pointer_v<Ours> && std::is_pointer_v<Theirs>) ||
                               (!std::is_pointer_v<Ours> && !std::is_pointer_v<Theirs> &&
                                sizeof(Ours) == sizeof(Theirs));
 
@@ -28,8 +28,8 @@ template <typename OurResult, typename... OurArguments, typename TheirResult,
 requires(sizeof...(OurArguments) ==
          sizeof...(TheirArguments)) struct CalledAlike<OurResult (*)(OurArguments...),
                                                        TheirResult (*)(TheirArguments...)>
-    : std::bool_constant<passed_alike<OurResult, TheirResult> &&
-                         (passed_alike<OurArguments, TheirArguments> && ...)> {
+    : std::bool_constant<kPassedAlike<OurResult, TheirResult> &&
+                         (kPassedAlike<OurArguments, TheirArguments> && ...)> {
 };
 
 #define CHECK_FUNCTION(name) \
@@ -144,9 +144,9 @@ CHECK_VALUE(CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR)
 CHECK_VALUE(CU_MEM_LOCATION_TYPE_DEVICE)
 CHECK_VALUE(CU_MEM_ACCESS_FLAGS_PROT_READWRITE)
 CHECK_VALUE(CU_MEM_ALLOC_GRANULARITY_MINIMUM)
-static_assert(ours::context_schedule_blocking_sync == CU_CTX_SCHED_BLOCKING_SYNC);
-static_assert(ours::stream_non_blocking == CU_STREAM_NON_BLOCKING);
-static_assert(ours::host_register_portable == CU_MEMHOSTREGISTER_PORTABLE);
-static_assert(ours::host_register_device_map == CU_MEMHOSTREGISTER_DEVICEMAP);
+static_assert(ours::kContextScheduleBlockingSync == CU_CTX_SCHED_BLOCKING_SYNC);
+static_assert(ours::kStreamNonBlocking == CU_STREAM_NON_BLOCKING);
+static_assert(ours::kHostRegisterPortable == CU_MEMHOSTREGISTER_PORTABLE);
+static_assert(ours::kHostRegisterDeviceMap == CU_MEMHOSTREGISTER_DEVICEMAP);
 
 }  // namespace

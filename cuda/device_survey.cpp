@@ -37,7 +37,7 @@ struct Functions {
 /// 0 where the GPU does not know such a thing.
 int value_of(int (*function)(NvmlDevice, int*), NvmlDevice device) {
   int value = 0;
-  return function(device, &value) == nvml_success ? value : 0;
+  return function(device, &value) == kNvmlSuccess ? value : 0;
 }
 
 Result<SurveyedDevice> survey(const Functions& nvml, unsigned index) {
@@ -46,13 +46,13 @@ Result<SurveyedDevice> survey(const Functions& nvml, unsigned index) {
   NvmlMemory memory{};
   std::array<char, 96> name{};
   int code = nvml.device_by_index(index, &device);
-  if (code == nvml_success) {
+  if (code == kNvmlSuccess) {
     code = nvml.pci(device, &pci);
   }
-  if (code == nvml_success) {
+  if (code == kNvmlSuccess) {
     code = nvml.memory(device, &memory);
   }
-  if (code != nvml_success) {
+  if (code != kNvmlSuccess) {
     return Nvml::error(fmt::format("GPU {}: error {}", index, code));
   }
   const auto address = parse_pci_address(pci.bus_id);
@@ -89,7 +89,7 @@ Result<std::vector<SurveyedDevice>> survey_devices(const std::string& library) {
     return Nvml::error("it lacks a function");
   }
   unsigned count = 0;
-  if (const int code = functions.count(&count); code != nvml_success) {
+  if (const int code = functions.count(&count); code != kNvmlSuccess) {
     return Nvml::error(fmt::format("nvmlDeviceGetCount: error {}", code));
   }
   std::vector<SurveyedDevice> devices;

@@ -18,12 +18,12 @@
 namespace vramswap::cuda {
 namespace {
 
-constexpr std::size_t function_count = 0
+constexpr std::size_t kFunctionCount = 0
 #define COUNT(name) +1
     VRAMSWAP_CUDA_FUNCTIONS(COUNT)
 #undef COUNT
     ;
-static_assert(sizeof(api::FunctionTable) == function_count * sizeof(void (*)()),
+static_assert(sizeof(api::FunctionTable) == kFunctionCount * sizeof(void (*)()),
               "VRAMSWAP_CUDA_FUNCTIONS does not list every member of FunctionTable");
 
 /// What dlerror says of `path`, without the path that it repeats in front.
@@ -55,12 +55,12 @@ std::string advice_for_init(api::CUresult code) {
       return "on machines with NVSwitch nvidia-fabricmanager must be running, of the driver's "
              "version";
     case api::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH:
-      return mismatch_advice;
+      return kMismatchAdvice;
     case api::CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE:
       return "a forward-compatibility libcuda is in the library path that does not support this "
              "GPU";
     case api::CUDA_ERROR_UNKNOWN:
-      return unknown_error_advice;
+      return kUnknownErrorAdvice;
     default:
       return {};
   }
@@ -69,8 +69,8 @@ std::string advice_for_init(api::CUresult code) {
 }  // namespace
 
 std::string driver_library(const char* name) {
-  constexpr std::string_view directory = VRAMSWAP_DRIVER_LIBRARY_DIR;
-  return directory.empty() ? name : fmt::format("{}/{}", directory, name);
+  constexpr std::string_view kDirectory = VRAMSWAP_DRIVER_LIBRARY_DIR;
+  return kDirectory.empty() ? name : fmt::format("{}/{}", kDirectory, name);
 }
 
 Result<Driver> Driver::load() {
@@ -83,7 +83,7 @@ Result<Driver> Driver::load(const char* path) {
     return std::unexpected(Error{.operation = "dlopen: " + dlopen_reason(path),
                                  .object = path,
                                  .name = {},
-                                 .advice = no_library_advice});
+                                 .advice = kNoLibraryAdvice});
   }
 
   api::FunctionTable functions;
@@ -99,7 +99,7 @@ Result<Driver> Driver::load(const char* path) {
     return std::unexpected(Error{.operation = fmt::format("no symbol {}", missing),
                                  .object = path,
                                  .name = {},
-                                 .advice = too_old_advice});
+                                 .advice = kTooOldAdvice});
   }
 
   api::NewerFunctionTable newer;

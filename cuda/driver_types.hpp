@@ -9,6 +9,8 @@
 
 namespace vramswap::cuda::api {
 
+// NOLINTBEGIN(readability-identifier-naming): the names are NVIDIA's.
+
 /// The result of every call. Only the codes that vramswap names are listed. The driver may return
 /// others; they are valid values of this type too.
 enum CUresult : unsigned int {
@@ -72,13 +74,6 @@ enum CUmemAllocationHandleType : unsigned int { CU_MEM_HANDLE_TYPE_POSIX_FILE_DE
 enum CUmemLocationType : unsigned int { CU_MEM_LOCATION_TYPE_DEVICE = 1 };
 enum CUmemAccess_flags : unsigned int { CU_MEM_ACCESS_FLAGS_PROT_READWRITE = 3 };
 enum CUmemAllocationGranularity_flags : unsigned int { CU_MEM_ALLOC_GRANULARITY_MINIMUM = 0 };
-
-// Flags that the API takes as plain unsigned integers. They do not have NVIDIA's names, because
-// some of those are macros in cuda.h.
-inline constexpr unsigned int context_schedule_blocking_sync = 0x04;
-inline constexpr unsigned int stream_non_blocking = 0x01;
-inline constexpr unsigned int host_register_portable = 0x01;
-inline constexpr unsigned int host_register_device_map = 0x02;
 
 using CUdevice = int;
 using CUdeviceptr = unsigned long long;
@@ -206,6 +201,15 @@ struct NewerFunctionTable {
                                  std::size_t* attribute_indices, std::size_t attribute_count,
                                  std::size_t* failed_index, CUstream);
 };
+
+// NOLINTEND(readability-identifier-naming)
+
+// Flags that the API takes as plain unsigned integers. They do not have NVIDIA's names, because
+// some of those are macros in cuda.h.
+inline constexpr unsigned int kContextScheduleBlockingSync = 0x04;
+inline constexpr unsigned int kStreamNonBlocking = 0x01;
+inline constexpr unsigned int kHostRegisterPortable = 0x01;
+inline constexpr unsigned int kHostRegisterDeviceMap = 0x02;
 
 }  // namespace vramswap::cuda::api
 

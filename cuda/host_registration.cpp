@@ -8,9 +8,9 @@ namespace vramswap::cuda {
 
 Result<HostRegistration> HostRegistration::create(const Context& context,
                                                   std::span<std::byte> memory) {
-  constexpr unsigned flags = api::host_register_portable | api::host_register_device_map;
+  constexpr unsigned kFlags = api::kHostRegisterPortable | api::kHostRegisterDeviceMap;
   const Driver& driver = context.driver();
-  auto code = driver->cuMemHostRegister_v2(memory.data(), memory.size(), flags);
+  auto code = driver->cuMemHostRegister_v2(memory.data(), memory.size(), kFlags);
   if (code != api::CUDA_SUCCESS) {
     return std::unexpected(driver.error(
         code, fmt::format("cuMemHostRegister {} bytes", memory.size()), context.device().label()));

@@ -21,10 +21,10 @@ Result<std::uint64_t> used_memory(const std::string& uuid, const std::string& dr
   NvmlDevice device = nullptr;
   NvmlMemory memory{};
   int code = device_by_uuid(uuid.c_str(), &device);
-  if (code == nvml_success) {
+  if (code == kNvmlSuccess) {
     code = memory_info(device, &memory);
   }
-  if (code != nvml_success) {
+  if (code != kNvmlSuccess) {
     return Nvml::error(fmt::format("the memory of {}: error {}", uuid, code));
   }
   return memory.used;

@@ -7,23 +7,23 @@
 namespace vramswap::cuda {
 namespace {
 
-constexpr const char* library_name = "libnvidia-ml.so.1";
+constexpr const char* kLibraryName = "libnvidia-ml.so.1";
 
 }  // namespace
 
 Error Nvml::error(std::string operation) {
-  return {.operation = std::move(operation), .object = library_name, .name = {}, .advice = {}};
+  return {.operation = std::move(operation), .object = kLibraryName, .name = {}, .advice = {}};
 }
 
 Result<Nvml> Nvml::open(const std::string& beside) {
   const auto directory_end = beside.rfind('/');
   if (directory_end != beside.npos) {
-    const std::string path = beside.substr(0, directory_end + 1) + library_name;
+    const std::string path = beside.substr(0, directory_end + 1) + kLibraryName;
     if (Library library{dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)}) {
       return initialise(std::move(library));
     }
   }
-  return load(driver_library(library_name));
+  return load(driver_library(kLibraryName));
 }
 
 Result<Nvml> Nvml::load(const std::string& library) {
@@ -40,7 +40,7 @@ Result<Nvml> Nvml::initialise(Library library) {
       !find_in(library.get(), "nvmlShutdown", shut_down)) {
     return error("it lacks a function");
   }
-  if (const int code = init(); code != nvml_success) {
+  if (const int code = init(); code != kNvmlSuccess) {
     return error(fmt::format("nvmlInit: error {}", code));
   }
   return Nvml(std::move(library), shut_down);

@@ -19,7 +19,7 @@ struct NvmlMemory {
   unsigned long long free;
   unsigned long long used;
 };
-inline constexpr int nvml_success = 0;
+inline constexpr int kNvmlSuccess = 0;
 
 class Nvml {
  public:

@@ -9,11 +9,11 @@
 namespace vramswap::cuda {
 namespace {
 
-constexpr unsigned threads_per_block = 256;
+constexpr unsigned kThreadsPerBlock = 256;
 
 // PTX, the driver's portable assembly; PTX ISA reference, version 6.0 (CUDA 9). Registers: %a1 the
 // page's place in VRAM, %a2 in host memory, both already those of this thread.
-constexpr const char* header = R"(
+constexpr const char* kHeader = R"(
 .version 6.0
 .target sm_50
 .address_size 64
@@ -21,7 +21,7 @@ constexpr const char* header = R"(
 
 // Writes to host memory are cheapest in 16 bytes a thread. {0} names it, {1} is the parameters'
 // size in bytes, {2} the bytes from one thread's place to the next, {3} the copy.
-constexpr const char* function = R"(
+constexpr const char* kFunction = R"(
 .visible .entry {0}(
   .param .u64 device,
   .param .u64 host,
@@ -70,13 +70,13 @@ done:
 }}
 )";
 
-constexpr const char* to_host = R"(
+constexpr const char* kToHost = R"(
   ld.global.v4.b32 {%r0, %r1, %r2, %r3}, [%a1];
   st.global.v4.b32 [%a2], {%r0, %r1, %r2, %r3};
 )";
 
 // Payloads follow 28-byte headers, so they are aligned to 4 bytes only.
-constexpr const char* from_host = R"(
+constexpr const char* kFromHost = R"(
   ld.global.b32 %r0, [%a2];
   ld.global.b32 %r1, [%a2 + 1024];
   ld.global.b32 %r2, [%a2 + 2048];
@@ -90,11 +90,11 @@ constexpr const char* from_host = R"(
 }  // namespace
 
 std::string PageKernel::source() {
-  std::string text = header;
-  for (const std::size_t size : sizes) {
+  std::string text = kHeader;
+  for (const std::size_t size : kSizes) {
     const std::size_t bytes = size * sizeof(Page);
-    text += fmt::format(function, fmt::format("to_host_{}", size), bytes, 16, to_host);
-    text += fmt::format(function, fmt::format("from_host_{}", size), bytes, 4, from_host);
+    text += fmt::format(kFunction, fmt::format("to_host_{}", size), bytes, 16, kToHost);
+    text += fmt::format(kFunction, fmt::format("from_host_{}", size), bytes, 4, kFromHost);
   }
   return text;
 }
@@ -132,9 +132,9 @@ Result<PageKernel> PageKernel::load(const Context& context, const std::string& c
     return std::unexpected(driver.error(code, "cuModuleLoadData", label));
   }
   PageKernel kernel(driver, label, module);
-  for (std::size_t i = 0; i < std::size(sizes); ++i) {
+  for (std::size_t i = 0; i < std::size(kSizes); ++i) {
     const auto find = [&](const char* direction, api::CUfunction& found) -> Result<void> {
-      const auto name = fmt::format("{}_{}", direction, sizes[i]);
+      const auto name = fmt::format("{}_{}", direction, kSizes[i]);
       code = driver->cuModuleGetFunction(&found, module, name.c_str());
       if (code == api::CUDA_SUCCESS) return {};
       return std::unexpected(driver.error(code, "cuModuleGetFunction " + name, label));
@@ -177,14 +177,14 @@ Result<void> PageKernel::copy_from_host(Stream& stream, Batch& batch) const {
   return launch(functions_.from_host, stream, batch);
 }
 
-Result<void> PageKernel::launch(const api::CUfunction (&functions)[std::size(sizes)],
+Result<void> PageKernel::launch(const api::CUfunction (&functions)[std::size(kSizes)],
                                 Stream& stream, Batch& batch) const {
   std::size_t i = 0;
-  while (sizes[i] < batch.count) ++i;
+  while (kSizes[i] < batch.count) ++i;
   void* parameters[] = {&batch.device, &batch.host, &batch.flags, &batch.tag, batch.pages.data()};
   auto code =
       driver_->cuLaunchKernel(functions[i], static_cast<unsigned>(batch.count), 1, 1,
-                              threads_per_block, 1, 1, 0, stream.handle(), parameters, nullptr);
+                              kThreadsPerBlock, 1, 1, 0, stream.handle(), parameters, nullptr);
   if (code != api::CUDA_SUCCESS) [[unlikely]] {
     return std::unexpected(
         driver_.error(code, fmt::format("cuLaunchKernel for {} pages", batch.count), label_));

@@ -29,27 +29,27 @@ namespace vramswap::cuda {
 /// single counter for all blocks (an atomic, a fence, one word) cost 1.2 us more.
 class PageKernel {
  public:
-  static constexpr std::size_t page_bytes = 4096;
+  static constexpr std::size_t kPageBytes = 4096;
   /// Maximum pages in one launch: as many as fit into the 4 KiB of parameters that every driver
   /// accepts.
-  static constexpr std::size_t max_pages = 480;
+  static constexpr std::size_t kMaxPages = 480;
 
   /// Alignment of host addresses for copy_from_host, in bytes.
-  static constexpr std::size_t host_alignment = 4;
+  static constexpr std::size_t kHostAlignment = 4;
 
   struct Page {
     std::int32_t device_page;   ///< relative to Batch::device, in pages
     std::uint32_t host_offset;  ///< relative to Batch::host, in bytes; aligned as copy_* demand
   };
-  /// `pages` has room for max_pages, because the driver reads all of the parameters.
+  /// `pages` has room for kMaxPages, because the driver reads all of the parameters.
   struct Batch {
     api::CUdeviceptr device;
     api::CUdeviceptr host;  ///< registered host memory, as the device addresses it
     api::CUdeviceptr
         flags;  ///< in such memory: a word per page, set to `tag` when the page is done
     std::uint32_t tag;
-    std::span<Page, max_pages> pages;
-    std::size_t count;  ///< of entries in `pages`: 1 to max_pages
+    std::span<Page, kMaxPages> pages;
+    std::size_t count;  ///< of entries in `pages`: 1 to kMaxPages
   };
 
   /// The kernel compiled for the device of this context. The driver compiles with another library,
@@ -66,22 +66,22 @@ class PageKernel {
   /// Both functions only queue the copy, like those of Stream. Here host addresses must be
   /// multiples of 16 bytes.
   Result<void> copy_to_host(Stream& stream, Batch& batch) const;
-  /// Host addresses must be multiples of host_alignment.
+  /// Host addresses must be multiples of kHostAlignment.
   Result<void> copy_from_host(Stream& stream, Batch& batch) const;
 
  private:
   /// The kernel exists in three sizes, because a launch with fewer parameters is cheaper.
-  static constexpr std::size_t sizes[] = {16, 64, max_pages};
+  static constexpr std::size_t kSizes[] = {16, 64, kMaxPages};
   struct Functions {
-    api::CUfunction to_host[std::size(sizes)] = {};
-    api::CUfunction from_host[std::size(sizes)] = {};
+    api::CUfunction to_host[std::size(kSizes)] = {};
+    api::CUfunction from_host[std::size(kSizes)] = {};
   };
 
   PageKernel(const Driver& driver, std::string label, api::CUmodule module)
       : driver_(driver), label_(std::move(label)), module_(module) {}
 
   static std::string source();
-  Result<void> launch(const api::CUfunction (&functions)[std::size(sizes)], Stream& stream,
+  Result<void> launch(const api::CUfunction (&functions)[std::size(kSizes)], Stream& stream,
                       Batch& batch) const;
 
   Driver driver_;

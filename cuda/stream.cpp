@@ -11,7 +11,7 @@ namespace vramswap::cuda {
 Result<Stream> Stream::create(const Context& context) {
   api::CUstream stream = nullptr;
   // Non-blocking: otherwise each copy would wait for work in the legacy default stream.
-  auto code = context.driver()->cuStreamCreate(&stream, api::stream_non_blocking);
+  auto code = context.driver()->cuStreamCreate(&stream, api::kStreamNonBlocking);
   if (code != api::CUDA_SUCCESS) {
     return std::unexpected(
         context.driver().error(code, "cuStreamCreate", context.device().label()));

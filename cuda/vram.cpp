@@ -49,7 +49,7 @@ Result<VramMemory> VramMemory::allocate(const Context& context, std::uint64_t si
   if (code != api::CUDA_SUCCESS) {
     Error error = memory->error(code, "cuMemCreate");
     if (code == api::CUDA_ERROR_NOT_SUPPORTED) {
-      error.advice = no_export_advice;
+      error.advice = kNoExportAdvice;
     }
     return std::unexpected(std::move(error));
   }

@@ -26,8 +26,8 @@ std::expected<GenlSocket, int> GenlSocket::open() {
   // libnl asks for 32 KiB, less than the kernel grants unasked. netlink_sendmsg() refuses a request
   // that does not fit into the send buffer, and a NACK repeats the whole request. The kernel limits
   // these sizes to net.core.wmem_max and rmem_max.
-  constexpr int buffer_bytes = 1024 * 1024;
-  if (int rc = nl_socket_set_buffer_size(socket.handle_.get(), buffer_bytes, buffer_bytes); rc < 0)
+  constexpr int kBufferBytes = 1024 * 1024;
+  if (int rc = nl_socket_set_buffer_size(socket.handle_.get(), kBufferBytes, kBufferBytes); rc < 0)
     return std::unexpected(errno_from_libnl(rc));
   const int on = 1;
   if (setsockopt(socket.fd(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on) < 0)

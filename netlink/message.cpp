@@ -11,7 +11,7 @@ namespace vramswap::netlink {
 namespace {
 
 /// MAX_ERRNO of include/linux/err.h.
-constexpr int max_errno = 4095;
+constexpr int kMaxErrno = 4095;
 
 /// A copy of the T at the beginning of `bytes`.
 template <class T>
@@ -45,7 +45,7 @@ std::optional<std::vector<Message>> split_datagram(std::span<const std::byte> da
 std::optional<Ack> decode_ack(const Message& message) {
   const auto head = read_header<nlmsgerr>(message.payload);
   // The kernel sends negative errnos; what is not one never came from it.
-  if (message.type != NLMSG_ERROR || !head || head->error > 0 || head->error < -max_errno) {
+  if (message.type != NLMSG_ERROR || !head || head->error > 0 || head->error < -kMaxErrno) {
     return std::nullopt;
   }
   Ack ack{.code = -head->error, .extack = {}};

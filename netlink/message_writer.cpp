@@ -20,9 +20,9 @@ MessageWriter::MessageWriter(const RequestHeader& header, uint8_t command, uint8
                              size_t attribute_bytes)
     : message_(nlmsg_alloc_size(NLMSG_HDRLEN + GENL_HDRLEN + attribute_bytes)) {
   if (!message_) throw std::bad_alloc();
-  constexpr int user_header_bytes = 0;
+  constexpr int kUserHeaderBytes = 0;
   failed_ = !genlmsg_put(message_.get(), header.port, header.sequence, header.family,
-                         user_header_bytes, NLM_F_REQUEST | NLM_F_ACK, command, version);
+                         kUserHeaderBytes, NLM_F_REQUEST | NLM_F_ACK, command, version);
 }
 
 void MessageWriter::put_u32(int type, uint32_t value) {

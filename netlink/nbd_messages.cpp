@@ -9,13 +9,13 @@ namespace vramswap::netlink {
 namespace {
 
 /// Above what the attributes of fixed size of any request take.
-constexpr size_t fixed_attribute_bytes = 256;
+constexpr size_t kFixedAttributeBytes = 256;
 
 size_t attribute_bytes(const std::string& backend_identifier, const std::vector<int>& sockets) {
   const size_t socket_bytes = nla_total_size(nla_total_size(sizeof(uint32_t)));
   // libnl pads strings with their terminating zero to a multiple of four.
   const size_t identifier_bytes = backend_identifier.size() + 8;
-  return fixed_attribute_bytes + identifier_bytes + sockets.size() * socket_bytes;
+  return kFixedAttributeBytes + identifier_bytes + sockets.size() * socket_bytes;
 }
 
 void put_common(MessageWriter& writer, const std::optional<std::chrono::seconds>& timeout,
@@ -61,7 +61,7 @@ EncodedRequest encode_reconfigure(const RequestHeader& header, const Reconfigure
 }
 
 EncodedRequest encode_disconnect(const RequestHeader& header, uint32_t index) {
-  MessageWriter writer(header, NBD_CMD_DISCONNECT, NBD_GENL_VERSION, fixed_attribute_bytes);
+  MessageWriter writer(header, NBD_CMD_DISCONNECT, NBD_GENL_VERSION, kFixedAttributeBytes);
   writer.put_u32(NBD_ATTR_INDEX, index);
   return writer.finish();
 }

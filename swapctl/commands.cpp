@@ -37,7 +37,7 @@ std::expected<po::variables_map, ExitCode> read_options(const Arguments& argumen
 }
 
 ExitCode report(const Environment& environment, const Error& error, ExitCode code) {
-  if (!error.message.empty()) environment.err << "vramswap: " << error.message << std::endl;
+  if (!error.message.empty()) environment.err << "vramswap: " << error.message << '\n';
   return code;
 }
 

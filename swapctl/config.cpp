@@ -101,9 +101,9 @@ Result<void> apply_config(const ConfigPaths& paths, const po::options_descriptio
 
 Result<void> apply_sources(po::variables_map& arguments, const po::options_description& settings,
                            const ConfigPaths& paths) {
-  const auto read = arguments.count("config") != 0
-                        ? apply_config_file(arguments["config"].as<std::string>(), settings)
-                        : apply_config(paths, settings);
+  auto read = arguments.count("config") != 0
+                  ? apply_config_file(arguments["config"].as<std::string>(), settings)
+                  : apply_config(paths, settings);
   if (!read) return read;
   return apply(arguments);
 }

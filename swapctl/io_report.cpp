@@ -15,8 +15,7 @@ using control::IoStats;
 using control::Transfers;
 using Json = nlohmann::ordered_json;  // as written here, not by name
 
-constexpr std::size_t kColumns = 7;
-using Row = std::array<std::string, kColumns>;
+using IoRow = std::array<std::string, 7>;
 
 // Three digits or so, in the unit that fits.
 std::string format_latency(std::chrono::nanoseconds latency) {
@@ -30,7 +29,7 @@ std::string format_latency(std::chrono::nanoseconds latency) {
 }
 
 // `cells` are the first four.
-Row row_of(std::array<std::string, 4> cells, const LatencyHistogram& latency) {
+IoRow row_of(std::array<std::string, 4> cells, const LatencyHistogram& latency) {
   const auto shown = [&](std::chrono::nanoseconds value) {
     return latency.count() == 0 ? "-" : format_latency(value);
   };
@@ -43,13 +42,13 @@ Row row_of(std::array<std::string, 4> cells, const LatencyHistogram& latency) {
           shown(latency.max())};
 }
 
-Row totals_row(const char* name, const Transfers& transfers) {
+IoRow totals_row(const char* name, const Transfers& transfers) {
   return row_of({name, fmt::format("{}", transfers.requests), fmt::format("{}", transfers.pages),
                  control::format_bytes(transfers.pages * kPageBytes)},
                 transfers.latency);
 }
 
-Row rates_row(const char* name, const TransferRates& rates) {
+IoRow rates_row(const char* name, const TransferRates& rates) {
   return row_of({name, fmt::format("{:.0f}", rates.requests_per_second),
                  fmt::format("{:.0f}", rates.pages_per_second),
                  fmt::format("{:.1f}", rates.pages_per_second * kPageBytes / 1e6)},
@@ -57,12 +56,12 @@ Row rates_row(const char* name, const TransferRates& rates) {
 }
 
 // Names to the left, numbers to the right.
-std::string format_rows(const std::array<Row, 3>& rows) {
+std::string format_rows(const std::array<IoRow, 3>& rows) {
   std::string text;
-  for (const Row& row : rows) {
-    for (std::size_t column = 0; column < kColumns; ++column) {
+  for (const IoRow& row : rows) {
+    for (std::size_t column = 0; column < row.size(); ++column) {
       std::size_t width = 0;
-      for (const Row& other : rows) width = std::max(width, other[column].size());
+      for (const IoRow& other : rows) width = std::max(width, other[column].size());
       text += column == 0 ? fmt::format("  {:<{}}", row[column], width)
                           : fmt::format("  {:>{}}", row[column], width);
     }
@@ -105,7 +104,7 @@ std::int64_t to_microseconds(std::chrono::nanoseconds duration) {
 }  // namespace
 
 std::string totals_text(const IoStats& stats) {
-  const Row heading{"", "REQUESTS", "PAGES", "SIZE", "P50", "P99", "MAX"};
+  const IoRow heading{"", "REQUESTS", "PAGES", "SIZE", "P50", "P99", "MAX"};
   return format_rows(
              {heading, totals_row("reads", stats.reads), totals_row("writes", stats.writes)}) +
          fmt::format("  {:.1f} requests a batch, at most {}; {}, {}\n", requests_per_batch(stats),
@@ -114,7 +113,7 @@ std::string totals_text(const IoStats& stats) {
 }
 
 std::string rates_text(const IoRates& rates) {
-  const Row heading{"", "REQUESTS/S", "PAGES/S", "MB/S", "P50", "P99", "MAX"};
+  const IoRow heading{"", "REQUESTS/S", "PAGES/S", "MB/S", "P50", "P99", "MAX"};
   return format_rows(
              {heading, rates_row("reads", rates.reads), rates_row("writes", rates.writes)}) +
          fmt::format("  {:.1f} requests a batch; {:.0f} trims/s, {}\n", rates.requests_per_batch,

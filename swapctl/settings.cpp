@@ -66,7 +66,7 @@ std::uint64_t parse_segment_size(const std::string& text) {
   return *bytes;
 }
 
-const std::vector<std::string>& check_gpus(const std::vector<std::string>& gpus) {
+std::vector<std::string> check_gpus(const std::vector<std::string>& gpus) {
   if (std::ranges::count(gpus, std::string()) != 0) {
     throw po::error("gpu '': name a GPU by index, UUID or PCI address (see nvidia-smi -L)");
   }

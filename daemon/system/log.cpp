@@ -26,8 +26,8 @@ constexpr std::size_t kMaxEntry = 2048;  // a line, and fields that are short
 bool takes_level() {
   struct stat status {};
   if (fstat(STDERR_FILENO, &status) != 0) return false;
-  const dev_t kKernelLog = makedev(1, 11);  // Documentation/admin-guide/devices.txt
-  return S_ISSOCK(status.st_mode) || (S_ISCHR(status.st_mode) && status.st_rdev == kKernelLog);
+  const dev_t kernel_log = makedev(1, 11);  // Documentation/admin-guide/devices.txt
+  return S_ISSOCK(status.st_mode) || (S_ISCHR(status.st_mode) && status.st_rdev == kernel_log);
 }
 
 LogSink log_sink = nullptr;

@@ -85,7 +85,7 @@ Survey survey(const Tree& tree, const std::vector<Card>& cards) {
 
 Finding check_compute_mode(const Survey& survey) {
   constexpr const char* kName = "compute mode";
-  if (!survey) return unknown(kName, survey.error().message, cuda::compute_mode_advice);
+  if (!survey) return unknown(kName, survey.error().message, cuda::kComputeModeAdvice);
   const auto prohibited = std::ranges::find(*survey, true, &cuda::SurveyedDevice::is_prohibited);
   if (prohibited != survey->end()) {
     const bool has_other =

@@ -102,14 +102,14 @@ Finding check_driver(const Tree& tree) {
   }
   int series = 0;
   std::from_chars(version->data(), version->data() + version->size(), series);
-  if (series < kOldestSeries) return failure(kName, *version, cuda::too_old_advice);
+  if (series < kOldestSeries) return failure(kName, *version, cuda::kTooOldAdvice);
   return ok(kName, *version);
 }
 
 Finding check_libcuda(const Tree& tree) {
   constexpr const char* kName = "libcuda";
   const auto file = tree.find(kLibraryDirectories, "libcuda.so.1");
-  if (!file) return failure(kName, "no libcuda.so.1", cuda::no_library_advice);
+  if (!file) return failure(kName, "no libcuda.so.1", cuda::kNoLibraryAdvice);
   const std::string on_disk = version_of_file(tree.path(*file));
   const auto loaded = module_version(tree);
   if (on_disk.empty() || !loaded) {
@@ -118,7 +118,7 @@ Finding check_libcuda(const Tree& tree) {
   }
   if (on_disk != *loaded) {
     return failure(kName, fmt::format("{} is {}, the nvidia module {}", *file, on_disk, *loaded),
-                   cuda::mismatch_advice);
+                   cuda::kMismatchAdvice);
   }
   return ok(kName, fmt::format("{}, {}", *file, on_disk));
 }
@@ -137,7 +137,7 @@ Finding check_uvm(const Tree& tree) {
 
 Finding check_export(const Tree& tree, const std::optional<control::Status>& status) {
   constexpr const char* kName = "export of VRAM";
-  if (is_wsl(tree)) return failure(kName, "this is WSL2", cuda::no_export_advice);
+  if (is_wsl(tree)) return failure(kName, "this is WSL2", cuda::kNoExportAdvice);
   const bool is_up = status && std::ranges::count(status->segments, control::Backend::vram,
                                                   &control::SegmentStatus::backend) > 0;
   if (is_up) return ok(kName, "works: swap on VRAM is up");

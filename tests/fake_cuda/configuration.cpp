@@ -126,12 +126,12 @@ Configuration read_configuration() {
   if (const char* directory = std::getenv("FAKE_CUDA_DIR")) {
     configuration.directory = directory;
   }
-  configuration.devices = static_cast<int>(number("FAKE_CUDA_DEVICES", 1, max_devices));
+  configuration.devices = static_cast<int>(number("FAKE_CUDA_DEVICES", 1, kMaxDevices));
   configuration.memory_bytes = number("FAKE_CUDA_MEMORY_MIB", 256, 1u << 20) << 20;
   configuration.context_bytes = number("FAKE_CUDA_CONTEXT_MIB", 0, 1u << 20) << 20;
   if (std::getenv("FAKE_CUDA_DISPLAY") != nullptr) {
     configuration.display_device =
-        static_cast<int>(number("FAKE_CUDA_DISPLAY", 0, max_devices - 1));
+        static_cast<int>(number("FAKE_CUDA_DISPLAY", 0, kMaxDevices - 1));
   }
   configuration.compute_mode = static_cast<int>(number("FAKE_CUDA_COMPUTE_MODE", 0, 3));
   configuration.has_jit = number("FAKE_CUDA_JIT", 1, 1) == 1;

@@ -11,11 +11,11 @@ namespace fake_cuda {
 
 namespace api = vramswap::cuda::api;
 
-inline constexpr int max_devices = 8;
-inline constexpr std::uint64_t granularity = 2ull << 20;
+inline constexpr int kMaxDevices = 8;
+inline constexpr std::uint64_t kGranularity = 2ull << 20;
 
 /// How a compiled image begins.
-inline constexpr std::string_view compiled_mark = "fake cubin\n";
+inline constexpr std::string_view kCompiledMark = "fake cubin\n";
 
 enum class CopyFault { none, error, hang, kill, reset, flip };
 

@@ -61,7 +61,7 @@ bool is_of_bad_page(const Copy& copy) {
   if (s.configuration.bad_word == 0 || !state().is_accessible(source, copy.bytes)) {
     return false;
   }
-  for (std::size_t offset = 0; offset < copy.bytes; offset += PageKernel::page_bytes) {
+  for (std::size_t offset = 0; offset < copy.bytes; offset += PageKernel::kPageBytes) {
     std::uint64_t word = 0;
     std::memcpy(&word, static_cast<const std::byte*>(copy.source) + offset, sizeof word);
     if (word == s.configuration.bad_word) {
@@ -288,7 +288,7 @@ api::CUresult cuModuleLoadDataEx(api::CUmodule* module, const void* image, unsig
   if (text.find(".version") == text.npos) {
     return api::CUDA_ERROR_INVALID_VALUE;
   }
-  if (!state().configuration.has_jit && !text.starts_with(fake_cuda::compiled_mark)) {
+  if (!state().configuration.has_jit && !text.starts_with(fake_cuda::kCompiledMark)) {
     return api::CUDA_ERROR_JIT_COMPILER_NOT_FOUND;
   }
   *module = new api::CUmod_st{.image = static_cast<const char*>(image), .functions = {}};
@@ -349,17 +349,17 @@ api::CUresult cuLaunchKernel(api::CUfunction function, unsigned int blocks, unsi
   const auto* pages = static_cast<const PageKernel::Page*>(parameters[4]);
   for (unsigned int block = 0; block < blocks; ++block) {
     const auto in_device = device + static_cast<std::int64_t>(pages[block].device_page) *
-                                        static_cast<std::int64_t>(PageKernel::page_bytes);
+                                        static_cast<std::int64_t>(PageKernel::kPageBytes);
     auto* in_host = reinterpret_cast<void*>(host + pages[block].host_offset);
     auto* there = reinterpret_cast<void*>(in_device);
     const auto alignment = to_host ? 16 : 4;
-    if (!state().is_accessible(in_device, PageKernel::page_bytes) ||
+    if (!state().is_accessible(in_device, PageKernel::kPageBytes) ||
         reinterpret_cast<std::uintptr_t>(in_host) % alignment != 0) {
       state().sticky = api::CUDA_ERROR_ILLEGAL_ADDRESS;
       return api::CUDA_SUCCESS;
     }
     auto result = enqueue(
-        stream, {to_host ? in_host : there, to_host ? there : in_host, PageKernel::page_bytes},
+        stream, {to_host ? in_host : there, to_host ? there : in_host, PageKernel::kPageBytes},
         in_device);
     if (result == api::CUDA_SUCCESS) {
       result = drain(stream);

@@ -19,7 +19,7 @@ api::CUresult cuLinkCreate_v2(unsigned int, api::CUjit_option*, void**, api::CUl
   if (!state().configuration.has_jit) {
     return api::CUDA_ERROR_JIT_COMPILER_NOT_FOUND;
   }
-  *link = new api::CUlinkState_st{.image = std::string(fake_cuda::compiled_mark)};
+  *link = new api::CUlinkState_st{.image = std::string(fake_cuda::kCompiledMark)};
   return api::CUDA_SUCCESS;
 }
 

@@ -15,16 +15,16 @@ using fake_cuda::Allocation;
 using fake_cuda::DeviceMemory;
 using fake_cuda::enter;
 using fake_cuda::enter_with_context;
-using fake_cuda::granularity;
+using fake_cuda::kGranularity;
 using fake_cuda::Reservation;
 using fake_cuda::state;
 
 namespace {
 
-constexpr auto no_handle_types = api::CUmemAllocationHandleType{};
+constexpr auto kNoHandleTypes = api::CUmemAllocationHandleType{};
 
 bool is_size(std::size_t bytes) {
-  return bytes != 0 && bytes % granularity == 0;
+  return bytes != 0 && bytes % kGranularity == 0;
 }
 
 Allocation* find_allocation(api::CUmemGenericAllocationHandle handle) {
@@ -69,7 +69,7 @@ api::CUresult add_allocation(api::CUmemGenericAllocationHandle* handle, int fd,
 
 api::CUresult cuMemGetAllocationGranularity(std::size_t* bytes, const api::CUmemAllocationProp*,
                                             api::CUmemAllocationGranularity_flags) {
-  *bytes = granularity;
+  *bytes = kGranularity;
   return enter("cuMemGetAllocationGranularity");
 }
 
@@ -82,7 +82,7 @@ api::CUresult cuMemCreate(api::CUmemGenericAllocationHandle* handle, std::size_t
   if (flags != 0 || !is_size(bytes) || device < 0 ||
       properties->type != api::CU_MEM_ALLOCATION_TYPE_PINNED ||
       properties->location.type != api::CU_MEM_LOCATION_TYPE_DEVICE ||
-      properties->requestedHandleTypes == no_handle_types) {
+      properties->requestedHandleTypes == kNoHandleTypes) {
     return api::CUDA_ERROR_INVALID_VALUE;
   }
   const DeviceMemory& memory = state().devices[static_cast<std::size_t>(device)];

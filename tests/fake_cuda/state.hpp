@@ -41,8 +41,8 @@ struct State {
   std::array<Allocation, 256> allocations;
   std::array<Reservation, 256> reservations;
   std::array<HostRange, 64> registrations;
-  std::array<int, max_devices> context_references{};
-  std::array<int, max_devices> context_memory{};  // descriptors that hold it
+  std::array<int, kMaxDevices> context_references{};
+  std::array<int, kMaxDevices> context_memory{};  // descriptors that hold it
 
   // Written by cuInit only.
   std::atomic<bool> initialised = false;

@@ -33,11 +33,11 @@ using test::Child;
 using test::in_child;
 using test::SocketPair;
 
-constexpr std::uint64_t mebibyte = 1ull << 20;
-constexpr std::uint64_t block_bytes = 1024 * mebibyte;
-constexpr std::uint64_t chunk_bytes = 32 * mebibyte;
+constexpr std::uint64_t kMebibyte = 1ull << 20;
+constexpr std::uint64_t kBlockBytes = 1024 * kMebibyte;
+constexpr std::uint64_t kChunkBytes = 32 * kMebibyte;
 // What contexts that come and go, ours and those of others, may change meanwhile.
-constexpr std::uint64_t tolerance_bytes = 64 * mebibyte;
+constexpr std::uint64_t kToleranceBytes = 64 * kMebibyte;
 
 /// A value that a child leaves for its parent.
 template <typename T>
@@ -76,21 +76,21 @@ std::uint64_t expected_word(std::uint64_t index) {
 enum class Direction { read, write };
 void for_each_chunk(const Context& context, const VramMemory& memory, Direction direction,
                     const std::function<void(std::uint64_t, std::span<std::uint64_t>)>& visit) {
-  std::vector<std::uint64_t> buffer(chunk_bytes / sizeof(std::uint64_t));
+  std::vector<std::uint64_t> buffer(kChunkBytes / sizeof(std::uint64_t));
   auto registration = HostRegistration::create(context, std::as_writable_bytes(std::span(buffer)));
   auto stream = Stream::create(context);
   ASSERT_TRUE(registration) << registration.error().message();
   ASSERT_TRUE(stream) << stream.error().message();
-  for (std::uint64_t offset = 0; offset < memory.size_bytes(); offset += chunk_bytes) {
+  for (std::uint64_t offset = 0; offset < memory.size_bytes(); offset += kChunkBytes) {
     auto address = memory.device_pointer() + offset;
     std::uint64_t first_word = offset / sizeof(std::uint64_t);
     if (direction == Direction::read) {
-      ASSERT_TRUE(stream->copy_to_host(buffer.data(), address, chunk_bytes));
+      ASSERT_TRUE(stream->copy_to_host(buffer.data(), address, kChunkBytes));
       ASSERT_TRUE(stream->synchronize());
       visit(first_word, buffer);
     } else {
       visit(first_word, buffer);
-      ASSERT_TRUE(stream->copy_from_host(address, buffer.data(), chunk_bytes));
+      ASSERT_TRUE(stream->copy_from_host(address, buffer.data(), kChunkBytes));
       ASSERT_TRUE(stream->synchronize());
     }
   }
@@ -127,7 +127,7 @@ Child start_worker(const SocketPair& sockets,
   return Child([&] {
     auto context = open_gpu();
     ASSERT_TRUE(context) << context.error().message();
-    auto memory = VramMemory::create(*context, block_bytes);
+    auto memory = VramMemory::create(*context, kBlockBytes);
     ASSERT_TRUE(memory) << memory.error().message();
     write_pattern(*context, *memory);
     auto fd = memory->export_fd();
@@ -141,7 +141,7 @@ void expect_pattern_in_new_process(int fd) {
   in_child([fd] {
     auto context = open_gpu();
     ASSERT_TRUE(context) << context.error().message();
-    auto memory = VramMemory::import(*context, fd, block_bytes);
+    auto memory = VramMemory::import(*context, fd, kBlockBytes);
     ASSERT_TRUE(memory) << memory.error().message();
     EXPECT_EQ(wrong_words(*context, *memory, expected_word), 0u);
   });
@@ -236,7 +236,7 @@ TEST(VramOnGpuTest, ScrubZeroesAllOfIt) {
   in_child([fd] {
     auto context = open_gpu();
     ASSERT_TRUE(context) << context.error().message();
-    auto memory = VramMemory::import(*context, fd, block_bytes);
+    auto memory = VramMemory::import(*context, fd, kBlockBytes);
     ASSERT_TRUE(memory) << memory.error().message();
     EXPECT_EQ(wrong_words(*context, *memory, [](std::uint64_t) { return 0; }), 0u);
   });
@@ -253,8 +253,8 @@ TEST(VramOnGpuTest, IsFreedWithTheLastDescriptor) {
   std::uint64_t free_held = free_bytes_now();
   close(fd);
   std::uint64_t free_after = free_bytes_now();
-  EXPECT_LE(free_held + block_bytes, free_before + tolerance_bytes);
-  EXPECT_GE(free_after + tolerance_bytes, free_before);
+  EXPECT_LE(free_held + kBlockBytes, free_before + kToleranceBytes);
+  EXPECT_GE(free_after + kToleranceBytes, free_before);
 }
 
 TEST(VramOnGpuTest, SaysThatTheCardIsFull) {
@@ -263,7 +263,7 @@ TEST(VramOnGpuTest, SaysThatTheCardIsFull) {
     ASSERT_TRUE(context) << context.error().message();
     auto before = context->memory_info();
     ASSERT_TRUE(before);
-    std::uint64_t too_much = (before->total_bytes / block_bytes + 1) * block_bytes;
+    std::uint64_t too_much = (before->total_bytes / kBlockBytes + 1) * kBlockBytes;
     auto memory = VramMemory::create(*context, too_much);
     ASSERT_FALSE(memory);
     EXPECT_EQ(memory.error().message(), context->device().label() + ": cuMemCreate " +
@@ -271,8 +271,8 @@ TEST(VramOnGpuTest, SaysThatTheCardIsFull) {
                                             " bytes: CUDA_ERROR_OUT_OF_MEMORY (2)");
     auto after = context->memory_info();
     ASSERT_TRUE(after);
-    EXPECT_GE(after->free_bytes + tolerance_bytes, before->free_bytes);
-    EXPECT_TRUE(VramMemory::create(*context, block_bytes)) << "the context must have survived it";
+    EXPECT_GE(after->free_bytes + kToleranceBytes, before->free_bytes);
+    EXPECT_TRUE(VramMemory::create(*context, kBlockBytes)) << "the context must have survived it";
   });
 }
 
@@ -281,10 +281,10 @@ TEST(VramOnGpuTest, RefusesWhatIsNotVram) {
     auto context = open_gpu();
     ASSERT_TRUE(context) << context.error().message();
     SocketPair sockets;
-    auto memory = VramMemory::import(*context, sockets.parent(), block_bytes);
+    auto memory = VramMemory::import(*context, sockets.parent(), kBlockBytes);
     ASSERT_FALSE(memory);
     EXPECT_FALSE(context_is_lost(memory.error().code)) << memory.error().message();
-    EXPECT_TRUE(VramMemory::create(*context, block_bytes)) << "the context must have survived it";
+    EXPECT_TRUE(VramMemory::create(*context, kBlockBytes)) << "the context must have survived it";
   });
 }
 
@@ -292,12 +292,12 @@ TEST(VramOnGpuTest, RefusesMoreThanWasExported) {
   in_child([] {
     auto context = open_gpu();
     ASSERT_TRUE(context) << context.error().message();
-    auto memory = VramMemory::create(*context, block_bytes);
+    auto memory = VramMemory::create(*context, kBlockBytes);
     ASSERT_TRUE(memory) << memory.error().message();
     auto fd = memory->export_fd();
     ASSERT_TRUE(fd) << fd.error().message();
-    EXPECT_FALSE(VramMemory::import(*context, *fd, 2 * block_bytes));
-    EXPECT_TRUE(VramMemory::import(*context, *fd, block_bytes));
+    EXPECT_FALSE(VramMemory::import(*context, *fd, 2 * kBlockBytes));
+    EXPECT_TRUE(VramMemory::import(*context, *fd, kBlockBytes));
     close(*fd);
   });
 }
@@ -339,7 +339,7 @@ std::string reason_to_skip() {
     auto memory = context ? context->memory_info() : std::unexpected(context.error());
     if (!memory) {
       std::snprintf(*reason, sizeof(*reason), "%s", memory.error().message().c_str());
-    } else if (memory->free_bytes < 3 * block_bytes) {
+    } else if (memory->free_bytes < 3 * kBlockBytes) {
       std::snprintf(*reason, sizeof(*reason), "GPU 0 has less than 3 GiB free");
     }
   });

@@ -24,7 +24,7 @@ constexpr std::uint64_t kReleaseSteps = 32;
 
 // Zeros for one step, from one page.
 constexpr std::size_t kPages = kStepBytes / kPageBytes;
-alignas(kPageBytes) const char zeros[kPageBytes] = {};
+alignas(kPageBytes) const char kZeros[kPageBytes] = {};
 
 UniqueFd make_event() {
   return UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -45,7 +45,7 @@ Result<void> add_step(Piece& piece, HostMemory kind) {
     piece.file = *std::move(file);
   }
   std::array<iovec, kPages> pages;
-  pages.fill({const_cast<char*>(zeros), sizeof zeros});
+  pages.fill({const_cast<char*>(kZeros), sizeof kZeros});
   for (std::uint64_t done = 0; done < kStepBytes;) {
     const std::size_t first = done / kPageBytes;
     const auto offset = static_cast<off_t>(piece.filled + first * kPageBytes);

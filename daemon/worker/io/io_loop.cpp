@@ -45,12 +45,13 @@ Result<void> IoLoop::prepare(StoreDevice& device) {
   auto staging = Staging::create();
   if (!staging) return staging.error();
   staging_ = std::make_unique<Staging>(*std::move(staging));
-  auto copier = device.make_copier(staging_->memory());
-  if (!copier) return copier.error();
+  auto made = device.make_copier(staging_->memory());
+  if (!made) return made.error();
+  auto copier = *std::move(made);
   if (link_.copy_notes != nullptr) {
-    *copier = std::make_unique<NotingCopier>(*std::move(copier), *link_.copy_notes, link_.number);
+    copier = std::make_unique<NotingCopier>(std::move(copier), *link_.copy_notes, link_.number);
   }
-  copier_ = std::make_unique<WatchdogCopier>(*std::move(copier), link_.copy_timer);
+  copier_ = std::make_unique<WatchdogCopier>(std::move(copier), link_.copy_timer);
   auto pipeline = Pipeline::create(*staging_, *copier_, link_.requests_served, link_.counters);
   if (!pipeline) return pipeline.error();
   pipeline_ = *std::move(pipeline);

@@ -4,15 +4,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <ctime>
+#include <thread>
 
 #include "daemon/system/log.hpp"
 
 namespace vramswap {
 namespace {
 
-// Between two attempts to claim the page: about the time of a copy.
-constexpr timespec kClaimPause{.tv_sec = 0, .tv_nsec = 50'000};
 // After these the caller gives up, because the page may be claimed by a batch of its own thread, or
 // by a batch that waits for the caller's.
 constexpr unsigned kClaims = 20;
@@ -26,7 +24,7 @@ bool claim(ServedSegment& segment, std::uint64_t page, const Claimant& claimant)
     if (!segment.fence->any_claimed(page, 1) && segment.fence->claim(page, 1, claimant)) {
       return true;
     }
-    nanosleep(&kClaimPause, nullptr);
+    std::this_thread::sleep_for(kClaimPause);
   }
   return false;
 }

@@ -7,7 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
+#include <thread>
 #include <utility>
 
 #include "daemon/system/log.hpp"
@@ -19,9 +19,6 @@ static_assert(Copier::kSlots == 2 && Staging::kReceiveAreas == 2, "both are used
 
 // After this many receive calls for one connection the thread looks at the others.
 constexpr unsigned kMaxReceives = 8;
-// How long to wait before trying again to claim pages that another thread is writing: about the
-// time of a copy.
-constexpr timespec kClaimPause{.tv_sec = 0, .tv_nsec = 50'000};
 // When a connection has been lent this many chunks, ask the socket which ones are free again. That
 // is often enough for the same few chunks, which are in the processor's caches, to be reused.
 constexpr std::size_t kManyLent = 4;
@@ -152,7 +149,7 @@ Pipeline::End Pipeline::start(Connection& connection) {
     if (other.is_started()) {
       end = finish(connection, other, true);
     } else {
-      nanosleep(&kClaimPause, nullptr);
+      std::this_thread::sleep_for(kClaimPause);
     }
   }
   if (other.is_started()) end = finish(connection, other, true);

@@ -51,8 +51,8 @@ struct ServedSegment {
 
 // One socket of an NBD device of the kernel. One I/O thread owns it.
 struct Connection {
-  Connection(UniqueFd socket_, ServedSegment& segment_, std::uint32_t id_ = 0)
-      : socket(std::move(socket_)), segment(segment_), id(id_) {
+  Connection(UniqueFd socket, ServedSegment& segment, std::uint32_t id = 0)
+      : socket(std::move(socket)), segment(segment), id(id) {
     lent.reserve(Staging::kChunksPerConnection);
     waiting_reads.reserve(kMaxWaitingReads);
   }

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -42,6 +43,10 @@ class Claimant {
 
   std::uint8_t id_;  // 0: moved from
 };
+
+// How long to wait before trying again to claim pages that another thread is writing: about the
+// time of a copy.
+inline constexpr std::chrono::microseconds kClaimPause{50};
 
 // The claims to the pages of a segment, one byte per page. Pages [first, first + count) must exist.
 class WriteFence {

@@ -15,7 +15,7 @@
 namespace vramswap {
 namespace {
 
-struct Free {
+struct FreePage {
   void operator()(std::byte* memory) const { std::free(memory); }
 };
 
@@ -23,7 +23,7 @@ struct Free {
 class PageReader {
  public:
   static Result<PageReader> create(StoreDevice& device) {
-    std::unique_ptr<std::byte[], Free> host(
+    std::unique_ptr<std::byte[], FreePage> host(
         static_cast<std::byte*>(std::aligned_alloc(kPageBytes, kPageBytes)));
     if (!host) return fail_errno("page trial", "aligned_alloc", ENOMEM);
     auto copier = device.make_copier({host.get(), kPageBytes});
@@ -41,10 +41,10 @@ class PageReader {
   }
 
  private:
-  PageReader(std::unique_ptr<std::byte[], Free> host, std::unique_ptr<Copier> copier)
+  PageReader(std::unique_ptr<std::byte[], FreePage> host, std::unique_ptr<Copier> copier)
       : host_(std::move(host)), copier_(std::move(copier)) {}
 
-  std::unique_ptr<std::byte[], Free> host_;
+  std::unique_ptr<std::byte[], FreePage> host_;
   std::unique_ptr<Copier> copier_;  // declared after the memory, which it has registered
 };
 

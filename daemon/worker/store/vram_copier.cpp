@@ -16,7 +16,7 @@
 namespace vramswap {
 namespace {
 
-static_assert(kPageBytes == cuda::PageKernel::page_bytes);
+static_assert(kPageBytes == cuda::PageKernel::kPageBytes);
 
 constexpr std::size_t kDirections = 2;
 // Completion flags: the GPU writes one word when a page is done.
@@ -32,7 +32,7 @@ constexpr std::size_t kLongCopyBytes = 64 << 10;
 // quarter of the throughput.)
 constexpr std::chrono::milliseconds kFlagWait{20};
 
-struct Free {
+struct FreeFlags {
   void operator()(void* memory) const { std::free(memory); }
 };
 
@@ -40,7 +40,7 @@ class VramCopier final : public Copier {
  public:
   struct Parts {
     cuda::HostRegistration host;
-    std::unique_ptr<std::uint32_t[], Free> flags;
+    std::unique_ptr<std::uint32_t[], FreeFlags> flags;
     cuda::HostRegistration flags_registration;
     std::array<cuda::Stream, kDirections> streams;
   };
@@ -177,7 +177,7 @@ class VramCopier final : public Copier {
   // length are not aligned.
   static bool is_aligned(std::span<const Copy> batch) {
     return std::ranges::all_of(batch, [](const Copy& copy) {
-      return reinterpret_cast<std::uintptr_t>(copy.host) % cuda::PageKernel::host_alignment == 0;
+      return reinterpret_cast<std::uintptr_t>(copy.host) % cuda::PageKernel::kHostAlignment == 0;
     });
   }
 
@@ -240,7 +240,7 @@ class VramCopier final : public Copier {
   std::uint32_t last_tag_ = 0;
   Pending pending_[kDirections][kSlots] = {};
   // The arguments of one call to the driver.
-  std::array<cuda::PageKernel::Page, cuda::PageKernel::max_pages> pages_{};
+  std::array<cuda::PageKernel::Page, cuda::PageKernel::kMaxPages> pages_{};
   std::array<cuda::api::CUdeviceptr, kMaxPages> targets_{};
   std::array<cuda::api::CUdeviceptr, kMaxPages> sources_{};
   std::array<std::size_t, kMaxPages> bytes_{};
@@ -253,7 +253,7 @@ Result<std::unique_ptr<Copier>> make_vram_copier(const cuda::Context& context,
                                                  std::span<std::byte> host) {
   auto registration = cuda::HostRegistration::create(context, host);
   if (!registration) return registration.error();
-  std::unique_ptr<std::uint32_t[], Free> flags(
+  std::unique_ptr<std::uint32_t[], FreeFlags> flags(
       static_cast<std::uint32_t*>(std::aligned_alloc(kPageBytes, kFlagBytes)));
   if (!flags) return fail_errno("GPU flags", "aligned_alloc", ENOMEM);
   std::fill_n(flags.get(), kFlagBytes / sizeof(std::uint32_t), 0U);

@@ -45,7 +45,8 @@ TEST(ResultTest, TakesNoCodeThatIsNoErrno) {
 
 TEST(ResultTest, CopiesKeepTheValue) {
   Result<bool> no = false;
-  Result<bool> copy = no;
+  const Result<bool> copy = no;
+  no = true;
   ASSERT_TRUE(copy);
   EXPECT_FALSE(*copy);
   Result<std::unique_ptr<int>> owner = std::make_unique<int>(3);

@@ -9,7 +9,7 @@
 namespace vramswap::cuda {
 namespace {
 
-using test::mebibyte;
+using test::kMebibyte;
 using DeviceSurveyTest = test::FakeCudaTest;
 
 TEST_F(DeviceSurveyTest, SaysHowEachDeviceIsSet) {
@@ -22,8 +22,8 @@ TEST_F(DeviceSurveyTest, SaysHowEachDeviceIsSet) {
   const SurveyedDevice& second = devices->at(1);
   EXPECT_EQ(second.name, "Fake GPU 1");
   EXPECT_EQ(second.pci_address, "0000:0b:00.0");
-  EXPECT_EQ(second.total_bytes, 64 * mebibyte);
-  EXPECT_EQ(second.free_bytes, 64 * mebibyte);
+  EXPECT_EQ(second.total_bytes, 64 * kMebibyte);
+  EXPECT_EQ(second.free_bytes, 64 * kMebibyte);
   EXPECT_TRUE(second.drives_display);
   EXPECT_FALSE(devices->at(0).drives_display);
   EXPECT_TRUE(second.is_exclusive);

@@ -18,7 +18,7 @@
 namespace vramswap::cuda {
 namespace {
 
-using test::mebibyte;
+using test::kMebibyte;
 
 class DriverTest : public test::FakeCudaTest {
  protected:
@@ -76,7 +76,7 @@ TEST_F(DriverTest, ListsDevices) {
   EXPECT_EQ(found[0].name, "Fake GPU 0");
   EXPECT_EQ(found[0].uuid, "GPU-fa4ecada-0000-4000-8000-000000000000");
   EXPECT_EQ(found[0].pci_address, "0000:0a:00.0");
-  EXPECT_EQ(found[0].total_bytes, 64 * mebibyte);
+  EXPECT_EQ(found[0].total_bytes, 64 * kMebibyte);
   EXPECT_FALSE(found[0].drives_display);
   EXPECT_TRUE(found[0].supports_fd_export);
   EXPECT_EQ(found[1].ordinal, 1);
@@ -167,8 +167,8 @@ TEST_F(DriverTest, ContextBelongsToTheSelectedDevice) {
   EXPECT_EQ(context->device().ordinal, 1);
   auto memory = context->memory_info();
   ASSERT_TRUE(memory);
-  EXPECT_EQ(memory->total_bytes, 64 * mebibyte);
-  EXPECT_EQ(memory->free_bytes, 64 * mebibyte);
+  EXPECT_EQ(memory->total_bytes, 64 * kMebibyte);
+  EXPECT_EQ(memory->free_bytes, 64 * kMebibyte);
 }
 
 TEST_F(DriverTest, ContextSurvivesBeingActiveAlready) {

@@ -18,7 +18,7 @@
 
 namespace vramswap::test {
 
-inline constexpr std::uint64_t mebibyte = 1ull << 20;
+inline constexpr std::uint64_t kMebibyte = 1ull << 20;
 
 class FakeCudaTest : public testing::Test {
  protected:
@@ -61,7 +61,7 @@ class FakeCudaTest : public testing::Test {
   static std::uint64_t free_mebibytes(const cuda::Context& context) {
     auto memory = context.memory_info();
     EXPECT_TRUE(memory.has_value());
-    return memory ? memory->free_bytes / mebibyte : 0;
+    return memory ? memory->free_bytes / kMebibyte : 0;
   }
 
   /// Where the state is, and what else a test wants to be gone after it.

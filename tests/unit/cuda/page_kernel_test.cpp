@@ -23,14 +23,14 @@
 namespace vramswap::cuda {
 namespace {
 
-using test::mebibyte;
+using test::kMebibyte;
 
-constexpr std::size_t page = PageKernel::page_bytes;
-constexpr std::size_t vram_pages = 4 * mebibyte / page;
+constexpr std::size_t kPage = PageKernel::kPageBytes;
+constexpr std::size_t kVramPages = 4 * kMebibyte / kPage;
 // Where batches count from: pages lie before it and behind it.
-constexpr std::size_t middle = vram_pages / 2;
-constexpr std::uint32_t untouched = 0xdddddddd;
-constexpr std::uint32_t tag = 7;
+constexpr std::size_t kMiddle = kVramPages / 2;
+constexpr std::uint32_t kUntouched = 0xdddddddd;
+constexpr std::uint32_t kTag = 7;
 
 /// Random, but each time the same.
 std::vector<std::byte> noise(std::size_t bytes, unsigned seed) {
@@ -57,14 +57,14 @@ struct Card {
 
 class PageKernelTest : public test::FakeCudaTest {
  protected:
-  PageKernelTest() : host_bytes_(noise((PageKernel::max_pages + 2) * page, 1)) {
+  PageKernelTest() : host_bytes_(noise((PageKernel::kMaxPages + 2) * kPage, 1)) {
     std::ranges::copy(host_bytes_, host_.begin());
   }
 
   static std::optional<Card> open_engine() {
     auto context = open();
     if (!context) return std::nullopt;
-    auto memory = VramMemory::create(*context, 4 * mebibyte);
+    auto memory = VramMemory::create(*context, 4 * kMebibyte);
     auto stream = Stream::create(*context);
     auto kernel = PageKernel::load(*context);
     if (!memory || !stream || !kernel) {
@@ -80,40 +80,40 @@ class PageKernelTest : public test::FakeCudaTest {
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t place = i * 7 % count;
       pages_[i] = {static_cast<std::int32_t>(2 * place) - static_cast<std::int32_t>(count),
-                   static_cast<std::uint32_t>(i * 11 % count * page) + shift};
+                   static_cast<std::uint32_t>(i * 11 % count * kPage) + shift};
     }
   }
 
   PageKernel::Batch batch(const Card& engine, std::size_t count) {
-    return {.device = engine.memory.device_pointer() + middle * page,
+    return {.device = engine.memory.device_pointer() + kMiddle * kPage,
             .host = reinterpret_cast<api::CUdeviceptr>(host_.data()),
             .flags = reinterpret_cast<api::CUdeviceptr>(&flags_[1]),
-            .tag = tag,
+            .tag = kTag,
             .pages = pages_,
             .count = count};
   }
 
   static std::size_t vram_offset(const PageKernel::Page& each) {
-    return static_cast<std::size_t>(static_cast<std::int64_t>(middle) + each.device_page) * page;
+    return static_cast<std::size_t>(static_cast<std::int64_t>(kMiddle) + each.device_page) * kPage;
   }
 
   void expect_flags(std::size_t count) const {
-    std::vector<std::uint32_t> expected(flags_.size(), untouched);
-    std::fill_n(expected.begin() + 1, count, tag);
+    std::vector<std::uint32_t> expected(flags_.size(), kUntouched);
+    std::fill_n(expected.begin() + 1, count, kTag);
     EXPECT_EQ(flags_, expected);
   }
 
   const std::vector<std::byte> host_bytes_;
   // Aligned as registered memory is.
-  struct alignas(page) HostPage {
-    std::array<std::byte, page> bytes;
+  struct alignas(kPage) HostPage {
+    std::array<std::byte, kPage> bytes;
   };
-  std::vector<HostPage> host_pages_{PageKernel::max_pages + 2};
-  std::span<std::byte> host_{host_pages_.front().bytes.data(), host_pages_.size() * page};
+  std::vector<HostPage> host_pages_{PageKernel::kMaxPages + 2};
+  std::span<std::byte> host_{host_pages_.front().bytes.data(), host_pages_.size() * kPage};
   // One more than pages, at both ends.
   std::vector<std::uint32_t> flags_ =
-      std::vector<std::uint32_t>(PageKernel::max_pages + 2, untouched);
-  std::array<PageKernel::Page, PageKernel::max_pages> pages_{};
+      std::vector<std::uint32_t>(PageKernel::kMaxPages + 2, kUntouched);
+  std::array<PageKernel::Page, PageKernel::kMaxPages> pages_{};
 };
 
 // The sizes are those at the limits of what it chooses its parameters by.
@@ -131,7 +131,7 @@ TEST_P(PageKernelCountTest, CopiesScatteredPagesToTheHost) {
   scatter(GetParam());
   auto expected = host_bytes_;
   for (const auto& each : std::span(pages_).first(GetParam())) {
-    std::copy_n(vram.begin() + static_cast<std::ptrdiff_t>(vram_offset(each)), page,
+    std::copy_n(vram.begin() + static_cast<std::ptrdiff_t>(vram_offset(each)), kPage,
                 expected.begin() + each.host_offset);
   }
   auto all = batch(*engine, GetParam());
@@ -151,7 +151,7 @@ TEST_P(PageKernelCountTest, CopiesScatteredPagesFromUnalignedHostMemory) {
   std::ranges::copy(expected, engine->vram().begin());
   scatter(GetParam(), 28);
   for (const auto& each : std::span(pages_).first(GetParam())) {
-    std::copy_n(host_bytes_.begin() + each.host_offset, page,
+    std::copy_n(host_bytes_.begin() + each.host_offset, kPage,
                 expected.begin() + static_cast<std::ptrdiff_t>(vram_offset(each)));
   }
   auto all = batch(*engine, GetParam());
@@ -166,9 +166,9 @@ TEST_P(PageKernelCountTest, CopiesScatteredPagesFromUnalignedHostMemory) {
 TEST_F(PageKernelTest, CopiesWithoutAllocating) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
-  scatter(PageKernel::max_pages);
+  scatter(PageKernel::kMaxPages);
   const auto before = test::allocation_count();
-  auto all = batch(*engine, PageKernel::max_pages);
+  auto all = batch(*engine, PageKernel::kMaxPages);
   ASSERT_TRUE(engine->kernel.copy_from_host(engine->stream, all));
   ASSERT_TRUE(engine->kernel.copy_to_host(engine->stream, all));
   ASSERT_TRUE(engine->stream.synchronize());

@@ -24,9 +24,9 @@ namespace {
 
 using test::Child;
 using test::in_child;
-using test::mebibyte;
+using test::kMebibyte;
 
-constexpr std::size_t page_bytes = 4096;
+constexpr std::size_t kPageBytes = 4096;
 
 /// A device with a block of memory and a stream on it.
 struct Engine {
@@ -53,8 +53,8 @@ class StreamTest : public test::FakeCudaTest {
     if (!context) {
       return std::nullopt;
     }
-    auto memory = fd < 0 ? VramMemory::create(*context, 4 * mebibyte)
-                         : VramMemory::import(*context, fd, 4 * mebibyte);
+    auto memory = fd < 0 ? VramMemory::create(*context, 4 * kMebibyte)
+                         : VramMemory::import(*context, fd, 4 * kMebibyte);
     auto stream = Stream::create(*context);
     if (!memory || !stream) {
       ADD_FAILURE() << (memory ? stream.error() : memory.error()).message();
@@ -64,56 +64,56 @@ class StreamTest : public test::FakeCudaTest {
   }
 };
 
-const std::vector<std::byte> ones(page_bytes, std::byte{1});
-const std::vector<std::byte> twos(page_bytes, std::byte{2});
+const std::vector<std::byte> kOnes(kPageBytes, std::byte{1});
+const std::vector<std::byte> kTwos(kPageBytes, std::byte{2});
 
 TEST_F(StreamTest, CopiesThereAndBack) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
-  std::vector<std::byte> buffer(page_bytes);
-  ASSERT_TRUE(engine->write(0, ones));
-  ASSERT_TRUE(engine->write(4 * mebibyte - page_bytes, twos));
+  std::vector<std::byte> buffer(kPageBytes);
+  ASSERT_TRUE(engine->write(0, kOnes));
+  ASSERT_TRUE(engine->write(4 * kMebibyte - kPageBytes, kTwos));
   ASSERT_TRUE(engine->read(0, buffer));
-  EXPECT_EQ(buffer, ones);
-  ASSERT_TRUE(engine->read(4 * mebibyte - page_bytes, buffer));
-  EXPECT_EQ(buffer, twos);
+  EXPECT_EQ(buffer, kOnes);
+  ASSERT_TRUE(engine->read(4 * kMebibyte - kPageBytes, buffer));
+  EXPECT_EQ(buffer, kTwos);
 }
 
 TEST_F(StreamTest, CopiesInOrderAndNotBeforeTheWait) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
   auto address = engine->memory.device_pointer();
-  std::vector<std::byte> buffer(page_bytes);
-  ASSERT_TRUE(engine->stream.copy_from_host(address, ones.data(), page_bytes));
-  ASSERT_TRUE(engine->stream.copy_from_host(address, twos.data(), page_bytes));
-  ASSERT_TRUE(engine->stream.copy_to_host(buffer.data(), address, page_bytes));
-  EXPECT_EQ(buffer, std::vector<std::byte>(page_bytes));
+  std::vector<std::byte> buffer(kPageBytes);
+  ASSERT_TRUE(engine->stream.copy_from_host(address, kOnes.data(), kPageBytes));
+  ASSERT_TRUE(engine->stream.copy_from_host(address, kTwos.data(), kPageBytes));
+  ASSERT_TRUE(engine->stream.copy_to_host(buffer.data(), address, kPageBytes));
+  EXPECT_EQ(buffer, std::vector<std::byte>(kPageBytes));
   ASSERT_TRUE(engine->stream.synchronize());
-  EXPECT_EQ(buffer, twos);
+  EXPECT_EQ(buffer, kTwos);
 }
 
 TEST_F(StreamTest, RefusesRangesOutsideTheMemory) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
-  std::vector<std::byte> buffer(page_bytes);
-  auto outside = engine->read(4 * mebibyte - page_bytes / 2, buffer);
+  std::vector<std::byte> buffer(kPageBytes);
+  auto outside = engine->read(4 * kMebibyte - kPageBytes / 2, buffer);
   ASSERT_FALSE(outside);
   EXPECT_EQ(outside.error().code, api::CUDA_ERROR_INVALID_VALUE);
   EXPECT_NE(
       outside.error().message().find("GPU 0000:0a:00.0: cuMemcpyDtoHAsync 4096 bytes from 0x"),
       std::string::npos)
       << outside.error().message();
-  EXPECT_FALSE(engine->write(4 * mebibyte, ones));
+  EXPECT_FALSE(engine->write(4 * kMebibyte, kOnes));
   EXPECT_TRUE(engine->read(0, buffer)) << "a refused copy must not disturb the next";
 }
 
 TEST_F(StreamTest, CopiesWithoutAllocating) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
-  std::vector<std::byte> buffer(page_bytes);
+  std::vector<std::byte> buffer(kPageBytes);
   auto before = test::allocation_count();
-  for (std::uint64_t offset = 0; offset < 2 * mebibyte; offset += page_bytes) {
-    ASSERT_TRUE(engine->write(offset, ones));
+  for (std::uint64_t offset = 0; offset < 2 * kMebibyte; offset += kPageBytes) {
+    ASSERT_TRUE(engine->write(offset, kOnes));
     ASSERT_TRUE(engine->read(offset, buffer));
   }
   EXPECT_EQ(test::allocation_count(), before);
@@ -123,27 +123,27 @@ TEST_F(StreamTest, CopiesABatchByOneCall) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
   ASSERT_TRUE(engine->stream.has_batch_copy());
-  std::vector<std::byte> buffer(3 * page_bytes);
-  ASSERT_TRUE(engine->write(0, twos));
+  std::vector<std::byte> buffer(3 * kPageBytes);
+  ASSERT_TRUE(engine->write(0, kTwos));
   const auto vram = engine->memory.device_pointer();
   const auto host = reinterpret_cast<api::CUdeviceptr>(buffer.data());
-  const auto source = reinterpret_cast<api::CUdeviceptr>(ones.data());
+  const auto source = reinterpret_cast<api::CUdeviceptr>(kOnes.data());
   // Both directions, and one copy shorter than the others.
-  api::CUdeviceptr targets[] = {vram + 8 * page_bytes, host + page_bytes, vram + 2 * page_bytes};
+  api::CUdeviceptr targets[] = {vram + 8 * kPageBytes, host + kPageBytes, vram + 2 * kPageBytes};
   api::CUdeviceptr sources[] = {source, vram, source};
-  std::size_t bytes[] = {page_bytes, page_bytes / 2, page_bytes};
+  std::size_t bytes[] = {kPageBytes, kPageBytes / 2, kPageBytes};
   const auto before = test::allocation_count();
   ASSERT_TRUE(engine->stream.copy_batch(targets, sources, bytes));
   EXPECT_EQ(test::allocation_count(), before);
-  EXPECT_EQ(buffer, std::vector<std::byte>(3 * page_bytes)) << "before the wait";
+  EXPECT_EQ(buffer, std::vector<std::byte>(3 * kPageBytes)) << "before the wait";
   ASSERT_TRUE(engine->stream.synchronize());
-  std::vector<std::byte> expected(3 * page_bytes);
-  std::fill_n(expected.begin() + page_bytes, page_bytes / 2, std::byte{2});
+  std::vector<std::byte> expected(3 * kPageBytes);
+  std::fill_n(expected.begin() + kPageBytes, kPageBytes / 2, std::byte{2});
   EXPECT_EQ(buffer, expected);
-  buffer.resize(page_bytes);
-  for (const std::uint64_t offset : {2 * page_bytes, 8 * page_bytes}) {
+  buffer.resize(kPageBytes);
+  for (const std::uint64_t offset : {2 * kPageBytes, 8 * kPageBytes}) {
     ASSERT_TRUE(engine->read(offset, buffer));
-    EXPECT_EQ(buffer, ones);
+    EXPECT_EQ(buffer, kOnes);
   }
 }
 
@@ -155,16 +155,16 @@ TEST_F(StreamTest, WritesAValueBehindTheCopies) {
   auto words_registration =
       HostRegistration::create(engine->context, std::as_writable_bytes(std::span(words)));
   ASSERT_TRUE(words_registration);
-  ASSERT_TRUE(engine->write(0, ones));
-  std::vector<std::byte> buffer(page_bytes);
+  ASSERT_TRUE(engine->write(0, kOnes));
+  std::vector<std::byte> buffer(kPageBytes);
   ASSERT_TRUE(
-      engine->stream.copy_to_host(buffer.data(), engine->memory.device_pointer(), page_bytes));
+      engine->stream.copy_to_host(buffer.data(), engine->memory.device_pointer(), kPageBytes));
   ASSERT_TRUE(engine->stream.write_value(
       words_registration->device_pointer() + sizeof(std::uint32_t), 0x80000001));
   const volatile std::uint32_t& word = words[1];
   while (word != 0x80000001) {
   }
-  EXPECT_EQ(buffer, ones);
+  EXPECT_EQ(buffer, kOnes);
   EXPECT_THAT(words, testing::ElementsAre(1, 0x80000001, 3));
 }
 
@@ -173,7 +173,7 @@ TEST_F(StreamTest, SaysWhichOfTheNewerCallsFailed) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
   api::CUdeviceptr addresses[] = {engine->memory.device_pointer()};
-  std::size_t bytes[] = {page_bytes};
+  std::size_t bytes[] = {kPageBytes};
   EXPECT_EQ(engine->stream.copy_batch(addresses, addresses, bytes).error().message(),
             "GPU 0000:0a:00.0: cuMemcpyBatchAsync of 1: CUDA_ERROR_INVALID_VALUE (1)");
   EXPECT_EQ(engine->stream.write_value(addresses[0], 1).error().message(),
@@ -184,11 +184,11 @@ TEST_F(StreamTest, WorksOnAnotherThreadOnceCurrentThere) {
   auto engine = open_engine();
   ASSERT_TRUE(engine);
   std::thread([&] {
-    auto refused = engine->write(0, ones);
+    auto refused = engine->write(0, kOnes);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, api::CUDA_ERROR_INVALID_CONTEXT);
     ASSERT_TRUE(engine->context.make_current());
-    EXPECT_TRUE(engine->write(0, ones));
+    EXPECT_TRUE(engine->write(0, kOnes));
   }).join();
 }
 
@@ -197,16 +197,16 @@ TEST_F(StreamTest, ALostContextStaysLost) {
   in_child([] {
     auto engine = open_engine();
     ASSERT_TRUE(engine);
-    std::vector<std::byte> buffer(page_bytes);
-    EXPECT_TRUE(engine->write(0, ones));
-    auto lost = engine->write(page_bytes, ones);
+    std::vector<std::byte> buffer(kPageBytes);
+    EXPECT_TRUE(engine->write(0, kOnes));
+    auto lost = engine->write(kPageBytes, kOnes);
     ASSERT_FALSE(lost);
     EXPECT_EQ(lost.error().message(),
               "GPU 0000:0a:00.0: cuStreamQuery: CUDA_ERROR_ILLEGAL_ADDRESS (700)");
     EXPECT_TRUE(context_is_lost(lost.error().code));
     EXPECT_FALSE(engine->read(0, buffer));
     EXPECT_EQ(engine->context.memory_info().error().code, api::CUDA_ERROR_ILLEGAL_ADDRESS);
-    EXPECT_FALSE(VramMemory::create(engine->context, 2 * mebibyte));
+    EXPECT_FALSE(VramMemory::create(engine->context, 2 * kMebibyte));
   });
 }
 
@@ -215,14 +215,14 @@ TEST_F(StreamTest, AFlippedBitIsNoError) {
   in_child([] {
     auto engine = open_engine();
     ASSERT_TRUE(engine);
-    EXPECT_TRUE(engine->write(0, ones));
-    std::vector<std::byte> buffer(page_bytes);
+    EXPECT_TRUE(engine->write(0, kOnes));
+    std::vector<std::byte> buffer(kPageBytes);
     ASSERT_TRUE(engine->read(0, buffer));
-    EXPECT_NE(buffer, ones);
-    buffer[page_bytes / 2] ^= std::byte{1};
-    EXPECT_EQ(buffer, ones);
+    EXPECT_NE(buffer, kOnes);
+    buffer[kPageBytes / 2] ^= std::byte{1};
+    EXPECT_EQ(buffer, kOnes);
     ASSERT_TRUE(engine->read(0, buffer));
-    EXPECT_EQ(buffer, ones) << "the memory itself is right";
+    EXPECT_EQ(buffer, kOnes) << "the memory itself is right";
   });
 }
 
@@ -233,9 +233,9 @@ TEST_F(StreamTest, OnlyTheCopyInFlightIsLostWithItsProcess) {
     auto engine = open_engine();
     ASSERT_TRUE(engine);
     test::send_fd(sockets.child(), engine->memory.export_fd().value());
-    EXPECT_TRUE(engine->write(0, ones));
-    EXPECT_TRUE(engine->write(page_bytes, twos));
-    static_cast<void>(engine->write(2 * page_bytes, ones));
+    EXPECT_TRUE(engine->write(0, kOnes));
+    EXPECT_TRUE(engine->write(kPageBytes, kTwos));
+    static_cast<void>(engine->write(2 * kPageBytes, kOnes));
     FAIL() << "should have been killed";
   });
   int fd = test::receive_fd(sockets.parent());
@@ -247,11 +247,11 @@ TEST_F(StreamTest, OnlyTheCopyInFlightIsLostWithItsProcess) {
   in_child([&] {
     auto engine = open_engine(fd);
     ASSERT_TRUE(engine);
-    std::vector<std::byte> buffer(page_bytes);
+    std::vector<std::byte> buffer(kPageBytes);
     ASSERT_TRUE(engine->read(0, buffer));
-    EXPECT_EQ(buffer, ones);
-    ASSERT_TRUE(engine->read(page_bytes, buffer));
-    EXPECT_EQ(buffer, twos);
+    EXPECT_EQ(buffer, kOnes);
+    ASSERT_TRUE(engine->read(kPageBytes, buffer));
+    EXPECT_EQ(buffer, kTwos);
   });
   close(fd);
 }
@@ -263,7 +263,7 @@ TEST_F(StreamTest, AHungDeviceHangsTheWait) {
     auto engine = open_engine();
     ASSERT_TRUE(engine);
     test::send_fd(sockets.child(), sockets.child());  // about to hang
-    static_cast<void>(engine->write(0, ones));
+    static_cast<void>(engine->write(0, kOnes));
   });
   int fd = test::receive_fd(sockets.parent());
   ASSERT_GE(fd, 0);
@@ -280,15 +280,15 @@ TEST_F(StreamTest, AResetLosesTheContent) {
     auto engine = open_engine();
     ASSERT_TRUE(engine);
     test::send_fd(sockets.child(), engine->memory.export_fd().value());
-    EXPECT_EQ(engine->write(0, ones).error().code, api::CUDA_ERROR_UNKNOWN);
+    EXPECT_EQ(engine->write(0, kOnes).error().code, api::CUDA_ERROR_UNKNOWN);
   });
   int fd = test::receive_fd(sockets.parent());
   ASSERT_GE(fd, 0);
   in_child([&] {
     auto context = open();
     ASSERT_TRUE(context);
-    EXPECT_FALSE(VramMemory::import(*context, fd, 4 * mebibyte));
-    EXPECT_TRUE(VramMemory::create(*context, 64 * mebibyte));
+    EXPECT_FALSE(VramMemory::import(*context, fd, 4 * kMebibyte));
+    EXPECT_TRUE(VramMemory::create(*context, 64 * kMebibyte));
   });
   close(fd);
 }
@@ -296,7 +296,7 @@ TEST_F(StreamTest, AResetLosesTheContent) {
 TEST_F(StreamTest, RegistersHostMemoryOnceAtATime) {
   auto context = open();
   ASSERT_TRUE(context);
-  std::vector<std::byte> buffer(16 * page_bytes);
+  std::vector<std::byte> buffer(16 * kPageBytes);
   {
     auto registration = HostRegistration::create(*context, buffer);
     ASSERT_TRUE(registration) << registration.error().message();
@@ -317,7 +317,7 @@ TEST_F(StreamTest, HostMemoryThatTheDeviceCannotSeeIsNotRegistered) {
   setenv("FAKE_CUDA_FAIL", "cuMemHostGetDevicePointer_v2=999", 1);
   auto context = open();
   ASSERT_TRUE(context);
-  std::vector<std::byte> buffer(page_bytes);
+  std::vector<std::byte> buffer(kPageBytes);
   for (int i = 0; i < 2; ++i) {  // the second time it would be registered already
     EXPECT_EQ(HostRegistration::create(*context, buffer).error().message(),
               "GPU 0000:0a:00.0: cuMemHostGetDevicePointer: CUDA_ERROR_UNKNOWN (999)");

@@ -21,7 +21,7 @@ namespace {
 
 using test::Child;
 using test::in_child;
-using test::mebibyte;
+using test::kMebibyte;
 
 /// The fake's device memory is host memory.
 std::span<unsigned char> content(const VramMemory& memory) {
@@ -39,7 +39,7 @@ class VramTest : public test::FakeCudaTest {
     in_child([&] {
       auto context = open();
       ASSERT_TRUE(context);
-      auto memory = VramMemory::import(*context, fd, 4 * mebibyte);
+      auto memory = VramMemory::import(*context, fd, 4 * kMebibyte);
       ASSERT_TRUE(memory) << memory.error().message();
       use(*memory);
     });
@@ -49,10 +49,10 @@ class VramTest : public test::FakeCudaTest {
 TEST_F(VramTest, CreatesWhatWasAskedFor) {
   auto context = open();
   ASSERT_TRUE(context);
-  EXPECT_EQ(VramMemory::granularity(*context).value(), 2 * mebibyte);
-  auto memory = VramMemory::create(*context, 6 * mebibyte);
+  EXPECT_EQ(VramMemory::granularity(*context).value(), 2 * kMebibyte);
+  auto memory = VramMemory::create(*context, 6 * kMebibyte);
   ASSERT_TRUE(memory) << memory.error().message();
-  EXPECT_EQ(memory->size_bytes(), 6 * mebibyte);
+  EXPECT_EQ(memory->size_bytes(), 6 * kMebibyte);
   EXPECT_NE(memory->device_pointer(), 0u);
   EXPECT_EQ(free_mebibytes(*context), 58u);
 }
@@ -60,7 +60,7 @@ TEST_F(VramTest, CreatesWhatWasAskedFor) {
 TEST_F(VramTest, RefusesOtherSizes) {
   auto context = open();
   ASSERT_TRUE(context);
-  auto memory = VramMemory::create(*context, 3 * mebibyte);
+  auto memory = VramMemory::create(*context, 3 * kMebibyte);
   ASSERT_FALSE(memory);
   EXPECT_EQ(memory.error().message(),
             "GPU 0000:0a:00.0: size 3145728 is not a positive multiple of 2097152 bytes");
@@ -71,20 +71,20 @@ TEST_F(VramTest, RefusesOtherSizes) {
 TEST_F(VramTest, SaysThatTheDeviceIsFull) {
   auto context = open();
   ASSERT_TRUE(context);
-  auto memory = VramMemory::create(*context, 66 * mebibyte);
+  auto memory = VramMemory::create(*context, 66 * kMebibyte);
   ASSERT_FALSE(memory);
   EXPECT_EQ(memory.error().code, api::CUDA_ERROR_OUT_OF_MEMORY);
   EXPECT_EQ(memory.error().message(),
             "GPU 0000:0a:00.0: cuMemCreate 69206016 bytes: CUDA_ERROR_OUT_OF_MEMORY (2)");
-  EXPECT_TRUE(VramMemory::create(*context, 64 * mebibyte));
+  EXPECT_TRUE(VramMemory::create(*context, 64 * kMebibyte));
 }
 
 TEST_F(VramTest, IsFreedWithTheObject) {
   auto context = open();
   ASSERT_TRUE(context);
   {
-    auto first = VramMemory::create(*context, 16 * mebibyte);
-    auto second = VramMemory::create(*context, 16 * mebibyte);
+    auto first = VramMemory::create(*context, 16 * kMebibyte);
+    auto second = VramMemory::create(*context, 16 * kMebibyte);
     ASSERT_TRUE(first && second);
     VramMemory moved = std::move(*first);
     EXPECT_EQ(free_mebibytes(*context), 32u);
@@ -100,7 +100,7 @@ TEST_F(VramTest, AFailureLeavesNothingBehind) {
     ASSERT_TRUE(context);
     // More often than the fake has room for allocations or for ranges of addresses.
     for (int attempt = 0; attempt < 300; ++attempt) {
-      auto memory = VramMemory::create(*context, 4 * mebibyte);
+      auto memory = VramMemory::create(*context, 4 * kMebibyte);
       ASSERT_FALSE(memory) << call;
       ASSERT_EQ(memory.error().operation, std::string(call) + " 4194304 bytes");
     }
@@ -111,11 +111,11 @@ TEST_F(VramTest, AFailureLeavesNothingBehind) {
 TEST_F(VramTest, AFailureToImportKeepsTheMemory) {
   auto context = open();
   ASSERT_TRUE(context);
-  auto memory = VramMemory::create(*context, 4 * mebibyte);
+  auto memory = VramMemory::create(*context, 4 * kMebibyte);
   ASSERT_TRUE(memory);
   int fd = memory->export_fd().value();
-  EXPECT_FALSE(VramMemory::import(*context, fd, 8 * mebibyte));  // more than there is
-  EXPECT_TRUE(VramMemory::import(*context, fd, 4 * mebibyte));
+  EXPECT_FALSE(VramMemory::import(*context, fd, 8 * kMebibyte));  // more than there is
+  EXPECT_TRUE(VramMemory::import(*context, fd, 4 * kMebibyte));
   EXPECT_EQ(free_mebibytes(*context), 60u);
   close(fd);
 }
@@ -123,7 +123,7 @@ TEST_F(VramTest, AFailureToImportKeepsTheMemory) {
 TEST_F(VramTest, ExportsAnFdThatDoesNotLeakIntoOtherPrograms) {
   auto context = open();
   ASSERT_TRUE(context);
-  auto memory = VramMemory::create(*context, 4 * mebibyte);
+  auto memory = VramMemory::create(*context, 4 * kMebibyte);
   ASSERT_TRUE(memory);
   int fd = memory->export_fd().value();
   EXPECT_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
@@ -135,7 +135,7 @@ TEST_F(VramTest, AnFdHoldsTheMemoryAlone) {
   ASSERT_TRUE(context);
   int fd = -1;
   {
-    auto memory = VramMemory::create(*context, 4 * mebibyte);
+    auto memory = VramMemory::create(*context, 4 * kMebibyte);
     ASSERT_TRUE(memory);
     fd = memory->export_fd().value();
   }
@@ -149,7 +149,7 @@ TEST_F(VramTest, ContentOutlivesTheProcessThatWroteIt) {
   Child writer([&] {
     auto context = open();
     ASSERT_TRUE(context);
-    auto memory = VramMemory::create(*context, 4 * mebibyte);
+    auto memory = VramMemory::create(*context, 4 * kMebibyte);
     ASSERT_TRUE(memory);
     std::ranges::fill(content(*memory), 0x5a);
     test::send_fd(sockets.child(), memory->export_fd().value());
@@ -170,7 +170,7 @@ TEST_F(VramTest, ContentOutlivesTheProcessThatWroteIt) {
 TEST_F(VramTest, TwoProcessesShareTheMemory) {
   auto context = open();
   ASSERT_TRUE(context);
-  auto memory = VramMemory::create(*context, 4 * mebibyte);
+  auto memory = VramMemory::create(*context, 4 * kMebibyte);
   ASSERT_TRUE(memory);
   int fd = memory->export_fd().value();
   import_elsewhere(fd, [](VramMemory& other) { std::ranges::fill(content(other), 0x77); });
@@ -183,10 +183,10 @@ TEST_F(VramTest, ImportsNothingButVram) {
   ASSERT_TRUE(context);
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
-  auto memory = VramMemory::import(*context, ends[0], 4 * mebibyte);
+  auto memory = VramMemory::import(*context, ends[0], 4 * kMebibyte);
   ASSERT_FALSE(memory);
   EXPECT_EQ(memory.error().code, api::CUDA_ERROR_UNKNOWN);
-  EXPECT_FALSE(VramMemory::import(*context, -1, 4 * mebibyte));
+  EXPECT_FALSE(VramMemory::import(*context, -1, 4 * kMebibyte));
   close(ends[0]);
   close(ends[1]);
 }
@@ -194,24 +194,24 @@ TEST_F(VramTest, ImportsNothingButVram) {
 TEST_F(VramTest, AResetLosesTheMemory) {
   auto context = open();
   ASSERT_TRUE(context);
-  auto memory = VramMemory::create(*context, 4 * mebibyte);
+  auto memory = VramMemory::create(*context, 4 * kMebibyte);
   ASSERT_TRUE(memory);
   int fd = memory->export_fd().value();
   std::filesystem::remove(device_file());
-  auto imported = VramMemory::import(*context, fd, 4 * mebibyte);
+  auto imported = VramMemory::import(*context, fd, 4 * kMebibyte);
   ASSERT_FALSE(imported);
   EXPECT_EQ(imported.error().code, api::CUDA_ERROR_UNKNOWN);
   EXPECT_EQ(free_mebibytes(*context), 64u);
-  EXPECT_TRUE(VramMemory::create(*context, 64 * mebibyte));
+  EXPECT_TRUE(VramMemory::create(*context, 64 * kMebibyte));
   close(fd);
 }
 
 TEST_F(VramTest, ScrubZeroesAllOfItAndNothingElse) {
   auto context = open();
   ASSERT_TRUE(context);
-  auto before = VramMemory::create(*context, 2 * mebibyte);
-  auto memory = VramMemory::create(*context, 4 * mebibyte);
-  auto after = VramMemory::create(*context, 2 * mebibyte);
+  auto before = VramMemory::create(*context, 2 * kMebibyte);
+  auto memory = VramMemory::create(*context, 4 * kMebibyte);
+  auto after = VramMemory::create(*context, 2 * kMebibyte);
   ASSERT_TRUE(before && memory && after);
   for (auto* each : {&*before, &*memory, &*after}) {
     std::ranges::fill(content(*each), 0xee);
@@ -226,11 +226,11 @@ TEST_F(VramTest, NewMemoryHoldsOldBytesUntilScrubbed) {
   auto context = open();
   ASSERT_TRUE(context);
   {
-    auto memory = VramMemory::create(*context, 4 * mebibyte);
+    auto memory = VramMemory::create(*context, 4 * kMebibyte);
     ASSERT_TRUE(memory);
     std::ranges::fill(content(*memory), 0xee);
   }
-  auto memory = VramMemory::create(*context, 4 * mebibyte);
+  auto memory = VramMemory::create(*context, 4 * kMebibyte);
   ASSERT_TRUE(memory);
   EXPECT_TRUE(all_bytes_are(*memory, 0xee));
 }
@@ -239,7 +239,7 @@ TEST_F(VramTest, SaysThatScrubbingFailed) {
   setenv("FAKE_CUDA_FAIL", "cuMemsetD8_v2=719", 1);
   auto context = open();
   ASSERT_TRUE(context);
-  auto memory = VramMemory::create(*context, 4 * mebibyte);
+  auto memory = VramMemory::create(*context, 4 * kMebibyte);
   ASSERT_TRUE(memory);
   auto scrubbed = memory->scrub();
   ASSERT_FALSE(scrubbed);
@@ -251,7 +251,7 @@ TEST_F(VramTest, DevicesAreSeparate) {
   setenv("FAKE_CUDA_DEVICES", "2", 1);
   auto first = open("0");
   ASSERT_TRUE(first);
-  auto memory = VramMemory::create(*first, 64 * mebibyte);
+  auto memory = VramMemory::create(*first, 64 * kMebibyte);
   ASSERT_TRUE(memory);
   EXPECT_EQ(free_mebibytes(*first), 0u);
   auto second = open("1");

@@ -35,13 +35,13 @@ TEST(EncodeConnect, MatchesWhatTheKernelAccepted) {
       .backend_identifier = "vramswap-0",
       .sockets = {5, 7},
   };
-  const auto bytes = encode_connect(header_of(recorded::connect_request), request);
+  const auto bytes = encode_connect(header_of(recorded::kConnectRequest), request);
   ASSERT_TRUE(bytes);
-  EXPECT_THAT(*bytes, is_exactly(recorded::connect_request));
+  EXPECT_THAT(*bytes, is_exactly(recorded::kConnectRequest));
 }
 
 TEST(EncodeConnect, OmitsWhatIsNotGiven) {
-  const RequestHeader header{recorded::family, 1, 1};
+  const RequestHeader header{recorded::kFamily, 1, 1};
   const auto bytes = encode_connect(header, {.index = 5});
   ASSERT_TRUE(bytes);
   const auto attributes = genl_attributes(payload_of(*bytes), NBD_CMD_CONNECT);
@@ -54,7 +54,7 @@ TEST(EncodeConnect, OmitsWhatIsNotGiven) {
 }
 
 TEST(EncodeConnect, HasRoomForManySockets) {
-  const RequestHeader header{recorded::family, 1, 1};
+  const RequestHeader header{recorded::kFamily, 1, 1};
   ConnectRequest request{.sockets = std::vector<int>(5000, 3)};
   const auto bytes = encode_connect(header, request);
   ASSERT_TRUE(bytes);
@@ -63,7 +63,7 @@ TEST(EncodeConnect, HasRoomForManySockets) {
 }
 
 TEST(EncodeConnect, RefusesMoreThanAnAttributeCanHold) {
-  const RequestHeader header{recorded::family, 1, 1};
+  const RequestHeader header{recorded::kFamily, 1, 1};
   EXPECT_EQ(encode_connect(header, {.sockets = std::vector<int>(6000, 3)}).error(), EMSGSIZE);
   EXPECT_EQ(encode_connect(header, {.backend_identifier = std::string(70'000, 'x')}).error(),
             EMSGSIZE);
@@ -77,24 +77,24 @@ TEST(EncodeReconfigure, MatchesWhatTheKernelAccepted) {
       .backend_identifier = "vramswap-0",
       .sockets = {13},
   };
-  const auto bytes = encode_reconfigure(header_of(recorded::reconfigure_request), request);
+  const auto bytes = encode_reconfigure(header_of(recorded::kReconfigureRequest), request);
   ASSERT_TRUE(bytes);
-  EXPECT_THAT(*bytes, is_exactly(recorded::reconfigure_request));
+  EXPECT_THAT(*bytes, is_exactly(recorded::kReconfigureRequest));
 }
 
 TEST(EncodeDisconnect, MatchesWhatTheKernelAccepted) {
-  const auto bytes = encode_disconnect(header_of(recorded::disconnect_request), 0);
+  const auto bytes = encode_disconnect(header_of(recorded::kDisconnectRequest), 0);
   ASSERT_TRUE(bytes);
-  EXPECT_THAT(*bytes, is_exactly(recorded::disconnect_request));
+  EXPECT_THAT(*bytes, is_exactly(recorded::kDisconnectRequest));
 }
 
 TEST(DecodeConnectReply, ReadsTheIndex) {
-  EXPECT_EQ(decode_connect_reply(payload_of(recorded::connect_reply)), 0u);
+  EXPECT_EQ(decode_connect_reply(payload_of(recorded::kConnectReply)), 0u);
 }
 
 TEST(DecodeConnectReply, RefusesOtherMessages) {
-  EXPECT_FALSE(decode_connect_reply(payload_of(recorded::link_dead)));
-  EXPECT_FALSE(decode_connect_reply(payload_of(recorded::status_reply)));
+  EXPECT_FALSE(decode_connect_reply(payload_of(recorded::kLinkDead)));
+  EXPECT_FALSE(decode_connect_reply(payload_of(recorded::kStatusReply)));
   EXPECT_FALSE(decode_connect_reply({}));
 }
 

@@ -10,13 +10,13 @@ namespace {
 class InitMemoryTest : public testing::Test {
  protected:
   bool is_outside(const char* status, const char* memory_stat) {
-    directory.write("status", status);
-    directory.write("memory.stat", memory_stat);
-    return init_has_memory_outside_its_group((directory / "status").string(),
-                                             directory.path().string());
+    directory_.write("status", status);
+    directory_.write("memory.stat", memory_stat);
+    return init_has_memory_outside_its_group((directory_ / "status").string(),
+                                             directory_.path().string());
   }
 
-  TempDirectory directory;
+  TempDirectory directory_;
 };
 
 constexpr const char* kStatus =
