@@ -282,6 +282,11 @@ all_of_init_is_in_its_group() {
   [ $((counted + 512)) -ge "$(awk '$1 == "RssAnon:" { print $2 }' /proc/1/status)" ]
 }
 
+# Before a case makes memory short: systemd reads all units anew then.
+wait_for_init() {
+  wait_for 'all_of_init_is_in_its_group && systemctl show --property Version >/dev/null 2>&1' 60
+}
+
 # Nothing of ours is left. The daemon ends by itself when nothing is up, which takes a moment.
 assert_clean() {
   assert_eq "$(swap_areas)" 0 "the number of swap areas left"
