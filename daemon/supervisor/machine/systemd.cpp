@@ -146,8 +146,8 @@ awaitable<std::optional<std::size_t>> Systemd::count_fdstore() {
 // If one of init's pages is lost, the machine dies; and an init that waits for a page does not
 // start a daemon that would bring it. The swap limit of init.scope does not cover memory that init
 // allocated before it made that group: after it has executed itself again, all its memory is in the
-// group. It ends the connections of those that wait for a job, as `systemctl start` does, also while the
-// machine boots: so no job may be left.
+// group. It ends the connections of those that wait for a job, as `systemctl start` does, also
+// while the machine boots: so no job may be left.
 awaitable<void> Systemd::keep_init_out_of_swap() {
   if (sd_booted() <= 0 || !init_has_memory_outside_its_group()) co_return;
   const bool is_busy = co_await has_jobs();
