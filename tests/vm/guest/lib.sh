@@ -78,6 +78,8 @@ wait_for() { # CONDITION SECONDS
 read_uptime_ms() {
   read -r now _ </proc/uptime
   now=${now%.*}${now#*.}0
+  # In the first second after the boot: a number that begins with 0 would be octal.
+  now=${now#"${now%%[!0]*}"}
 }
 
 uptime_ms() {
