@@ -91,9 +91,12 @@ bool KeptDriver::is_replaced() const {
   return named.st_dev != kept.st_dev || named.st_ino != kept.st_ino;
 }
 
-void KeptDriver::log_if_replaced(const LogFields& fields) {
-  if (!is_replaced() || std::exchange(is_logged_, true)) return;
-  log_info(fmt::format("{}: {}. Workers go on with the one that runs", path_, kReplaced), fields);
+bool KeptDriver::log_if_replaced(const LogFields& fields) {
+  if (!is_replaced()) return false;
+  if (!std::exchange(is_logged_, true)) {
+    log_info(fmt::format("{}: {}. Workers go on with the one that runs", path_, kReplaced), fields);
+  }
+  return true;
 }
 
 }  // namespace vramswap

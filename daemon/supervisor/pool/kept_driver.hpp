@@ -50,8 +50,8 @@ class KeptDriver {
   const std::string& path() const { return path_; }
   // Whether the driver's name is another file's now, or no file's.
   bool is_replaced() const;
-  // Logs it once.
-  void log_if_replaced(const LogFields& fields);
+  // The same, and logs it once.
+  bool log_if_replaced(const LogFields& fields);
 
  private:
   void keep(const messages::Driver& driver, std::vector<UniqueFd> fds);

@@ -92,9 +92,10 @@ std::string WorkerSlot::trouble() const {
 
 // What changes without a word to the supervisor.
 void WorkerSlot::look_around() {
-  driver_.log_if_replaced(log_fields(message_ids::kDriverReplaced));
   remarks_.clear();
-  if (driver_.is_replaced()) remarks_ += "; the driver on disk is not the one that runs";
+  if (driver_.log_if_replaced(log_fields(message_ids::kDriverReplaced))) {
+    remarks_ += "; the driver on disk is not the one that runs";
+  }
   if (lacks_room()) remarks_ += "; the card has no room for another context";
 }
 
