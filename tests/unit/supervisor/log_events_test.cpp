@@ -45,10 +45,6 @@ class LogEventsTest : public PoolTest {
     std::erase_if(events, [&](const Event& event) { return event.message_id == message_id; });
     return entries;
   }
-  PageMap pages(std::uint32_t segment) {
-    const auto& held = machine_.launcher.latest().segments.at(segment);
-    return PageMap::map(held.page_map.get(), kSegmentBytes / kPageBytes).value();
-  }
   void look() { machine_.pass(std::chrono::seconds(11)); }
 };
 
@@ -123,13 +119,9 @@ TEST_F(LogEventsTest, AWorkerGivesPagesUp) {
 
 TEST_F(LogEventsTest, SomebodyElseDisconnectsADevice) {
   ASSERT_TRUE(up(2));
-  machine_.nbd.devices.at(1) = {};
-  auto& worker = machine_.launcher.latest();
-  worker.segments.at(1).connections.clear();
-  // Once, and not for each connection.
-  worker.tell(messages::ConnectionEnded{1, 1, ConnectionEnd::disconnected});
-  worker.tell(messages::ConnectionEnded{1, 2, ConnectionEnd::disconnected});
+  disconnect_by_others(1);
   machine_.pass(std::chrono::minutes(1));
+  // Once, and not for each connection.
   EXPECT_THAT(take(message_ids::kDisconnectedByOthers),
               ElementsAre(AllOf(HasSubstr("\nVRAMSWAP_DEVICE=/dev/nbd1\n"),
                                 HasSubstr("\nVRAMSWAP_SEGMENT=1\n"))));

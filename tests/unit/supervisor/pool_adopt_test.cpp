@@ -118,9 +118,7 @@ TEST_F(PoolAdoptTest, BothHaveDiedAndOnlyTheDescriptionWasKept) {
   ASSERT_TRUE(adopt(std::move(fds)));
   expect_all_up(1);
   EXPECT_EQ(pool_->segments().value()[0].generation, 1U);
-  const auto& held = machine_.launcher.latest().segments.at(0);
-  const auto pages = PageMap::map(held.page_map.get(), kSegmentBytes / kPageBytes);
-  EXPECT_EQ(pages->count(PageState::lost), kSegmentBytes / kPageBytes);
+  EXPECT_EQ(pages(0).count(PageState::lost), kSegmentBytes / kPageBytes);
 }
 
 // A page map without its store would call pages valid that are not there.
@@ -133,9 +131,7 @@ TEST_F(PoolAdoptTest, APageMapWithoutItsStoreIsNotEnough) {
   begin_supervisor();
   ASSERT_TRUE(adopt(std::move(fds)));
   expect_all_up(1);
-  const auto& held = machine_.launcher.latest().segments.at(0);
-  const auto pages = PageMap::map(held.page_map.get(), kSegmentBytes / kPageBytes);
-  EXPECT_EQ(pages->count(PageState::valid), 0U);
+  EXPECT_EQ(pages(0).count(PageState::valid), 0U);
 }
 
 // Somebody else has swapped it off, and may want it on again.
@@ -236,12 +232,7 @@ TEST_F(PoolAdoptTest, AReloadRightAfterAnAdoptionWithADeadWorkerIsRefused) {
 
 TEST_F(PoolAdoptTest, TheNextSupervisorTellsWhatWasLostBefore) {
   ASSERT_TRUE(up(1));
-  {
-    const auto& segment = machine_.launcher.latest().segments.at(0);
-    PageMap::map(segment.page_map.get(), kSegmentBytes / kPageBytes)
-        .value()
-        .set(0, 3, PageState::valid);
-  }
+  pages(0).set(0, 3, PageState::valid);
   machine_.launcher.fails_with[fake::kind_of<messages::Import>()] = ESTALE;
   kill_worker();
   machine_.pass(std::chrono::minutes(1));

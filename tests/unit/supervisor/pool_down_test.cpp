@@ -131,21 +131,15 @@ TEST_F(PoolTest, UpBringsBackWhatSomebodyElseHasSwappedOff) {
 // The kernel then regards the device as not connected, for as long as it is swap.
 class DisconnectedTest : public PoolTest {
  protected:
-  void disconnect_by_others() {
+  void disconnect_in_use() {
     machine_.swap.set_used("/dev/nbd0", 64 << 10);
-    machine_.nbd.devices.at(0) = {};
-    auto& worker = machine_.launcher.latest();
-    worker.segments.at(0).connections.clear();
-    for (const std::uint32_t connection : {1U, 2U}) {
-      worker.tell(messages::ConnectionEnded{0, connection, ConnectionEnd::disconnected});
-    }
-    machine_.pass(std::chrono::seconds(1));
+    disconnect_by_others(0);
   }
 };
 
 TEST_F(DisconnectedTest, AWorkerThatDiesDuringAForcedSwapoffLeavesTheSegmentInterrupted) {
   ASSERT_TRUE(up(1));
-  disconnect_by_others();
+  disconnect_in_use();
   machine_.swap.off_waits.insert("/dev/nbd0");
   machine_.launcher.die_at_start = 1000;
   std::optional<Result<void>> result;
@@ -163,7 +157,7 @@ TEST_F(DisconnectedTest, AWorkerThatDiesDuringAForcedSwapoffLeavesTheSegmentInte
 TEST_F(DisconnectedTest, WhatSomebodyElseHasDisconnectedIsShownAndLosesNoPageUnasked) {
   for (const bool is_forced : {true, false}) {
     ASSERT_TRUE(up(1));
-    disconnect_by_others();
+    disconnect_in_use();
     EXPECT_THAT(states(), ElementsAre("disconnected"));
     EXPECT_THAT(down().error().message, HasSubstr("the 64K in use there cannot be read"));
     EXPECT_THAT(states(), ElementsAre("disconnected"));

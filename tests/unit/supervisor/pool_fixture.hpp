@@ -73,6 +73,20 @@ class PoolTest : public testing::Test {
     machine_.launcher.latest().die();
     machine_.settle();
   }
+  PageMap pages(std::uint32_t segment) {
+    const auto& held = machine_.launcher.latest().segments.at(segment);
+    return PageMap::map(held.page_map.get(), kSegmentBytes / kPageBytes).value();
+  }
+  // Another program disconnects the segment's device: each connection ends by itself.
+  void disconnect_by_others(std::uint32_t segment) {
+    machine_.nbd.devices.at(segment) = {};
+    auto& worker = machine_.launcher.latest();
+    worker.segments.at(segment).connections.clear();
+    for (const std::uint32_t connection : {1U, 2U}) {
+      worker.tell(messages::ConnectionEnded{segment, connection, ConnectionEnd::disconnected});
+    }
+    machine_.pass(std::chrono::seconds(1));
+  }
   // Long enough for a worker to be replaced and its connections to be restored.
   void recover() { machine_.pass(std::chrono::seconds(1)); }
 

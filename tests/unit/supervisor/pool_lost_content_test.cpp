@@ -13,12 +13,7 @@ using PoolLostContentTest = PoolTest;
 
 TEST_F(PoolLostContentTest, ContentIsLostOnlyAfterStaleImportsOverALongTime) {
   ASSERT_TRUE(up(1));
-  {
-    const auto& segment = machine_.launcher.latest().segments.at(0);
-    PageMap::map(segment.page_map.get(), kSegmentBytes / kPageBytes)
-        .value()
-        .set(5, 10, PageState::valid);
-  }
+  pages(0).set(5, 10, PageState::valid);
   machine_.launcher.fails_with[kind_of<messages::Import>()] = ESTALE;
   kill_worker();
   machine_.pass(std::chrono::seconds(25));
@@ -29,9 +24,7 @@ TEST_F(PoolLostContentTest, ContentIsLostOnlyAfterStaleImportsOverALongTime) {
   EXPECT_EQ(segment.generation, 1U);
   EXPECT_EQ(segment.lost_at, machine_.clock.wall_time());
   expect_all_up(1, 1);
-  const auto& held = machine_.launcher.latest().segments.at(0);
-  const auto pages = PageMap::map(held.page_map.get(), kSegmentBytes / kPageBytes);
-  EXPECT_EQ(pages->count(PageState::lost), 10U);
+  EXPECT_EQ(pages(0).count(PageState::lost), 10U);
 }
 
 // It may hold the bytes after all: a later import may succeed, by hand or by another program.

@@ -6,14 +6,8 @@ namespace {
 
 using fake::kind_of;
 
-constexpr std::uint64_t kPages = (64 << 20) / kPageBytes;
-
 class PoolLostPagesTest : public PoolTest {
  protected:
-  PageMap pages(std::uint32_t segment) {
-    const auto& held = machine_.launcher.latest().segments.at(segment);
-    return PageMap::map(held.page_map.get(), kPages).value();
-  }
   // The worker finds the bytes of a page wrong, and says so.
   void corrupt(std::uint32_t segment, std::uint64_t page) {
     pages(segment).lose_corrupt(page);

@@ -78,12 +78,7 @@ TEST_F(StatusLineTest, SaysWhyADeviceHasNotAllItsConnections) {
 
 TEST_F(StatusLineTest, SaysWhatSomebodyElseHasDisconnected) {
   ASSERT_TRUE(up(2));
-  machine_.nbd.devices.at(0) = {};
-  auto& worker = machine_.launcher.latest();
-  worker.segments.at(0).connections.clear();
-  worker.tell(messages::ConnectionEnded{0, 1, ConnectionEnd::disconnected});
-  worker.tell(messages::ConnectionEnded{0, 2, ConnectionEnd::disconnected});
-  machine_.pass(std::chrono::seconds(1));
+  disconnect_by_others(0);
   EXPECT_THAT(states(), ElementsAre("disconnected", "active"));
   EXPECT_EQ(line(), "degraded: somebody else has disconnected /dev/nbd0");
 }
@@ -114,10 +109,8 @@ TEST_F(StatusLineTest, SaysThatAWorkerDozes) {
 
 TEST_F(StatusLineTest, CountsLostPages) {
   ASSERT_TRUE(up(2));
-  auto& worker = machine_.launcher.latest();
-  auto pages = PageMap::map(worker.segments.at(1).page_map.get(), kSegmentBytes / kPageBytes);
-  pages->lose_corrupt(7);
-  worker.tell(messages::LostPagesChanged{1});
+  pages(1).lose_corrupt(7);
+  machine_.launcher.latest().tell(messages::LostPagesChanged{1});
   machine_.settle();
   EXPECT_EQ(line(), std::string(kAllIsWell) + "; 1 page lost");
 }
