@@ -1,14 +1,29 @@
 #include "tests/fake_machine/fake_machine.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
 namespace vramswap::fake {
+namespace {
 
+bool is_same_file(int one, int other) {
+  struct stat first {};
+  struct stat second {};
+  return fstat(one, &first) == 0 && fstat(other, &second) == 0 && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
+}
+
+}  // namespace
+
+// As systemd: a file is kept once, under its first name.
 void FakeServiceManager::push_to_fdstore(const std::string& name, int fd) {
-  fdstore[name] = duplicate(fd);
+  const bool is_kept = std::ranges::any_of(
+      fdstore, [&](const auto& kept) { return is_same_file(kept.second.get(), fd); });
+  if (!is_kept) fdstore[name] = duplicate(fd);
 }
 
 NamedFds FakeServiceManager::receive_fdstore() {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 
 #include <utility>
 
@@ -226,7 +227,7 @@ void FakeWorker::load_driver(std::vector<UniqueFd> fds) {
   for (const UniqueFd& fd : start_fds) driver_.push_back(fd.duplicate());
   if (!start_fds.empty() || driver_path.empty()) return;
   driver_.emplace_back(open(driver_path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (has_page_kernel) driver_.push_back(driver_.front().duplicate());
+  if (has_page_kernel) driver_.emplace_back(memfd_create("fake-cubin", MFD_CLOEXEC));
 }
 
 void FakeWorker::tell(const messages::Message& message, std::vector<UniqueFd> fds) {

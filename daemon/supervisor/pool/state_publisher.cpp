@@ -108,12 +108,11 @@ void StatePublisher::remove_memory(std::uint32_t segment) const {
   machine_.service_manager.remove_from_fdstore(store_name(segment));
 }
 
-// Under its new name before it leaves the old one.
+// systemd keeps a file once: under a second name it would not take it.
 void StatePublisher::keep_lost_store(std::uint32_t segment, const std::string& name,
                                      const UniqueFd& store) const {
-  machine_.service_manager.push_to_fdstore(name, store.get());
-  machine_.service_manager.wait_for_fdstore();
   machine_.service_manager.remove_from_fdstore(store_name(segment));
+  machine_.service_manager.push_to_fdstore(name, store.get());
 }
 
 void StatePublisher::remove_lost_store(const std::string& name) const {
