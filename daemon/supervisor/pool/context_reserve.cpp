@@ -22,11 +22,10 @@ bool is_context_reserve_of(std::size_t slot, std::string_view name) {
 
 void ContextReserve::inherit(const NamedFds& inherited) {
   auto copy = copy_of(inherited, context_reserve_name(slot_));
-  if (copy) {
-    memory_ = *std::move(copy);
-  } else {
-    log_error(copy.error().message);
-  }
+  if (!copy) return log_error(copy.error().message);
+  memory_ = *std::move(copy);
+  // An attempt to adopt may have put one there, of a worker that has died since.
+  if (!memory_) give_up();
 }
 
 void ContextReserve::keep(UniqueFd memory) {

@@ -257,12 +257,16 @@ awaitable<Result<void>> Segment::release_store() {
     log_error(fmt::format("segment {}: freed without being scrubbed: {}", known_.id,
                           scrubbed.error().message));
   }
+  forget_memory();
+  is_in_worker_ = false;
+  co_return advance(SegmentEvent::store_released);
+}
+
+void Segment::forget_memory() {
   publisher_.remove_memory(known_.id);
   store_.reset();
   for (const auto& [name, store] : lost_stores_) publisher_.remove_lost_store(name);
   lost_stores_.clear();
-  is_in_worker_ = false;
-  co_return advance(SegmentEvent::store_released);
 }
 
 awaitable<Result<void>> Segment::scrub() {

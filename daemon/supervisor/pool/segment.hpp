@@ -136,6 +136,7 @@ class Segment {
   void note_lost(std::uint64_t pages, std::string_view why);
   void note_disconnected();
   void keep_lost_store();
+  void forget_memory();
   awaitable<void> limit_requests(Gate::Pass pass, Gate::Pass limiting);
   awaitable<void> restore_request_limit(std::uint32_t index);
   Result<void> make_page_map_of_lost_pages();

@@ -247,8 +247,12 @@ awaitable<Result<void>> Segment::adopt_memory(NamedFds& inherited) {
   if (!store) co_return store.error();
   page_map_ = *std::move(page_map);
   store_ = *std::move(store);
-  // Only together: one of them without the other says nothing.
-  if (!page_map_) store_.reset();
+  // Without its page map a store says nothing. The service manager forgets it: two of one name are
+  // one too many for the next supervisor.
+  if (store_ && !page_map_) {
+    publisher_.remove_memory(known_.id);
+    store_.reset();
+  }
   for (const auto& [name, fd] : inherited) {
     if (!is_lost_store_of(known_.id, name)) continue;
     auto kept = copy_of(inherited, name);
@@ -282,7 +286,10 @@ Result<void> Segment::adopt_device(const std::vector<NbdDevice>& devices,
     is_swap = was_listed_ || is_in_use;
   }
   state_ = state_as_found(has_device, is_swap, slot_.is_running());
-  if (!has_device && !store_) state_ = SegmentState::planned;
+  if (!has_device && !store_) {
+    state_ = SegmentState::planned;
+    forget_memory();
+  }
   if (has_device && !page_map_) return make_page_map_of_lost_pages();
   return {};
 }

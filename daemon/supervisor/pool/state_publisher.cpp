@@ -99,8 +99,9 @@ void StatePublisher::continue_from(std::uint64_t sequence) {
 
 void StatePublisher::push_memory(std::uint32_t segment, const UniqueFd& page_map,
                                  const UniqueFd& store) const {
-  machine_.service_manager.push_to_fdstore(page_map_name(segment), page_map.get());
-  machine_.service_manager.push_to_fdstore(store_name(segment), store.get());
+  auto& manager = machine_.service_manager;
+  if (page_map) manager.push_to_fdstore(page_map_name(segment), page_map.get());
+  if (store) manager.push_to_fdstore(store_name(segment), store.get());
 }
 
 void StatePublisher::remove_memory(std::uint32_t segment) const {

@@ -46,7 +46,8 @@ class StatePublisher {
   // The number of the description that an earlier supervisor published last.
   void continue_from(std::uint64_t sequence);
 
-  // The descriptors of a segment's memory, for the case that supervisor and worker die together.
+  // The descriptors of a segment's memory that there are, for the case that supervisor and worker
+  // die together.
   void push_memory(std::uint32_t segment, const UniqueFd& page_map, const UniqueFd& store) const;
   void remove_memory(std::uint32_t segment) const;
   // The content of a store was declared lost: its descriptor stays there, under that name.
