@@ -178,7 +178,7 @@ awaitable<void> Service::compare_fdstore() {
     const auto memory = pool_.handover_fds();
     if (!counted || !memory || memory->empty()) co_return;
     kept = *counted;
-    needed = memory->size();
+    needed = memory->size() + options_.fds_beside_pool;
     if (kept == 0 || kept >= needed || look == kFdstoreLooks) break;
     co_await machine_.clock.sleep(kFdstoreInterval);
   }

@@ -1,6 +1,7 @@
 // What the daemon does for its clients and at a signal.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -24,6 +25,7 @@ class Service {
     // The pool goes with the client that asked for it.
     bool ends_with_client = false;
     PoolOptions pool;
+    std::size_t fds_beside_pool = 0;  // what else the service manager is given to keep
   };
   // How the daemon ends: at first it refuses clients, then it is over.
   struct Exit {

@@ -80,7 +80,9 @@ class Supervisor {
         signals_(io_, SIGTERM, SIGINT),
         program_(io_, arguments_of(options_), lock_),
         service_(machine, program_,
-                 {.ends_with_client = options_.ends_with_client, .pool = options_.pool},
+                 {.ends_with_client = options_.ends_with_client,
+                  .pool = options_.pool,
+                  .fds_beside_pool = 1},  // see keep_program()
                  {.refuse_clients = [this] { server_->close(); }, .end = [this] { io_.stop(); }}) {}
 
   Result<void> run();

@@ -47,7 +47,8 @@ class SharedStatusTest : public testing::Test {
                                       .pool = {.runtime_directory = "/nonexistent",
                                                .device_prefix = "vramswap-",
                                                .default_connections = 2,
-                                               .page_map_memory = HostMemory::swappable}},
+                                               .page_map_memory = HostMemory::swappable},
+                                      .fds_beside_pool = 1},
                      Service::Exit{.refuse_clients = [] {}, .end = [] {}});
   }
 
@@ -124,15 +125,15 @@ TEST_F(SharedStatusTest, SaysWhatTheServiceManagerDoesNotKeep) {
   using testing::ElementsAre;
   using testing::HasSubstr;
   using testing::IsEmpty;
-  machine_.service_manager.kept_fds = 2;
+  machine_.service_manager.kept_fds = 3;
   up();
-  EXPECT_THAT(status(true).notes, ElementsAre(HasSubstr("keeps 2 descriptors, not 3")));
+  EXPECT_THAT(status(true).notes, ElementsAre(HasSubstr("keeps 3 descriptors, not 4")));
   ask(control::DownRequest{}, true);
   machine_.service_manager.kept_fds = 0;
   up();
   EXPECT_THAT(status(true).notes, ElementsAre(HasSubstr("keeps no memory")));
   ask(control::DownRequest{}, true);
-  machine_.service_manager.kept_fds = 3;
+  machine_.service_manager.kept_fds = 4;
   up();
   EXPECT_THAT(status(true).notes, IsEmpty());
 }
@@ -155,7 +156,7 @@ TEST_F(SharedStatusTest, WhatTheServiceManagerKeepsIsAskedWhenTheWorkerServesAga
   machine_.pass(std::chrono::minutes(1));
   EXPECT_EQ(status(true).segments.at(0).state, "active");
   EXPECT_GT(machine_.service_manager.counts, before);
-  EXPECT_THAT(status(true).notes, testing::ElementsAre(testing::HasSubstr("not 3")));
+  EXPECT_THAT(status(true).notes, testing::ElementsAre(testing::HasSubstr("not 4")));
 }
 
 TEST_F(SharedStatusTest, AUserMayNotChangeTheSwap) {
