@@ -168,15 +168,15 @@ awaitable<Service::Reply> Service::status() const {
 }
 
 // systemd drops what is above its limit, or what a security module keeps from it, and does not tell
-// the sender.
-awaitable<void> Service::compare_fdstore() {
+// the sender. Returns whether it keeps all.
+awaitable<bool> Service::compare_fdstore() {
   notes_.clear();
   std::size_t kept = 0;
   std::size_t needed = 0;
   for (unsigned look = 1;; ++look) {
     const auto counted = co_await machine_.service_manager.count_fdstore();
     const auto memory = pool_.handover_fds();
-    if (!counted || !memory || memory->empty()) co_return;
+    if (!counted || !memory || memory->empty()) co_return false;
     kept = *counted;
     needed = memory->size() + options_.fds_beside_pool;
     if (kept == 0 || kept >= needed || look == kFdstoreLooks) break;
@@ -195,6 +195,7 @@ awaitable<void> Service::compare_fdstore() {
         kept, needed));
     log_error(notes_.back());
   }
+  co_return kept >= needed;
 }
 
 // To count them the service manager's program is started. The memory for that is a worker's first.
@@ -217,11 +218,24 @@ awaitable<Service::Reply> Service::shared_status() {
   co_return *shared_status_;
 }
 
+// While a worker is dead, and systemd lacks its memory, this daemon is the only one that has it.
+awaitable<bool> Service::may_leave_swap_up() {
+  if (!pool_.is_held_by_workers()) {
+    const bool is_kept = co_await compare_fdstore();
+    if (!is_kept) co_return false;
+  }
+  co_return !pool_.is_busy();
+}
+
 awaitable<void> Service::stop() {
   machine_.service_manager.notify_stopping();
   // As after a crash: the worker serves on, and the next supervisor finds it.
   if (co_await machine_.service_manager.is_restarting()) {
-    while (pool_.is_busy()) co_await machine_.clock.sleep(kStopInterval);
+    for (;;) {
+      const bool may_end = co_await may_leave_swap_up();
+      if (may_end) break;
+      co_await machine_.clock.sleep(kStopInterval);
+    }
     log_info("is started again: the next vramswapd takes the swap over");
     exit_.refuse_clients();
     exit_.end();

@@ -62,8 +62,9 @@ class Service {
   awaitable<Result<void>> reload(std::shared_ptr<Session> session);
   awaitable<Reply> status() const;
   awaitable<Reply> shared_status();
-  awaitable<void> compare_fdstore();
+  awaitable<bool> compare_fdstore();
   awaitable<void> compare_fdstore_after_recovery();
+  awaitable<bool> may_leave_swap_up();
   void end_if_nothing_is_up();
 
   Machine& machine_;

@@ -332,6 +332,10 @@ Result<void> Pool::check_is_whole() const {
   return {};
 }
 
+bool Pool::is_held_by_workers() const {
+  return std::ranges::none_of(parts_.slots, [](const auto& slot) { return slot->lacks_worker(); });
+}
+
 awaitable<Result<void>> Pool::replace_workers(std::string program) {
   for (const auto& slot : parts_.slots) {
     if (auto replaced = co_await slot->replace_program(program); !replaced) co_return replaced;

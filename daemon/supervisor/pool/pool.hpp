@@ -34,6 +34,8 @@ class Pool {
   Result<Gate::Pass> begin_reload();
   // An error: a worker is dead or being replaced, so that nobody else holds the memory.
   Result<void> check_is_whole() const;
+  // Workers have the memory of all devices.
+  bool is_held_by_workers() const;
   // What the next supervisor, in this process after exec, is to inherit: all of it or an error.
   Result<NamedFds> handover_fds() const { return publisher_.handover_fds(); }
   // Has every worker become `program`, over the same memory, while the kernel waits.

@@ -67,6 +67,8 @@ class WorkerSlot {
   bool is_running() const { return worker_ && worker_->is_running(); }
   // Running, with all that it is to serve.
   bool is_serving() const { return is_running() && recovering_.is_empty(); }
+  // A device of its segments is there, and no worker serves it.
+  bool lacks_worker() const { return is_needed() && !is_serving(); }
   const std::shared_ptr<WorkerProcess>& worker() const { return worker_; }
   const StoreDeviceInfo& info() const { return known_.info; }
   std::uint64_t worker_bytes() const { return known_.worker_bytes; }
