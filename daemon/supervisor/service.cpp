@@ -200,7 +200,7 @@ awaitable<bool> Service::compare_fdstore() {
 
 // To count them the service manager's program is started. The memory for that is a worker's first.
 awaitable<void> Service::compare_fdstore_after_recovery() {
-  while (pool_.is_busy() || !pool_.check_is_whole()) {
+  while (pool_.is_busy() || !pool_.is_held_by_workers()) {
     co_await machine_.clock.sleep(kFdstoreInterval);
   }
   if (pool_.is_up()) co_await compare_fdstore();

@@ -136,7 +136,7 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
       tell_of_reserve();
     }
     return Started{{.name = "ram",
-                    .uuid = "",
+                    .uuid = start.gpu,
                     .free_bytes = 1 << 30,
                     .total_bytes = 1 << 30,
                     .granularity_bytes = 1 << 20,
