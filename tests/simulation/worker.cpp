@@ -56,6 +56,14 @@ void SimWorker::wake_up() {
   });
 }
 
+// Now, and not when it would have gone on by itself.
+void SimWorker::go_on() {
+  if (!is_stopped()) return;
+  stopped_until_ = {};
+  is_turn_due_ = false;
+  wake_up();
+}
+
 void SimWorker::connect(std::shared_ptr<SimChannel> channel) {
   channels_.push_back(channel);
   callers_.push_back(std::move(channel));

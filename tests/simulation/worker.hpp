@@ -52,7 +52,7 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   void die(const char* why);
   // The process stands still, all of it.
   void stop_for(std::chrono::nanoseconds time);
-  void go_on() { stopped_until_ = {}; }
+  void go_on();
   bool is_stopped() const;
   // Whether it has kept the supervisor waiting for an answer within the last half minute, or cannot
   // answer any more since its channel was cut.

@@ -40,9 +40,11 @@ void SimWorker::stop_for(std::chrono::nanoseconds time) {
   stopped_until_ = world_.now() + time;
   silent_until_ = std::max(silent_until_, stopped_until_);
   world_.kernel.drop_slow_connections(*this);
+  // An answer may be under way, and the next request comes after it.
+  const std::chrono::nanoseconds answering = std::max(busy_until_ - world_.now(), 0ns);
   for (const auto limit : {kLongestSilence, kLongestCall}) {
-    if (time <= limit) continue;
-    world_.after(limit, [self = shared_from_this(), limit, until = stopped_until_] {
+    if (time <= limit + answering) continue;
+    world_.after(limit + answering, [self = shared_from_this(), limit, until = stopped_until_] {
       if (self->stopped_until_ == until) self->check_silence(limit);
     });
   }
