@@ -8,6 +8,7 @@
 
 #include "daemon/base/page_size.hpp"
 #include "daemon/system/log.hpp"
+#include "tests/simulation/final_checks.hpp"
 #include "tests/simulation/process.hpp"
 #include "tests/simulation/world.hpp"
 
@@ -98,10 +99,6 @@ class Life {
   void happen_to_machine(EventKind kind, Random random);
   void end();
   void wait_until_well();
-  bool is_well();
-  std::string what_is_wrong(const Device& device);
-  void check_all_is_served();
-  void check_nothing_is_left();
 
   control::UpRequest up_request(Random random) const {
     control::UpRequest up;
@@ -304,7 +301,7 @@ void Life::end() {
   if (world_.process() == nullptr && world_.kernel.has_swap()) {
     return world_.violate("no supervisor comes up, and there is swap");
   }
-  check_all_is_served();
+  check_all_is_served(world_);
   world_.kernel.verify_all();
   if (world_.is_over()) return;
   if (world_.process() != nullptr && world_.process()->is_ready() &&
@@ -316,58 +313,11 @@ void Life::end() {
       return world_.violate("down fails, and nothing is wrong");
     }
   }
-  if (!world_.kernel.was_touched_by_others()) check_nothing_is_left();
+  if (!world_.kernel.was_touched_by_others()) check_nothing_is_left(world_);
 }
 
 void Life::wait_until_well() {
-  for (auto left = kQuiet; left > 0s && !is_well(); left -= kGlance) world_.pass(kGlance);
-}
-
-bool Life::is_well() {
-  if (world_.is_over()) return true;
-  if (!world_.clients.all_are_over()) return false;
-  if (!world_.kernel.has_swap()) return world_.workers.living().empty();
-  if (world_.process() == nullptr) return false;
-  return std::ranges::all_of(world_.kernel.devices(), [&](const auto& known) {
-    const Device& device = known.second;
-    return !device.is_swap || !device.is_connected || what_is_wrong(device).empty();
-  });
-}
-
-// Empty: nothing is.
-std::string Life::what_is_wrong(const Device& device) {
-  const HeldSegment* segment = world_.kernel.server_of(device);
-  if (segment == nullptr)
-    return fmt::format("nobody serves {}, and nothing is wrong", device.path());
-  if (std::ranges::any_of(device.connections, &KernelConnection::is_dead)) {
-    return fmt::format("{} lacks a connection for ever", device.path());
-  }
-  const bool any_lost = segment->pages.count(PageState::lost) > 0;
-  if ((device.request_limit == kPageBytes) != any_lost) {
-    return fmt::format("{} has {} pages lost, and requests of {} bytes", device.path(),
-                       any_lost ? "some" : "no", device.request_limit);
-  }
-  return {};
-}
-
-void Life::check_all_is_served() {
-  for (const auto& [index, device] : world_.kernel.devices()) {
-    if (!device.is_swap || !device.is_connected) continue;
-    if (const auto wrong = what_is_wrong(device); !wrong.empty()) return world_.violate(wrong);
-  }
-}
-
-void Life::check_nothing_is_left() {
-  if (!world_.kernel.devices().empty()) return world_.violate("a device is left after down");
-  if (!world_.workers.living().empty()) return world_.violate("a worker is left after down");
-  if (world_.stores.count_held() > 0) return world_.violate("memory is left after down");
-  // One of a worker that was killed goes with the next supervisor.
-  if (!world_.workers.sockets().empty()) {
-    world_.clients.ask(control::StatusRequest{});
-    world_.pass(1s);
-  }
-  if (!world_.workers.sockets().empty()) return world_.violate("a socket is left after down");
-  if (world_.memory.reserve_bytes > 0) return world_.violate("the reserve is held after down");
+  for (auto left = kQuiet; left > 0s && !is_well(world_); left -= kGlance) world_.pass(kGlance);
 }
 
 }  // namespace
