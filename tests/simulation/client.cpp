@@ -14,6 +14,11 @@ const char* name_of(const control::Request& request) {
   return kNames[request.index()];
 }
 
+bool may_change_swap(const control::Request& request) {
+  return std::holds_alternative<control::UpRequest>(request) ||
+         std::holds_alternative<control::DownRequest>(request);
+}
+
 }  // namespace
 
 Client& Clients::ask(control::Request request) {
@@ -21,6 +26,7 @@ Client& Clients::ask(control::Request request) {
   client.number = clients_.size() - 1;
   client.request = std::move(request);
   client.disturbances_before = disturbances_;
+  if (may_change_swap(client.request)) ++operations_;
   for (const auto& [index, device] : world_.kernel.devices()) {
     if (device.is_swap) client.swap_before.insert(index);
   }
@@ -68,7 +74,10 @@ void Clients::take_reply(Client& client, const control::Reply& reply) {
   const auto* failure = std::get_if<control::Failure>(&reply);
   last_answer_ = failure == nullptr;
   world_.note("client {}: {}", client.number, failure != nullptr ? failure->message : "done");
-  if (const auto* status = std::get_if<control::Status>(&reply)) check(client, *status);
+  if (const auto* status = std::get_if<control::Status>(&reply)) {
+    last_notes_ = status->notes;
+    check(client, *status);
+  }
   if (failure != nullptr) check_nothing_has_changed(client, *failure);
 }
 
@@ -98,6 +107,12 @@ void Clients::check_nothing_has_changed(const Client& client, const control::Fai
                                  device.path()));
     }
   }
+}
+
+bool Clients::any_changes_swap() const {
+  return std::ranges::any_of(clients_, [](const Client& client) {
+    return !client.is_over && may_change_swap(client.request);
+  });
 }
 
 bool Clients::any_waits_for_supervisor() const {

@@ -7,6 +7,8 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "daemon/control/protocol.hpp"
 
@@ -47,11 +49,16 @@ class Clients {
   // What may keep an operation from putting back what it found: a fault in store for swap calls, or
   // somebody else.
   void disturb() { ++disturbances_; }
+  // What may have changed the swap: that, and each `up` and `down`.
+  unsigned interferences() const { return disturbances_ + operations_; }
+  bool any_changes_swap() const;  // an `up` or `down` that has no answer yet
 
   Client& at(std::size_t number) { return clients_.at(number); }
   bool all_are_over() const;
   // The answer to the last request: success, or not, or none yet.
   std::optional<bool> last_answer() const { return last_answer_; }
+  // Of the last status.
+  const std::vector<std::string>& last_notes() const { return last_notes_; }
 
  private:
   void check(const Client& client, const control::Status& status);
@@ -60,7 +67,9 @@ class Clients {
   World& world_;
   std::deque<Client> clients_;
   std::optional<bool> last_answer_;
+  std::vector<std::string> last_notes_;
   unsigned disturbances_ = 0;
+  unsigned operations_ = 0;
 };
 
 }  // namespace vramswap::simulation

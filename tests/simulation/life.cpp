@@ -118,6 +118,11 @@ class Life {
     return kTimes[random.below(kTimes.size())];
   }
 
+  // Of a restart, or a little more.
+  std::chrono::nanoseconds some_short_time(Random& random) const {
+    return std::chrono::microseconds(random.below(random.one_in(2) ? 10'000 : 300'000));
+  }
+
   const Plan& plan_;
   World world_;
   std::size_t next_ = 0;
@@ -164,10 +169,23 @@ void Life::happen(EventKind kind, Random random) {
       world_.kill_process();
       break;
     case EventKind::both_die:
-      // Without a service manager that is the end of all.
-      if (!world_.manager.is_there && !random.one_in(16)) break;
+      // Where no service manager keeps all, pages are lost, or the life ends.
+      if (!world_.all_is_kept() && !random.one_in(world_.manager.is_there ? 4 : 16)) break;
       world_.kill_process();
       for (const auto& worker : world_.workers.living()) worker->die("as all processes do");
+      break;
+    case EventKind::service_restarted:
+      if (!world_.manager.is_there) break;
+      if (random.one_in(2)) world_.change_fdstore(random);
+      world_.restart_service();
+      // Something else happens at the same time.
+      if (random.one_in(6))
+        world_.after(some_short_time(random), [this] { world_.kill_process(); });
+      if (random.one_in(4)) {
+        world_.after(some_short_time(random), [this, choice = random.next()] {
+          happen_to_worker(EventKind::worker_dies, Random(choice));
+        });
+      }
       break;
     default:
       happen_to_worker(kind, random);
@@ -179,7 +197,7 @@ void Life::happen_to_worker(EventKind kind, Random random) {
   switch (kind) {
     case EventKind::worker_dies: {
       const bool is_alone = world_.process() == nullptr || !world_.process()->is_ready();
-      if (!world_.manager.is_there && is_alone && !random.one_in(32)) break;
+      if (!world_.all_is_kept() && is_alone && !random.one_in(32)) break;
       if (worker) worker->die("by a signal");
       break;
     }
@@ -219,7 +237,8 @@ void Life::happen_to_machine(EventKind kind, Random random) {
           static_cast<unsigned>(random.one_in(3) ? 120 : random.below(6));
       break;
     case EventKind::netlink_error: {
-      constexpr std::array kCodes = {EBUSY, EINVAL, ENOBUFS, ENODATA};
+      // EINVAL is no fault that passes: the driver says so of a device that is not connected.
+      constexpr std::array kCodes = {EBUSY, ENOMEM, ENOBUFS, ENODATA};
       const int code = kCodes[random.below(kCodes.size())];
       world_.faults.netlink =
           NetlinkFault{code, (code == ENOBUFS || code == ENODATA) && random.one_in(2)};
@@ -239,7 +258,7 @@ void Life::happen_to_machine(EventKind kind, Random random) {
       world_.card.away_until = until;
       for (const auto& worker : world_.workers.living()) {
         const bool is_alone = world_.process() == nullptr || !world_.process()->is_ready();
-        if (is_alone && !world_.manager.is_there) continue;
+        if (is_alone && !world_.all_is_kept()) continue;
         if (random.one_in(2)) worker->die("its card is away");
       }
       break;
@@ -302,6 +321,8 @@ void Life::end() {
     return world_.violate("no supervisor comes up, and there is swap");
   }
   check_all_is_served(world_);
+  if (!world_.is_over()) world_.restart_and_check();
+  wait_until_well();
   world_.kernel.verify_all();
   if (world_.is_over()) return;
   if (world_.process() != nullptr && world_.process()->is_ready() &&

@@ -44,6 +44,7 @@ enum class EventKind {
   swapped_off_by_others,
   supervisor_dies,
   both_die,
+  service_restarted,
 };
 
 struct Event {

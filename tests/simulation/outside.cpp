@@ -171,13 +171,34 @@ awaitable<Result<void>> SimSwap::read_page(std::string path, std::uint64_t,
 }
 
 void SimServiceManager::push_to_fdstore(const std::string& name, int fd) {
-  if (process_.enter()) process_.world().manager.push(name, fd);
+  if (!process_.enter()) return;
+  if (fd < 0) process_.world().violate(name + " is to be kept, and is not there");
+  process_.world().manager.push(name, fd);
 }
 void SimServiceManager::remove_from_fdstore(const std::string& name) {
   if (process_.enter()) process_.world().manager.remove(name);
 }
 void SimServiceManager::wait_for_fdstore() {
   process_.enter();
+}
+awaitable<std::optional<std::size_t>> SimServiceManager::count_fdstore() {
+  if (!process_.enter()) co_await never_return(process_);
+  World& world = process_.world();
+  if (!world.manager.is_there) co_return 0;
+  co_await pass(process_, world.some_latency());
+  if (world.faults.error_of_new_process(world.now()) != 0) co_return std::nullopt;
+  world.note("service manager: keeps {}", world.manager.list());
+  co_return world.manager.count();
+}
+// Who cannot ask takes the swap down.
+awaitable<bool> SimServiceManager::is_restarting() {
+  if (!process_.enter()) co_await never_return(process_);
+  World& world = process_.world();
+  if (!world.manager.has_restart_job) co_return false;
+  co_await pass(process_, world.some_latency());
+  if (world.faults.error_of_new_process(world.now()) == 0) co_return true;
+  world.clients.disturb();
+  co_return false;
 }
 
 awaitable<Result<void>> SimReserve::fill_step() {
@@ -208,7 +229,7 @@ void SimLastResort::await_next(std::uint64_t needed_bytes, unsigned use) {
     if (*uses != use) return;
     World& world = process_.world();
     if (world.memory.available() < needed_bytes) {
-      if (!world.workers.any_is_being_set_up()) {
+      if (!world.workers.any_is_being_set_up() && !world.workers.any_died_just_now()) {
         world.violate("the OOM killer is called, and no worker is being set up");
       }
       world.note("kernel: the OOM killer kills a program");

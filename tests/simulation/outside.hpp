@@ -88,8 +88,8 @@ class SimServiceManager : public ServiceManager {
   void remove_from_fdstore(const std::string& name) override;
   void wait_for_fdstore() override;
   NamedFds receive_fdstore() override { return {}; }  // handed to the process when it starts
-  awaitable<std::optional<std::size_t>> count_fdstore() override { co_return std::nullopt; }
-  awaitable<bool> is_restarting() override { co_return false; }
+  awaitable<std::optional<std::size_t>> count_fdstore() override;
+  awaitable<bool> is_restarting() override;
   awaitable<void> keep_init_out_of_swap() override { co_return; }
 
  private:

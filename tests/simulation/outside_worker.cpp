@@ -72,7 +72,7 @@ class SimLink : public WorkerLink {
     World& world = process_.world();
     for (const auto& [id, segment] : worker_->segments) {
       if (!segment.store || segment.store->given_to_process == process_.number()) continue;
-      if (world.manager.is_there) continue;
+      if (world.manager.keeps(world.stores, *segment.store)) continue;
       // A new one, of which the answer was lost: nobody has written there.
       if (std::ranges::all_of(segment.store->pages, [](auto page) { return page == 0; })) continue;
       world.violate(fmt::format("worker {} is killed, and it alone holds store {}", worker_->pid,

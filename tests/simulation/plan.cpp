@@ -50,6 +50,7 @@ constexpr auto kWeights = std::to_array<Weight>({
     {EventKind::swapped_off_by_others, "somebody else swaps a device off", 1},
     {EventKind::supervisor_dies, "the supervisor dies", 8},
     {EventKind::both_die, "all processes die", 2},
+    {EventKind::service_restarted, "the service is restarted", 6},
 });
 
 EventKind choose_kind(Random& random) {

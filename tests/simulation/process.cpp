@@ -1,7 +1,9 @@
 #include "tests/simulation/process.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 
+#include "daemon/supervisor/machine/old_program.hpp"
 #include "daemon/supervisor/spawn.hpp"
 
 namespace vramswap::simulation {
@@ -54,12 +56,14 @@ class SimSession : public Session {
 Process::Process(World& world, unsigned number) : world_(world), number_(number), outside_(*this) {
   service_ = std::make_unique<Service>(
       outside_.machine, *this,
-      Service::Options{.ends_with_client = false, .pool = pool_options(world)},
+      Service::Options{
+          .ends_with_client = false, .pool = pool_options(world), .fds_beside_pool = 1},
       Service::Exit{.refuse_clients = [this] { is_ready_ = false; },
                     .end =
                         [this] {
                           if (!enter()) return;
                           world_.note("supervisor: ends");
+                          world_.check_process_may_end();
                           die();
                           world_.on_process_end({});
                         }});
@@ -69,12 +73,17 @@ Process::~Process() = default;
 
 void Process::start(std::map<std::string, UniqueFd> inherited, std::optional<std::size_t> client) {
   for (const auto& [name, fd] : inherited) {
-    if (const auto store = world_.stores.find(fd.get())) store->given_to_process = number_;
+    const auto store = world_.stores.find(fd.get());
+    // A segment's store is of use only with its page map.
+    const std::string page_map = page_map_of(name);
+    const bool is_of_use = page_map.empty() || inherited.contains(page_map);
+    if (store && is_of_use) store->given_to_process = number_;
   }
   spawn(io_, run(std::move(inherited), client));
 }
 
 awaitable<void> Process::run(NamedFds inherited, std::optional<std::size_t> client) {
+  inherited.erase(kProgramName);
   const auto taken = co_await service_->take_over(std::move(inherited));
   if (!enter()) co_return;
   if (!taken) {
@@ -86,6 +95,9 @@ awaitable<void> Process::run(NamedFds inherited, std::optional<std::size_t> clie
   is_ready_ = true;
   ready_since_ = world_.now();
   world_.note("supervisor: is ready");
+  world_.on_process_ready();
+  keep_program();
+  if (is_signalled_) spawn(io_, service_->stop());
   spawn(io_, service_->end_if_never_used());
   world_.clients.on_supervisor_ready();
   if (!client) co_return;
@@ -97,9 +109,16 @@ void Process::handle(Client& client) {
 }
 
 void Process::take_signal() {
-  if (!is_ready() || std::exchange(is_signalled_, true)) return;
+  if (!is_alive_ || std::exchange(is_signalled_, true)) return;
   world_.note("supervisor: SIGTERM");
-  spawn(io_, service_->stop());
+  if (is_ready_) spawn(io_, service_->stop());
+}
+
+// As Supervisor does.
+void Process::keep_program() {
+  const UniqueFd program(memfd_create("vramswapd", MFD_CLOEXEC));
+  outside_.service_manager.remove_from_fdstore(kProgramName);
+  outside_.service_manager.push_to_fdstore(kProgramName, program.get());
 }
 
 bool Process::run_one() {

@@ -24,6 +24,7 @@ class Process : public Successor {
   void start(std::map<std::string, UniqueFd> inherited, std::optional<std::size_t> client);
   // Hands it a request.
   void handle(Client& client);
+  // SIGTERM; further ones change nothing.
   void take_signal();
   // One piece of work. False: all of it waits.
   bool run_one();
@@ -37,9 +38,11 @@ class Process : public Successor {
   static Error dead() { return {"dead"}; }
 
   bool is_alive() const { return is_alive_; }
+  bool is_signalled() const { return is_signalled_; }
   bool is_ready() const { return is_ready_ && is_alive_; }
   // Only once it is.
   TimePoint ready_since() const { return ready_since_; }
+  bool knows_pool() const { return service_->is_up(); }
   bool has_nothing_up() const { return is_ready() && !service_->is_up() && !service_->is_busy(); }
   unsigned number() const { return number_; }
   World& world() { return world_; }
@@ -51,6 +54,7 @@ class Process : public Successor {
 
  private:
   awaitable<void> run(NamedFds inherited, std::optional<std::size_t> client);
+  void keep_program();
 
   World& world_;
   const unsigned number_;

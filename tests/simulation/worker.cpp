@@ -27,6 +27,7 @@ void SimWorker::die(const char* why) {
   if (!is_alive) return;
   world_.note("worker {}: dies: {}", pid, why);
   is_alive = false;
+  world_.workers.note_death(world_.now());
   for (const auto& [id, segment] : segments) {
     // Whether that may be the end of the memory is known only now.
     if (segment.store) world_.may_be_freed(*segment.store);

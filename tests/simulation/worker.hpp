@@ -70,6 +70,7 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   void tell_of_lost_pages(const HeldSegment& segment);
 
   bool is_being_set_up() const;
+  bool knows_pool() const { return !description_.empty(); }
   bool takes_requests() const { return is_alive && has_started && !is_stopped(); }
   HeldSegment* segment_of(std::uint64_t pair);
 
@@ -128,13 +129,20 @@ class Workers {
   std::vector<std::shared_ptr<SimWorker>> living() const;
   // One of those that live, or nothing.
   std::shared_ptr<SimWorker> choose(std::uint64_t choice) const;
+  // And the supervisor may not have heard of it.
+  bool any_died_just_now() const;
+  void note_death(TimePoint when) { last_death_ = when; }
   bool any_is_being_set_up() const;
+  bool any_knows_pool() const;
+  // Which one holds it; nothing: none does.
+  std::shared_ptr<SimWorker> holder_of(const Store& store) const;
 
  private:
   World& world_;
   std::vector<std::shared_ptr<SimWorker>> workers_;
   std::map<std::string, std::weak_ptr<SimWorker>> sockets_;
   pid_t last_pid_ = 1000;
+  TimePoint last_death_{};
 };
 
 }  // namespace vramswap::simulation

@@ -2,8 +2,16 @@
 #include <algorithm>
 
 #include "tests/simulation/worker.hpp"
+#include "tests/simulation/world.hpp"
 
 namespace vramswap::simulation {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::chrono::nanoseconds kNews = 3ms;  // until a supervisor hears of a death, at most
+
+}  // namespace
 
 std::shared_ptr<SimWorker> Workers::spawn(unsigned child_of) {
   std::erase_if(workers_, [](const auto& worker) { return !worker->is_alive; });
@@ -42,6 +50,23 @@ std::shared_ptr<SimWorker> Workers::choose(std::uint64_t choice) const {
 bool Workers::any_is_being_set_up() const {
   return std::ranges::any_of(workers_,
                              [](const auto& worker) { return worker->is_being_set_up(); });
+}
+
+bool Workers::any_died_just_now() const {
+  return world_.now() - last_death_ < kNews;
+}
+
+bool Workers::any_knows_pool() const {
+  return std::ranges::any_of(living(), [](const auto& worker) { return worker->knows_pool(); });
+}
+
+std::shared_ptr<SimWorker> Workers::holder_of(const Store& store) const {
+  for (const auto& worker : living()) {
+    for (const auto& [id, segment] : worker->segments) {
+      if (segment.store.get() == &store) return worker;
+    }
+  }
+  return nullptr;
 }
 
 }  // namespace vramswap::simulation

@@ -78,7 +78,9 @@ void World::ensure_process() {
   }
   ++process_count_;
   note("supervisor {}: starts", process_count_);
-  start_process(manager.copies(), std::nullopt);
+  manager.has_restart_job = false;
+  give_up_forgotten_pool();
+  start_process(manager.give(), std::nullopt);
 }
 
 void World::start_process(std::map<std::string, UniqueFd> inherited,
@@ -109,19 +111,24 @@ void World::replace_process(std::map<std::string, UniqueFd> inherited,
 void World::on_process_end(const Result<void>& result) {
   clients.on_supervisor_end(std::nullopt);
   if (!result) clients.give_up_waiting();
+  give_up_forgotten_pool();
   // Those who came too late for it start another one.
   if (clients.any_waits_for_supervisor()) after(kRestartPause, [this] { ensure_process(); });
   if (!manager.is_there) return;
+  if (manager.has_restart_job) {
+    for (const auto& [inode, store] : stores.all()) may_be_freed(*store);
+    after(kRestartPause, [this] { ensure_process(); });
+    return;
+  }
   // As the unit says: it is started again, except after a refusal, and then the store goes.
   const bool is_final =
       result || result.error().code == EPROTO || result.error().code == EOWNERDEAD;
   if (!is_final) {
     after(kRestartPause, [this] { ensure_process(); });
-  } else if (result && !manager.fds.empty()) {
-    violate(fmt::format("the supervisor ends, and the service manager keeps {}",
-                        manager.fds.begin()->first));
+  } else if (const auto kept = manager.first_of_pool(); result && !kept.empty()) {
+    violate(fmt::format("the supervisor ends, and the service manager keeps {}", kept));
   }
-  if (is_final) manager.fds.clear();
+  if (is_final) manager.forget_all();
 }
 
 void World::bury() {
@@ -130,20 +137,18 @@ void World::bury() {
   if (const auto successor = std::exchange(successor_, nullptr)) successor();
 }
 
-// True where supervisor and worker have died together, and no service manager keeps descriptors.
+// True where supervisor and worker have died together, and no service manager keeps it.
 bool World::may_be_freed(const Store& store) {
   if (!store.reserve_of.empty()) return true;
-  if (manager.is_there) return false;
+  if (manager.is_there && !manager.may_lack_pages()) return false;
+  if (manager.keeps(stores, store)) return false;
   const bool supervisor_has_it =
       process_ && process_->is_alive() && store.given_to_process == process_->number();
   if (supervisor_has_it) return false;
-  for (const auto& worker : workers.living()) {
-    for (const auto& [id, segment] : worker->segments) {
-      if (segment.store.get() == &store) return false;
-    }
-  }
+  if (workers.holder_of(store)) return false;
   kernel.destroy_pages(store);
-  if (kernel.has_swap()) give_up("both have died, and nobody keeps the memory");
+  if (!manager.is_there && kernel.has_swap())
+    give_up("both have died, and nobody keeps the memory");
   return true;
 }
 
@@ -159,14 +164,14 @@ void World::heal() {
 
 void World::check() {
   kernel.check();
+  check_fdstore();
   if (!process_ || !process_->has_nothing_up()) return;
   // Nothing may be left of what is down.
   if (!kernel.find_devices("vramswap-").empty() && !kernel.was_touched_by_others()) {
     violate("a device is left, and nothing is up");
   }
-  if (!manager.fds.empty()) {
-    violate(
-        fmt::format("the service manager keeps {}, and nothing is up", manager.fds.begin()->first));
+  if (const auto kept = manager.first_of_pool(); !kept.empty()) {
+    violate(fmt::format("the service manager keeps {}, and nothing is up", kept));
   }
 }
 

@@ -21,6 +21,12 @@ namespace vramswap::simulation {
 
 class Process;
 
+// The swap that was up at some moment.
+struct SwapBefore {
+  std::map<std::string, int> priorities;  // of the devices, by path
+  unsigned interferences = 0;
+};
+
 class World {
  public:
   using Schedule = std::multimap<TimePoint, std::function<void()>>;
@@ -80,6 +86,23 @@ class World {
                        std::optional<std::size_t> client);
   void on_process_end(const Result<void>& result);
 
+  // The service manager stops the supervisor and starts it again.
+  void restart_service();
+  // It keeps less than before, or more from now on.
+  void change_fdstore(Random random);
+  void on_process_ready();
+  // Of one that ends by itself: no page goes with it.
+  void check_process_may_end();
+  // What is there now is there unchanged, and well kept, after a restart in which nothing else
+  // happens.
+  void restart_and_check();
+  // Whether all pages outlive supervisor and workers.
+  bool all_is_kept() const;
+  // To anybody but the supervisor.
+  bool is_pool_known() const { return manager.knows_pool() || workers.any_knows_pool(); }
+  // The life ends, where nobody knows the pool because the service manager has dropped it.
+  void give_up_forgotten_pool();
+
   // Whether it is due to an event that bytes of this store are gone when its last descriptor is.
   bool may_be_freed(const Store& store);
   // Stops misbehaving.
@@ -97,6 +120,11 @@ class World {
  private:
   void start_process(std::map<std::string, UniqueFd> inherited, std::optional<std::size_t> client);
   void bury();
+  void signal_for_restart();
+  void check_fdstore();
+  // Of the devices that are swap, by path.
+  std::map<std::string, int> swap_priorities() const;
+  std::map<std::string, pid_t> swap_servers() const;
   void check();
 
   const bool records_;
@@ -106,6 +134,8 @@ class World {
   std::unique_ptr<Process> process_;
   std::function<void()> successor_;  // starts the program that the process has become
   unsigned process_count_ = 0;       // that were started by anything but exec
+  // When the restart began that is not over; only if nobody else takes swap away meanwhile.
+  std::optional<SwapBefore> swap_before_;
   bool is_over_ = false;
   std::string violation_;
   std::vector<std::string> log_;
