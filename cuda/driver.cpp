@@ -74,7 +74,7 @@ std::string driver_library(const char* name) {
 }
 
 Result<Driver> Driver::load() {
-  return load(driver_library("libcuda.so.1").c_str());
+  return load(driver_library(kCudaLibrary).c_str());
 }
 
 Result<Driver> Driver::load(const char* path) {

@@ -8,6 +8,8 @@
 
 namespace vramswap::cuda {
 
+constexpr const char* kCudaLibrary = "libcuda.so.1";
+
 /// What dlopen is given for a library of the driver: `name`, for which the dynamic loader looks, or
 /// its path in the folder that the build names (CMake's VRAMSWAP_DRIVER_LIBRARY_DIR).
 std::string driver_library(const char* name);
@@ -19,7 +21,7 @@ std::string driver_library(const char* name);
 class Driver {
  public:
   /// Loads `path`, looks up every entry point and calls cuInit. Requires a driver for CUDA 11.4
-  /// (series 470) or newer. Without `path`: driver_library("libcuda.so.1").
+  /// (series 470) or newer. Without `path`: driver_library(kCudaLibrary).
   ///
   /// Sets CUDA_DEVICE_ORDER=PCI_BUS_ID in the environment unless it is set already. cuInit reads
   /// it, and only in that order are device indices the same as in nvidia-smi. setenv is not

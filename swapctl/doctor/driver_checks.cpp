@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "cuda/advice.hpp"
+#include "cuda/driver.hpp"
 #include "daemon/system/program_directories.hpp"
 
 namespace vramswap::swapctl {
@@ -28,6 +29,11 @@ bool is_version(std::string_view word) {
   return word.contains('.') && std::ranges::all_of(word, [](unsigned char c) {
            return std::isdigit(c) != 0 || c == '.';
          });
+}
+
+std::optional<std::string> find_library(const Tree& tree, const std::string& library) {
+  if (!library.contains('/')) return tree.find(kLibraryDirectories, library);
+  return tree.exists(library) ? std::optional(library) : std::nullopt;
 }
 
 bool is_wsl(const Tree& tree) {
@@ -106,10 +112,10 @@ Finding check_driver(const Tree& tree) {
   return ok(kName, *version);
 }
 
-Finding check_libcuda(const Tree& tree) {
+Finding check_libcuda(const Tree& tree, const std::string& library) {
   constexpr const char* kName = "libcuda";
-  const auto file = tree.find(kLibraryDirectories, "libcuda.so.1");
-  if (!file) return failure(kName, "no libcuda.so.1", cuda::kNoLibraryAdvice);
+  const auto file = find_library(tree, library);
+  if (!file) return failure(kName, "no " + library, cuda::kNoLibraryAdvice);
   const std::string on_disk = version_of_file(tree.path(*file));
   const auto loaded = module_version(tree);
   if (on_disk.empty() || !loaded) {
@@ -150,7 +156,8 @@ Findings driver_findings(const Tree& tree, const std::vector<Card>& cards,
   // There the GPU is not on the PCI bus, and nothing else matters.
   if (is_wsl(tree)) return {check_export(tree, status)};
   if (cards.empty()) return {check_cards(cards)};
-  return {check_cards(cards), check_driver(tree), check_libcuda(tree), check_uvm(tree),
+  return {check_cards(cards), check_driver(tree),
+          check_libcuda(tree, cuda::driver_library(cuda::kCudaLibrary)), check_uvm(tree),
           check_export(tree, status)};
 }
 

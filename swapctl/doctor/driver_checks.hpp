@@ -25,7 +25,8 @@ std::optional<std::string> module_version(const Tree& tree);
 
 Finding check_cards(const std::vector<Card>& cards);
 Finding check_driver(const Tree& tree);
-Finding check_libcuda(const Tree& tree);
+// `library` is what the daemon gives dlopen: a path, or a name to be looked for.
+Finding check_libcuda(const Tree& tree, const std::string& library);
 Finding check_uvm(const Tree& tree);
 // `status` is that of the daemon, if one answers: what is up has been exported.
 Finding check_export(const Tree& tree, const std::optional<control::Status>& status);

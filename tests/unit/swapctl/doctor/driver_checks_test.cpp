@@ -1,5 +1,6 @@
 #include "swapctl/doctor/driver_checks.hpp"
 
+#include "cuda/driver.hpp"
 #include "tests/unit/swapctl/command_fixture.hpp"
 #include "tests/unit/swapctl/doctor/finding_matcher.hpp"
 
@@ -61,14 +62,25 @@ TEST_F(DriverChecks, ModuleIsNewEnough) {
 }
 
 TEST_F(DriverChecks, LibcudaIsOfTheModulesVersion) {
-  EXPECT_THAT(check_libcuda(tree), fails("no libcuda.so.1", "install"));
+  EXPECT_THAT(check_libcuda(tree, cuda::kCudaLibrary), fails("no libcuda.so.1", "install"));
   files.write("usr/lib/x86_64-linux-gnu/nvidia/current/libcuda.so.580.159.04", "");
   link("usr/lib/x86_64-linux-gnu/libcuda.so.1", "nvidia/current/libcuda.so.580.159.04");
-  EXPECT_THAT(check_libcuda(tree), is_unknown("does not compare", "nvidia-smi"));
+  EXPECT_THAT(check_libcuda(tree, cuda::kCudaLibrary),
+              is_unknown("does not compare", "nvidia-smi"));
   load_module("580.159.04");
-  EXPECT_THAT(check_libcuda(tree), is_ok("/usr/lib/x86_64-linux-gnu/libcuda.so.1, 580.159.04"));
+  EXPECT_THAT(check_libcuda(tree, cuda::kCudaLibrary),
+              is_ok("/usr/lib/x86_64-linux-gnu/libcuda.so.1, 580.159.04"));
   load_module("575.57.08");
-  EXPECT_THAT(check_libcuda(tree), fails("is 580.159.04, the nvidia module 575.57.08", "reboot"));
+  EXPECT_THAT(check_libcuda(tree, cuda::kCudaLibrary),
+              fails("is 580.159.04, the nvidia module 575.57.08", "reboot"));
+}
+
+TEST_F(DriverChecks, LibcudaIsSoughtWhereTheBuildNamesAFolderOnlyThere) {
+  const std::string library = "/opt/driver/libcuda.so.1";
+  files.write("usr/lib64/libcuda.so.1", "");
+  EXPECT_THAT(check_libcuda(tree, library), fails("no /opt/driver/libcuda.so.1", "install"));
+  files.write("opt/driver/libcuda.so.1", "");
+  EXPECT_THAT(check_libcuda(tree, library), is_unknown(library, "nvidia-smi"));
 }
 
 TEST_F(DriverChecks, UvmIsLoadedOrCanBe) {
