@@ -21,6 +21,12 @@ Json message(std::string_view type) {
   return {{"protocol", kProtocolVersion}, {"type", type}};
 }
 
+Json loans_json(const std::vector<Loan>& loans) {
+  Json json = Json::array();
+  for (const Loan& loan : loans) json.push_back(loan_json<Json>(loan));
+  return json;
+}
+
 Json to_json(const WorkerStatus& worker) {
   Json json = worker_json<Json>(worker);
   json["io"] = worker.io ? Json(*worker.io) : Json();
@@ -74,6 +80,33 @@ UpRequest up_from(const Json& json) {
   return up;
 }
 
+std::optional<std::uint64_t> optional_bytes(const Json& json, const char* key) {
+  if (json.at(key).is_null()) return std::nullopt;
+  return byte_count(json, key);
+}
+
+std::vector<Loan> loans_from(const Json& json) {
+  std::vector<Loan> loans;
+  for (const Json& loan : json.value("loans", Json::array())) {
+    loans.push_back({.bytes = optional_bytes(loan, "bytes"),
+                     .is_held = loan.at("is_held"),
+                     .purpose = loan.at("purpose"),
+                     .since = loan.at("since")});
+  }
+  return loans;
+}
+
+LendRequest lend_from(const Json& json) {
+  LendRequest lend;
+  lend.bytes = optional_bytes(json, "bytes");
+  lend.is_held = json.at("is_held").get<bool>();
+  if (!json.at("wait_s").is_null()) {
+    lend.wait = std::chrono::seconds(integer<std::int64_t>(json, "wait_s", 0, 86400));
+  }
+  lend.purpose = json.at("purpose").get<std::string>();
+  return lend;
+}
+
 SegmentStatus segment_from(const Json& json) {
   return {.device = json.at("device"),
           .size_bytes = byte_count(json, "size_bytes"),
@@ -86,7 +119,8 @@ SegmentStatus segment_from(const Json& json) {
           .generation = json.at("generation"),
           .lost_pages = byte_count(json, "lost_pages"),
           .corrupt_pages = byte_count(json, "corrupt_pages"),
-          .lost_at = json.at("lost_at")};
+          .lost_at = json.at("lost_at"),
+          .place = json.value("place", "")};
 }
 
 std::optional<IoStats> stats_from(const Json& json) {
@@ -113,7 +147,9 @@ Status status_from(const Json& json) {
                 .supervisor_pid = json.at("supervisor_pid"),
                 .segments = {},
                 .workers = {},
-                .notes = json.value("notes", std::vector<std::string>{})};
+                .notes = json.value("notes", std::vector<std::string>{}),
+                .loans = loans_from(json),
+                .lent_bytes = json.contains("lent_bytes") ? byte_count(json, "lent_bytes") : 0};
   for (const Json& segment : json.at("segments")) status.segments.push_back(segment_from(segment));
   for (const Json& worker : json.at("workers")) status.workers.push_back(worker_from(worker));
   return status;
@@ -125,6 +161,8 @@ Request request_from(const Json& json) {
   if (type == "down") return DownRequest{.force = json.at("force").get<bool>()};
   if (type == "status") return StatusRequest{};
   if (type == "reload") return ReloadRequest{};
+  if (type == "lend") return lend_from(json);
+  if (type == "take-back") return TakeBackRequest{};
   throw BadValue{{fmt::format("unknown request '{}'", type)}};
 }
 
@@ -136,6 +174,10 @@ Reply reply_from(const Json& json) {
   }
   if (type == "status") return status_from(json);
   if (type == "done") return Done{};
+  if (type == "lent") {
+    return Lent{byte_count(json, "freed_bytes"), byte_count(json, "missing_bytes"),
+                json.at("problem")};
+  }
   if (type == "failure") return Failure{json.at("message")};
   throw BadValue{{fmt::format("unknown reply '{}'", type)}};
 }
@@ -198,7 +240,18 @@ std::string encode(const Request& request) {
                                  return dump_json(json);
                                },
                                [](const StatusRequest&) { return dump_json(message("status")); },
-                               [](const ReloadRequest&) { return dump_json(message("reload")); }},
+                               [](const ReloadRequest&) { return dump_json(message("reload")); },
+                               [](const LendRequest& lend) {
+                                 Json json = message("lend");
+                                 json["bytes"] = lend.bytes ? Json(*lend.bytes) : Json();
+                                 json["is_held"] = lend.is_held;
+                                 json["wait_s"] = lend.wait ? Json(lend.wait->count()) : Json();
+                                 json["purpose"] = lend.purpose;
+                                 return dump_json(json);
+                               },
+                               [](const TakeBackRequest&) {
+                                 return dump_json(message("take-back"));
+                               }},
                     request);
 }
 
@@ -223,6 +276,15 @@ std::string encode(const Reply& reply) {
                                    json["workers"].push_back(to_json(worker));
                                  }
                                  json["notes"] = status.notes;
+                                 json["loans"] = loans_json(status.loans);
+                                 json["lent_bytes"] = status.lent_bytes;
+                                 return dump_json(json);
+                               },
+                               [](const Lent& lent) {
+                                 Json json = message("lent");
+                                 json["freed_bytes"] = lent.freed_bytes;
+                                 json["missing_bytes"] = lent.missing_bytes;
+                                 json["problem"] = lent.problem;
                                  return dump_json(json);
                                },
                                [](const Done&) { return dump_json(message("done")); },
@@ -232,6 +294,16 @@ std::string encode(const Reply& reply) {
                                  return dump_json(json);
                                }},
                     reply);
+}
+
+std::string encode_loans(const std::vector<Loan>& loans) {
+  Json json = message("loans");
+  json["loans"] = loans_json(loans);
+  return dump_json(json);
+}
+
+Result<std::vector<Loan>> decode_loans(std::string_view text) {
+  return decode<std::vector<Loan>>(text, loans_from);
 }
 
 Result<Request> decode_request(std::string_view line) {

@@ -1,6 +1,6 @@
 // The control protocol between vramswap and vramswapd: JSON, one message a line, over the
 // SOCK_STREAM socket below. A client sends one request and reads replies: any number of Progress,
-// then exactly one of Status, Done or Failure. Any user may ask for status; only root may send
+// then exactly one of Status, Done, Lent or Failure. Any user may ask for status; only root may send
 // other requests (the daemon checks SO_PEERCRED). If the client closes the connection during a
 // `down`, the daemon cancels it and swaps on again what it had swapped off.
 #pragma once
@@ -61,10 +61,23 @@ std::chrono::seconds doze_after(const UpRequest& request);
 struct DownRequest {
   bool force = false;  // try even if the used pages do not seem to fit elsewhere
 };
+// Frees VRAM for other programs, while the swap stays up: used pages move to host memory, or else
+// swap areas are swapped off. Answer: Lent.
+struct LendRequest {
+  std::optional<std::uint64_t> bytes = {};  // on each card of the pool; no value: all of it
+  // The loan ends when the client closes the connection. Otherwise a TakeBackRequest ends it.
+  bool is_held = false;
+  // Nothing more is begun after this long; no value: until it is done.
+  std::optional<std::chrono::seconds> wait = {};
+  std::string purpose = {};  // the command that the VRAM is for, for status
+};
+// Ends all loans that no client holds. The VRAM is taken again in the background. Answer: Done.
+struct TakeBackRequest {};
 struct StatusRequest {};
 // Replace daemon and workers by the programs that are installed now, while the swap is up.
 struct ReloadRequest {};
-using Request = std::variant<UpRequest, DownRequest, StatusRequest, ReloadRequest>;
+using Request = std::variant<UpRequest, DownRequest, StatusRequest, ReloadRequest, LendRequest,
+                             TakeBackRequest>;
 
 struct Progress {
   std::string device;  // "/dev/nbd0"
@@ -75,6 +88,8 @@ struct Progress {
 // disconnected, so that its pages cannot be read.
 inline constexpr std::string_view kOffState = "off";
 inline constexpr std::string_view kDisconnectedState = "disconnected";
+// Its swap area and its store are given up, since its VRAM is lent.
+inline constexpr std::string_view kLentState = "lent";
 struct SegmentStatus {
   std::string device;  // "/dev/nbd0"; empty before it is connected
   std::uint64_t size_bytes = 0;
@@ -90,6 +105,8 @@ struct SegmentStatus {
   // Those among them whose bytes were not those that had been written.
   std::uint64_t corrupt_pages = 0;
   std::int64_t lost_at = 0;  // time of the last loss, seconds since the epoch; 0: never
+  // "vram" or "host memory"; empty: its store is given up, since its VRAM is lent.
+  std::string place = {};
 };
 struct WorkerStatus {
   std::string store;     // as in SegmentStatus
@@ -108,6 +125,13 @@ struct WorkerStatus {
   // not send statistics.
   std::optional<IoStats> io = {};
 };
+// VRAM that others may use until it is returned.
+struct Loan {
+  std::optional<std::uint64_t> bytes = {};  // as in LendRequest
+  bool is_held = false;                     // by a client's connection
+  std::string purpose = {};
+  std::int64_t since = 0;  // seconds since the epoch
+};
 struct Status {
   std::string version;  // the daemon's
   int supervisor_pid = 0;
@@ -116,16 +140,26 @@ struct Status {
   // What the owner of the machine should know of the whole, a line each. A daemon of an earlier
   // version sends none.
   std::vector<std::string> notes = {};
+  // A daemon of an earlier version lends nothing.
+  std::vector<Loan> loans = {};
+  std::uint64_t lent_bytes = 0;  // of VRAM that the pool takes otherwise, on all cards
+};
+struct Lent {
+  std::uint64_t freed_bytes = 0;    // on the card that lends least
+  std::uint64_t missing_bytes = 0;  // on the card that lacks most; what was freed stays so
+  std::string problem;              // why; empty: nothing is missing
 };
 struct Done {};
 struct Failure {
   std::string message;  // one line
 };
-using Reply = std::variant<Progress, Status, Done, Failure>;
+using Reply = std::variant<Progress, Status, Done, Failure, Lent>;
 
 // Return a line without its newline.
 std::string encode(const Request& request);
 std::string encode(const Reply& reply);
+std::string encode_loans(const std::vector<Loan>& loans);
+Result<std::vector<Loan>> decode_loans(std::string_view text);
 // Malformed text, a missing field or a value out of range is an error that names the field. Another
 // protocol version is an error that names both versions.
 Result<Request> decode_request(std::string_view line);

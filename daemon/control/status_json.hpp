@@ -21,7 +21,16 @@ Json segment_json(const SegmentStatus& segment) {
           {"generation", segment.generation},
           {"lost_pages", segment.lost_pages},
           {"corrupt_pages", segment.corrupt_pages},
-          {"lost_at", segment.lost_at}};
+          {"lost_at", segment.lost_at},
+          {"place", segment.place}};
+}
+
+template <class Json>
+Json loan_json(const Loan& loan) {
+  return {{"bytes", loan.bytes ? Json(*loan.bytes) : Json()},
+          {"is_held", loan.is_held},
+          {"purpose", loan.purpose},
+          {"since", loan.since}};
 }
 
 // Without "io".

@@ -14,6 +14,7 @@
 #include "daemon/control/protocol.hpp"
 #include "daemon/handover/connection_end.hpp"
 #include "daemon/handover/store_device_info.hpp"
+#include "daemon/handover/store_place.hpp"
 #include "daemon/handover/worker_state.hpp"
 
 namespace vramswap::messages {
@@ -46,17 +47,37 @@ struct Start {
   // What the first worker found that a context takes; 0: this one finds out.
   std::uint64_t context_bytes = 0;
   bool has_context_reserve = false;
+  // As in Replace. The answer says nothing of the card then.
+  bool leaves_card = false;
 };
-// Make a new, zeroed store. fds: page map. Answer: Done, with the store's fd.
+// Make a new, zeroed store, on the card unless the backend is ram. A worker without a context makes
+// one. fds: page map. Answer: Done, with the store's fd.
 struct Create {
   std::uint32_t segment = 0;
   std::uint64_t size_bytes = 0;
 };
-// Import an existing store. fds: page map, store. Answer: Done. Failed with ESTALE: the memory
-// behind the descriptor is gone.
+// Import an existing store. fds: page map, which says where the store is, and store. Answer: Done.
+// Failed with ESTALE: the memory behind the descriptor is gone.
 struct Import {
   std::uint32_t segment = 0;
   std::uint64_t size_bytes = 0;
+};
+// Make a new, zeroed store for a segment that has one, in the place of one that was made so before.
+// A worker without a context makes one if the store is to be on the card. Answer: Done, with the
+// store's fd.
+struct PrepareMove {
+  std::uint32_t segment = 0;
+  StoreId store;  // how the page map is to name it
+};
+// Pause, copy the segment's pages to the store that was prepared, name that one in the page map,
+// and serve from it; scrub the old store and release it. Answer: Done. Failed: the prepared store
+// is released, and the page map names the old one.
+struct FinishMove {
+  std::uint32_t segment = 0;
+};
+// Release the store that was prepared, if there is one. Answer: Done.
+struct AbandonMove {
+  std::uint32_t segment = 0;
 };
 // One of a segment's sockets. A segment never reuses an id: the report that a connection ended may
 // arrive after its replacement was added.
@@ -86,10 +107,13 @@ struct HandOver {
 };
 // Give the supervisor the files of the driver, so that later workers load the same. Answer: Driver.
 struct ShareDriver {};
-// Execute `program` in this process and go on with the same memory and sockets. Answer: Done, from
-// the new program.
+// Execute `program`, or the worker's own if that is empty, in this process and go on with the same
+// memory and sockets. Answer: Done, from the new program.
 struct Replace {
   std::string program;
+  // No store is on the card: the new program makes no context until one is to be there, and nothing
+  // stays set aside for a context.
+  bool leaves_card = false;
 };
 // Answer: Stats. No other request has this answer, so the supervisor may send it while it waits for
 // another answer, and may stop waiting for it.
@@ -97,7 +121,8 @@ struct ReportStats {};
 // Asks for a sign of life, for next to nothing. Answer: Alive.
 struct Ping {};
 using Request = std::variant<Start, Create, Import, Connect, Remove, Describe, Adopt, HandOver,
-                             Replace, ReportStats, ShareDriver, Ping>;
+                             Replace, ReportStats, ShareDriver, Ping, PrepareMove, FinishMove,
+                             AbandonMove>;
 
 struct Started {
   StoreDeviceInfo device;

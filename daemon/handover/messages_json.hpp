@@ -25,12 +25,14 @@ namespace vramswap {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StoreDeviceInfo, name, uuid, free_bytes, total_bytes,
                                    granularity_bytes, context_bytes, drives_display, is_exclusive)
 
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StoreId, serial, place)
+
 namespace messages {
 
 // Enumerations are written as numbers: both ends run this program.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Start, backend, gpu, io_threads, rendezvous, doze_after,
                                    hang_timeout, driver_path, has_page_kernel, has_copy_notes,
-                                   context_bytes, has_context_reserve)
+                                   context_bytes, has_context_reserve, leaves_card)
 
 }  // namespace messages
 }  // namespace vramswap

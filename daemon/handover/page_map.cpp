@@ -10,7 +10,7 @@
 namespace vramswap {
 namespace {
 
-// The header holds a counter. It has a cache line of its own.
+// The header holds two words. It has a cache line of its own.
 constexpr std::size_t kHeaderBytes = 64;
 
 std::uint64_t bytes_for(std::uint64_t page_count) {
@@ -43,6 +43,7 @@ Result<PageMap> PageMap::map(int fd, std::uint64_t page_count) {
 PageMap::PageMap(std::span<std::byte> memory, std::uint64_t page_count)
     : memory_(memory),
       corrupt_count_(reinterpret_cast<std::atomic<std::uint64_t>*>(memory.data())),
+      store_(corrupt_count_ + 1),
       checksums_(reinterpret_cast<std::atomic<std::uint32_t>*>(memory.data() + kHeaderBytes),
                  page_count),
       states_(reinterpret_cast<std::atomic<std::uint8_t>*>(memory.data() + kHeaderBytes +
@@ -52,12 +53,14 @@ PageMap::PageMap(std::span<std::byte> memory, std::uint64_t page_count)
 PageMap::PageMap(PageMap&& other) noexcept
     : memory_(std::exchange(other.memory_, {})),
       corrupt_count_(other.corrupt_count_),
+      store_(other.store_),
       checksums_(other.checksums_),
       states_(other.states_) {}
 
 PageMap& PageMap::operator=(PageMap&& other) noexcept {
   std::swap(memory_, other.memory_);
   std::swap(corrupt_count_, other.corrupt_count_);
+  std::swap(store_, other.store_);
   std::swap(checksums_, other.checksums_);
   std::swap(states_, other.states_);
   return *this;
@@ -65,6 +68,17 @@ PageMap& PageMap::operator=(PageMap&& other) noexcept {
 
 PageMap::~PageMap() {
   if (!memory_.empty()) munmap(memory_.data(), memory_.size());
+}
+
+StoreId PageMap::store() const {
+  const std::uint64_t word = store_->load(std::memory_order_acquire);
+  return {.serial = static_cast<std::uint32_t>(word >> 8),
+          .place = static_cast<StorePlace>(word & 0xff)};
+}
+
+void PageMap::set_store(StoreId store) {
+  store_->store(std::uint64_t{store.serial} << 8 | static_cast<std::uint8_t>(store.place),
+                std::memory_order_release);
 }
 
 std::uint64_t PageMap::lose_valid() {

@@ -9,6 +9,7 @@
 
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
+#include "daemon/handover/store_place.hpp"
 #include "daemon/system/host_memory.hpp"
 
 namespace vramswap {
@@ -23,7 +24,8 @@ enum class PageState : std::uint8_t {
   changing = 3,
 };
 
-// The layout of the shared memory: a header, a checksum a page, a state a page. Raise
+// The layout of the shared memory: a header, a checksum a page, a state a page. The header says
+// which store has the bytes, and counts wrong ones. Raise
 // messages::kVersion with it.
 class PageMap {
  public:
@@ -38,6 +40,11 @@ class PageMap {
   ~PageMap();
 
   std::uint64_t page_count() const { return states_.size(); }
+
+  // Which store has the pages. It changes in one step, so that exactly one has them, whatever
+  // process dies. Of a new map: {}.
+  StoreId store() const;
+  void set_store(StoreId store);
 
   // Pages [first, first + count) must lie in the map. The release store pairs with the acquire
   // load: a thread that sees `valid` also sees the checksum, and what the writer did to the store
@@ -80,6 +87,7 @@ class PageMap {
 
   std::span<std::byte> memory_;  // owned: unmapped by the destructor
   std::atomic<std::uint64_t>* corrupt_count_;
+  std::atomic<std::uint64_t>* store_;
   std::span<std::atomic<std::uint32_t>> checksums_;
   std::span<std::atomic<std::uint8_t>> states_;
 };

@@ -12,7 +12,7 @@ namespace vramswap {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PoolDescription::Device, start, info, worker_bytes, restarts)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PoolDescription::Segment, id, device, size_bytes, priority,
                                    generation, lost_pages, corrupt_pages, lost_at, nbd_index,
-                                   request_limit)
+                                   request_limit, is_lent)
 
 std::string encode(const PoolDescription& description) {
   return dump_json({{"version", messages::kVersion},
@@ -22,7 +22,8 @@ std::string encode(const PoolDescription& description) {
                     {"connections", description.connections},
                     {"is_going_down", description.is_going_down},
                     {"devices", description.devices},
-                    {"segments", description.segments}});
+                    {"segments", description.segments},
+                    {"loans", control::encode_loans(description.loans)}});
 }
 
 Result<PoolDescription> decode_pool_description(std::string_view text) {
@@ -45,6 +46,9 @@ Result<PoolDescription> decode_pool_description(std::string_view text) {
     json.at("is_going_down").get_to(description.is_going_down);
     json.at("devices").get_to(description.devices);
     json.at("segments").get_to(description.segments);
+    auto loans = control::decode_loans(json.at("loans").get<std::string>());
+    if (!loans) return loans.error();
+    description.loans = *std::move(loans);
     for (const auto& segment : description.segments) (void)description.devices.at(segment.device);
     return description;
   } catch (const std::exception& error) {

@@ -33,6 +33,8 @@ struct PoolDescription {
     std::int64_t nbd_index = -1;
     // Of the queue of that device while no page is lost, in bytes.
     std::uint64_t request_limit = 0;
+    // It was given up to free its store, and comes back. See Segment::lend.
+    bool is_lent = false;
   };
   std::uint64_t sequence = 0;  // the later of two descriptions has the higher number
   std::uint32_t pool_id = 0;
@@ -41,6 +43,7 @@ struct PoolDescription {
   bool is_going_down = false;  // a `down` had begun when this was written
   std::vector<Device> devices;
   std::vector<Segment> segments;
+  std::vector<control::Loan> loans;
 };
 
 std::string encode(const PoolDescription& description);

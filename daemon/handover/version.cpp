@@ -3,6 +3,6 @@
 
 namespace vramswap::messages {
 
-const int kVersion = 7;
+const int kVersion = 8;
 
 }  // namespace vramswap::messages

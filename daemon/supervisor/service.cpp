@@ -59,6 +59,10 @@ awaitable<void> Service::handle(control::Request request, std::shared_ptr<Sessio
     reply = co_await answer(*down, session);
   } else if (const auto* reload = std::get_if<control::ReloadRequest>(&request)) {
     reply = co_await answer(*reload, session);
+  } else if (const auto* lend = std::get_if<control::LendRequest>(&request)) {
+    reply = co_await answer(*lend, session);
+  } else if (const auto* take_back = std::get_if<control::TakeBackRequest>(&request)) {
+    reply = co_await answer(*take_back);
   } else {
     reply = co_await answer(control::StatusRequest{}, session);
   }
@@ -119,6 +123,31 @@ awaitable<Service::Reply> Service::answer(const control::StatusRequest&,
   co_return co_await shared_status();
 }
 
+// A held loan ends with the connection, whenever that is.
+awaitable<Service::Reply> Service::answer(const control::LendRequest& lend,
+                                          std::shared_ptr<Session> session) {
+  const auto id = std::make_shared<std::uint64_t>(0);
+  const auto has_gone = std::make_shared<bool>(false);
+  if (lend.is_held) {
+    session->watch([this, id, has_gone] {
+      *has_gone = true;
+      pool_.return_loan(*id);
+    });
+  }
+  const Pool::ProgressSink progress = [session](const control::Progress& now) {
+    session->send(now);
+  };
+  auto lent = co_await pool_.lend(lend, id, progress);
+  if (*has_gone) pool_.return_loan(*id);
+  if (!lent) co_return lent.error();
+  co_return control::Reply{*std::move(lent)};
+}
+
+awaitable<Service::Reply> Service::answer(const control::TakeBackRequest&) {
+  if (auto result = pool_.take_back(); !result) co_return result.error();
+  co_return control::Reply{control::Done{}};
+}
+
 // Answers only if it was refused: what answers otherwise is the new program.
 awaitable<Service::Reply> Service::answer(const control::ReloadRequest&,
                                           std::shared_ptr<Session> session) {
@@ -164,7 +193,9 @@ awaitable<Service::Reply> Service::status() const {
                             .supervisor_pid = getpid(),
                             .segments = *std::move(segments),
                             .workers = pool_.workers(),
-                            .notes = notes_};
+                            .notes = notes_,
+                            .loans = pool_.loans(),
+                            .lent_bytes = pool_.lent_bytes()};
 }
 
 // systemd drops what is above its limit, or what a security module keeps from it, and does not tell

@@ -58,6 +58,8 @@ class Service {
   awaitable<Reply> answer(const control::UpRequest& up, std::shared_ptr<Session> session);
   awaitable<Reply> answer(const control::DownRequest& down, std::shared_ptr<Session> session);
   awaitable<Reply> answer(const control::StatusRequest& status, std::shared_ptr<Session> session);
+  awaitable<Reply> answer(const control::LendRequest& lend, std::shared_ptr<Session> session);
+  awaitable<Reply> answer(const control::TakeBackRequest& take_back);
   awaitable<Reply> answer(const control::ReloadRequest& reload, std::shared_ptr<Session> session);
   awaitable<Result<void>> reload(std::shared_ptr<Session> session);
   awaitable<Reply> status() const;

@@ -170,7 +170,9 @@ Result<PoolParts> build_parts(Machine& machine, const PoolOptions& options,
                                                   description.connections),
                   .is_going_down = description.is_going_down,
                   .slots = {},
-                  .segments = {}};
+                  .segments = {},
+                  .loans = {}};
+  parts.loans.restore(description.loans);
   for (const auto& known : description.devices) {
     auto& slot = *parts.slots.emplace_back(
         std::make_unique<WorkerSlot>(machine, reserve, publisher, parts.slots.size(), known));
@@ -220,7 +222,7 @@ awaitable<Result<void>> find_devices(Machine& machine, const PoolOptions& option
       co_return found;
   }
   std::erase_if(parts.segments,
-                [](const auto& segment) { return segment->state() == SegmentState::planned; });
+                [](const auto& segment) { return segment->is_gone(); });
   co_return Result<void>{};
 }
 

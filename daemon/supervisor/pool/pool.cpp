@@ -27,11 +27,15 @@ Pool::Pool(Machine& machine, PoolOptions options)
       options_(std::move(options)),
       reserve_(machine, options_.keeps_reserve),
       publisher_(machine, options_.page_map_memory, parts_),
-      operations_(machine.io) {}
+      operations_(machine.io),
+      returning_(machine.io) {}
 
 // One operation at a time; the next one is refused, not queued, unless the options say so.
 awaitable<Result<Gate::Pass>> Pool::begin_operation() {
-  if (options_.waits_for_operation) co_await operations_.wait_until_empty();
+  // A step of a loan takes a second.
+  while (is_adjusting_ || (is_busy() && options_.waits_for_operation)) {
+    co_await operations_.wait_until_empty();
+  }
   if (is_busy()) co_return fail("another up or down is in progress");
   co_return *operations_.enter();
 }
@@ -244,15 +248,21 @@ awaitable<void> Pool::release_all() {
 }
 
 awaitable<void> Pool::drop_released() {
+  // With the last of the others, those that are lent go, too.
+  const bool all = std::ranges::all_of(parts_.segments, [](const auto& segment) {
+    return segment->state() == SegmentState::planned;
+  });
+  const bool is_down = all && parts_.is_going_down;
+  const auto is_to_go = [is_down](const auto& segment) { return is_down || segment->is_gone(); };
   for (const auto& segment : parts_.segments) {
-    if (segment->state() == SegmentState::planned) co_await segment->close();
+    if (is_to_go(segment)) co_await segment->close();
   }
-  std::erase_if(parts_.segments,
-                [](const auto& segment) { return segment->state() == SegmentState::planned; });
+  std::erase_if(parts_.segments, is_to_go);
   if (is_up()) co_return;
   for (const auto& slot : parts_.slots) co_await slot->dismiss();
   parts_.slots.clear();
   parts_.is_going_down = false;
+  parts_.loans.clear();
   publisher_.show();
   co_await publisher_.withdraw();
   reserve_.release();
@@ -314,6 +324,7 @@ awaitable<void> Pool::finish_adoption([[maybe_unused]] Gate::Pass pass) {
                        parts_.segments.size()),
            {.message_id = message_ids::kTookOver});
   reserve_.refill();
+  spawn(machine_.io, forget_held_loans(parts_.loans.held()));
 }
 
 Result<Gate::Pass> Pool::begin_reload() {

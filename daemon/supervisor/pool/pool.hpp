@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,17 @@ class Pool {
   // Ends a `down` that is swapping off: it fails, and everything is up as before.
   void cancel_down();
 
+  // Frees VRAM for others as far as all loans together want it, while the swap stays up. What could
+  // not be freed is no error. `id` is set at once: return_loan() may be called before the end.
+  awaitable<Result<control::Lent>> lend(control::LendRequest request,
+                                        std::shared_ptr<std::uint64_t> id, ProgressSink progress);
+  // Ends one loan, or those that no client holds: the VRAM is taken again in the background, for as
+  // long as the card has no room for it.
+  void return_loan(std::uint64_t id);
+  Result<void> take_back();
+  std::vector<control::Loan> loans() const { return parts_.loans.list(); }
+  std::uint64_t lent_bytes() const;
+
   // Has the service manager show this line, see StatePublisher::show_note.
   void show_note(std::string note) { publisher_.show_note(std::move(note)); }
 
@@ -80,6 +92,23 @@ class Pool {
   awaitable<Result<PoolParts>> find_parts(NamedFds inherited);
   awaitable<void> finish_adoption(Gate::Pass pass);
   void size_reserve();
+  // What a round of lending has done and what kept it from doing more.
+  struct LendRound {
+    std::optional<Clock::TimePoint> deadline;
+    ProgressSink progress;
+    std::set<std::uint32_t> excluded;  // segments whose step has failed
+    std::string problem;
+  };
+  awaitable<void> lend_of_card(WorkerSlot& slot, LendRound& round);
+  awaitable<Result<void>> take_step(WorkerSlot& slot, const LoanStep& step);
+  awaitable<Result<void>> move_out(Segment& segment);
+  LoanCard loan_card(const WorkerSlot& slot, const std::set<std::uint32_t>& excluded) const;
+  Segment& segment_of(const WorkerSlot& slot, std::size_t index) const;
+  void bring_back();
+  awaitable<void> bring_back_until_done(Gate::Pass pass);
+  enum class BringBack { is_done, goes_on, is_stuck };
+  awaitable<BringBack> bring_back_some(std::string& problem);
+  awaitable<void> forget_held_loans(std::vector<std::uint64_t> ids);
 
   Machine& machine_;
   const PoolOptions options_;
@@ -87,6 +116,8 @@ class Pool {
   RecoveryReserve reserve_;
   StatePublisher publisher_;
   Gate operations_;  // one at a time
+  Gate returning_;   // in the background, of loans that have ended
+  bool is_adjusting_ = false;  // the operation under way lends or takes back
   bool is_cancelled_ = false;
 };
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace vramswap {
 
 std::string summary(const PoolParts& parts) {
@@ -18,7 +20,8 @@ PoolDescription describe(const PoolParts& parts) {
                               .connections = parts.settings.connections,
                               .is_going_down = parts.is_going_down,
                               .devices = {},
-                              .segments = {}};
+                              .segments = {},
+                              .loans = parts.loans.list()};
   for (const auto& slot : parts.slots) description.devices.push_back(slot->describe());
   for (const auto& segment : parts.segments) description.segments.push_back(segment->describe());
   return description;
@@ -45,6 +48,26 @@ std::vector<control::WorkerStatus> worker_status(const PoolParts& parts) {
   std::vector<control::WorkerStatus> list;
   for (const auto& slot : parts.slots) list.push_back(slot->status());
   return list;
+}
+
+LoanCard loan_card(const PoolParts& parts, const WorkerSlot& slot,
+                   const std::vector<SwapArea>& areas) {
+  using Where = LoanSegment::Where;
+  LoanCard card{.segments = {},
+                .context_bytes = slot.info().context_bytes,
+                .has_context = !slot.has_left_card(),
+                .wanted_bytes = parts.loans.wanted_bytes()};
+  for (const auto& segment : parts.segments) {
+    if (&segment->slot() != &slot) continue;
+    const auto area = std::ranges::find(areas, segment->path(), &SwapArea::path);
+    const bool is_host = segment->store_id().place == StorePlace::host;
+    card.segments.push_back({.where = segment->is_lent() ? Where::nowhere
+                                      : is_host          ? Where::host
+                                                         : Where::card,
+                             .size_bytes = segment->size_bytes(),
+                             .used_bytes = area == areas.end() ? 0 : area->used_bytes});
+  }
+  return card;
 }
 
 awaitable<void> refresh_stats(const PoolParts& parts) {

@@ -7,6 +7,8 @@
 
 #include "daemon/control/protocol.hpp"
 #include "daemon/handover/pool_description.hpp"
+#include "daemon/supervisor/pool/loan_plan.hpp"
+#include "daemon/supervisor/pool/loans.hpp"
 #include "daemon/supervisor/pool/segment.hpp"
 #include "daemon/supervisor/pool/worker_slot.hpp"
 
@@ -20,6 +22,7 @@ struct PoolParts {
   std::vector<std::unique_ptr<WorkerSlot>> slots;
   // In descending rank. They refer to their slot.
   std::vector<std::unique_ptr<Segment>> segments;
+  Loans loans;
 };
 
 // "7G on /dev/nbd1000 to /dev/nbd1006"; there is a segment.
@@ -32,6 +35,9 @@ Result<std::vector<control::SegmentStatus>> segment_status(const PoolParts& part
                                                            const SwapCalls& swap);
 std::uint64_t used_bytes(const PoolParts& parts, const SwapCalls& swap);
 std::vector<control::WorkerStatus> worker_status(const PoolParts& parts);
+// The card of a slot, as far as loans are concerned. `areas` are what the kernel shows.
+LoanCard loan_card(const PoolParts& parts, const WorkerSlot& slot,
+                   const std::vector<SwapArea>& areas);
 // Gets the statistics of those workers that answer at once; worker_status() has them then.
 awaitable<void> refresh_stats(const PoolParts& parts);
 

@@ -62,6 +62,10 @@ Segment::~Segment() {
   std::erase(slot_.segments_, this);
 }
 
+StorePlace Segment::home() const {
+  return settings_.backend == control::Backend::ram ? StorePlace::host : StorePlace::card;
+}
+
 std::uint64_t Segment::page_count() const {
   return known_.size_bytes / kPageBytes;
 }
@@ -83,6 +87,10 @@ awaitable<Result<void>> Segment::create_store() {
     if (!page_map) co_return page_map.error();
     page_map_ = *std::move(page_map);
   }
+  auto pages = PageMap::map(page_map_.get(), page_count());
+  if (!pages) co_return pages.error();
+  store_id_ = {pages->store().serial + 1, home()};
+  pages->set_store(store_id_);
   const messages::Create create{known_.id, known_.size_bytes};
   std::vector<int> fds{page_map_.get()};
   auto answer = co_await slot_.call(create, std::move(fds), kStoreTimeout);
@@ -262,8 +270,16 @@ awaitable<Result<void>> Segment::release_store() {
   co_return advance(SegmentEvent::store_released);
 }
 
+void Segment::push_memory() const {
+  publisher_.push_page_map(known_.id, page_map_);
+  publisher_.push_store(known_.id, store_id_.serial, store_);
+}
+
+// What is made again in its place begins with empty pages.
 void Segment::forget_memory() {
-  publisher_.remove_memory(known_.id);
+  publisher_.remove_page_map(known_.id);
+  publisher_.remove_store(known_.id, store_id_.serial);
+  page_map_.reset();
   store_.reset();
   for (const auto& [name, store] : lost_stores_) publisher_.remove_lost_store(name);
   lost_stores_.clear();
@@ -283,6 +299,11 @@ PoolDescription::Segment Segment::describe() const {
   return description;
 }
 
+std::string Segment::place_name() const {
+  if (!store_) return "";
+  return store_id_.place == StorePlace::card ? "vram" : "host memory";
+}
+
 control::SegmentStatus Segment::status(const std::vector<SwapArea>& areas) const {
   control::SegmentStatus status{.device = path(),
                                 .size_bytes = known_.size_bytes,
@@ -295,7 +316,9 @@ control::SegmentStatus Segment::status(const std::vector<SwapArea>& areas) const
                                 .generation = known_.generation,
                                 .lost_pages = lost_pages(),
                                 .corrupt_pages = known_.corrupt_pages,
-                                .lost_at = known_.lost_at};
+                                .lost_at = known_.lost_at,
+                                .place = place_name()};
+  if (is_lent()) status.state = control::kLentState;
   const auto area = std::ranges::find(areas, status.device, &SwapArea::path);
   if (area != areas.end()) {
     status.used_bytes = area->used_bytes;

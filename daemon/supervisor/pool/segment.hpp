@@ -47,6 +47,16 @@ class Segment {
   // In the place of activate() where somebody else has swapped it off. If it fails, it stays off.
   awaitable<Result<void>> swap_on_again();
 
+  // Moves its pages to a new store there, under the live device; the kernel sees a pause of a
+  // fraction of a second. An error: its store is as before, or another call moves it.
+  awaitable<Result<void>> move_to(StorePlace place);
+
+  // Gives its swap area, its device and its store up, and keeps its place in the pool. An error: it
+  // is up as before, or not all of it could be freed.
+  awaitable<Result<void>> lend();
+  // Makes all of it anew. An error: it is lent, as before.
+  awaitable<Result<void>> take_back();
+
   // Down. swap_off() refuses a segment that is not served: swapoff(2) would count the pages that it
   // cannot read as gone. `may_lose_pages`: not if somebody else has disconnected the device, so
   // that they never can be read. If it fails, the swap area is on as before.
@@ -90,7 +100,7 @@ class Segment {
   // Gives a worker that lives the store if it lacks that: its supervisor may have died while it was
   // setting up.
   awaitable<Result<void>> finish_store();
-  void push_memory() const { publisher_.push_memory(known_.id, page_map_, store_); }
+  void push_memory() const;
 
   std::uint32_t id() const { return known_.id; }
   SegmentState state() const { return state_; }
@@ -109,7 +119,14 @@ class Segment {
     return carries_swap() && !was_seen_off_ && connections_.are_refused();
   }
   std::string path() const { return has_nbd() ? device_path(nbd_index_) : ""; }
+  const WorkerSlot& slot() const { return slot_; }
   const std::shared_ptr<WorkerProcess>& worker() const { return slot_.worker(); }
+  // Where its store is, and how often it has got a new one.
+  StoreId store_id() const { return store_id_; }
+  // Its swap area was given up to free its store: it is planned, and comes back.
+  bool is_lent() const { return known_.is_lent && state_ == SegmentState::planned; }
+  // Nothing is left of it, and nothing comes back.
+  bool is_gone() const { return state_ == SegmentState::planned && !known_.is_lent; }
   // Whether it would survive the worker: what the worker has of it, the supervisor has, too.
   bool survives_worker() const { return !is_in_worker_ || (page_map_ && store_); }
   std::uint64_t size_bytes() const { return known_.size_bytes; }
@@ -137,6 +154,9 @@ class Segment {
   void note_disconnected();
   void keep_lost_store();
   void forget_memory();
+  StorePlace home() const;
+  std::string place_name() const;
+  void settle_move();
   awaitable<void> limit_requests(Gate::Pass pass, Gate::Pass limiting);
   awaitable<void> restore_request_limit(std::uint32_t index);
   Result<void> make_page_map_of_lost_pages();
@@ -149,6 +169,13 @@ class Segment {
   SegmentState state_ = SegmentState::planned;
   UniqueFd page_map_;
   UniqueFd store_;  // empty while its content is lost and the next store not made
+  StoreId store_id_;
+  // The store to which it is being moved. The page map says when it has the pages.
+  struct Next {
+    StoreId id;
+    UniqueFd store;
+  };
+  std::optional<Next> next_;
   NamedFds lost_stores_;
   bool is_in_worker_ = false;  // whether the worker has the store
   // Of the queue: as this supervisor has set it last, 0: it has not; and as it should be.

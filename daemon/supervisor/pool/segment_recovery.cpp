@@ -36,6 +36,7 @@ void Segment::on_worker_lost() {
 }
 
 awaitable<Result<void>> Segment::restore_store() {
+  settle_move();
   if (store_) {
     const messages::Import import{known_.id, known_.size_bytes};
     std::vector<int> fds{page_map_.get(), store_.get()};
@@ -90,7 +91,7 @@ Result<void> Segment::lose_content() {
 // The verdict may be wrong, and the bytes still there.
 void Segment::keep_lost_store() {
   const std::string name = lost_store_name(known_.id, ++known_.generation);
-  publisher_.keep_lost_store(known_.id, name, store_);
+  publisher_.keep_lost_store(known_.id, store_id_.serial, name, store_);
   log_error(
       fmt::format("{}: no worker can import its memory, though fresh memory works. The old "
                   "descriptor is kept as {} until the swap is taken down",
@@ -230,28 +231,37 @@ Result<void> Segment::adopt_from_worker(const messages::Adopted::Segment& held) 
 
 awaitable<Result<void>> Segment::adopt_memory(NamedFds& inherited) {
   const std::string map_name = page_map_name(known_.id);
-  const std::string memory_name = store_name(known_.id);
-  const bool is_inherited = inherited.contains(map_name) && inherited.contains(memory_name);
-  if (is_in_worker_ && !is_inherited) {
+  const bool has_store = std::ranges::any_of(
+      inherited, [this](const auto& fd) { return is_store_of(known_.id, fd.first); });
+  if (is_in_worker_ && (!inherited.contains(map_name) || !has_store)) {
     const messages::HandOver hand_over{known_.id};
     auto answer = co_await slot_.ask(hand_over, {}, kHandOverTimeout);
     if (!answer) co_return answer.error();
     if (answer->fds.size() != 2) co_return fail("worker: hands over no memory");
     // If this adoption fails, the next attempt has them, whatever has become of the worker.
+    auto pages = PageMap::map(answer->fds[0].get(), page_count());
+    if (!pages) co_return pages.error();
     inherited[map_name] = std::move(answer->fds[0]);
-    inherited[memory_name] = std::move(answer->fds[1]);
+    inherited[store_name(known_.id, pages->store().serial)] = std::move(answer->fds[1]);
   }
   auto page_map = copy_of(inherited, map_name);
   if (!page_map) co_return page_map.error();
-  auto store = copy_of(inherited, memory_name);
-  if (!store) co_return store.error();
   page_map_ = *std::move(page_map);
-  store_ = *std::move(store);
-  // Without its page map a store says nothing. The service manager forgets it: two of one name are
-  // one too many for the next supervisor.
-  if (store_ && !page_map_) {
-    publisher_.remove_memory(known_.id);
-    store_.reset();
+  if (page_map_) {
+    auto pages = PageMap::map(page_map_.get(), page_count());
+    if (!pages) co_return pages.error();
+    store_id_ = pages->store();
+    auto store = copy_of(inherited, store_name(known_.id, store_id_.serial));
+    if (!store) co_return store.error();
+    store_ = *std::move(store);
+  }
+  // One to which a move was under way, and without its page map a store says nothing. The service
+  // manager forgets them: two of one name are one too many for the next supervisor.
+  for (const auto& [name, fd] : inherited) {
+    const bool is_its = page_map_ && name == store_name(known_.id, store_id_.serial);
+    if (is_store_of(known_.id, name) && !is_its) {
+      machine_.service_manager.remove_from_fdstore(name);
+    }
   }
   for (const auto& [name, fd] : inherited) {
     if (!is_lost_store_of(known_.id, name)) continue;
@@ -282,10 +292,11 @@ Result<void> Segment::adopt_device(const std::vector<NbdDevice>& devices,
     // Its queue was set for swap, so it was a swap area, and nobody has it open: somebody else has
     // swapped it off. It stays, and may be swapped on again.
     const bool is_in_use = is_held && *is_held;
-    was_listed_ |= known_.request_limit != 0 && !is_going_down && !is_in_use;
+    was_listed_ |= known_.request_limit != 0 && !is_going_down && !known_.is_lent && !is_in_use;
     is_swap = was_listed_ || is_in_use;
   }
   state_ = state_as_found(has_device, is_swap, slot_.is_running());
+  if (carries_swap()) known_.is_lent = false;
   if (!has_device && !store_) {
     state_ = SegmentState::planned;
     forget_memory();
@@ -315,8 +326,12 @@ Result<void> Segment::make_page_map_of_lost_pages() {
 }
 
 awaitable<Result<void>> Segment::finish_store() {
-  if (is_in_worker_) co_return Result<void>{};
-  co_return co_await restore_store();
+  if (!is_in_worker_) co_return co_await restore_store();
+  // Its supervisor may have died in a move.
+  const messages::AbandonMove abandon{known_.id};
+  const auto answer = co_await slot_.call(abandon, {}, kImportTimeout);
+  if (!answer) co_return answer.error();
+  co_return Result<void>{};
 }
 
 }  // namespace vramswap

@@ -24,8 +24,11 @@ std::string description_name(std::uint64_t sequence) {
 std::string page_map_name(std::uint32_t segment) {
   return fmt::format("page-map-{}", segment);
 }
-std::string store_name(std::uint32_t segment) {
-  return fmt::format("store-{}", segment);
+std::string store_name(std::uint32_t segment, std::uint32_t serial) {
+  return fmt::format("store-{}-{}", segment, serial);
+}
+bool is_store_of(std::uint32_t segment, std::string_view name) {
+  return name.starts_with(fmt::format("store-{}-", segment));
 }
 
 std::string lost_store_name(std::uint32_t segment, unsigned generation) {
@@ -36,7 +39,7 @@ bool is_lost_store_of(std::uint32_t segment, std::string_view name) {
 }
 
 bool is_memory_of(std::uint32_t segment, std::string_view name) {
-  return name == page_map_name(segment) || name == store_name(segment) ||
+  return name == page_map_name(segment) || is_store_of(segment, name) ||
          is_lost_store_of(segment, name);
 }
 
@@ -97,22 +100,27 @@ void StatePublisher::continue_from(std::uint64_t sequence) {
   name_ = description_name(sequence);
 }
 
-void StatePublisher::push_memory(std::uint32_t segment, const UniqueFd& page_map,
-                                 const UniqueFd& store) const {
-  auto& manager = machine_.service_manager;
-  if (page_map) manager.push_to_fdstore(page_map_name(segment), page_map.get());
-  if (store) manager.push_to_fdstore(store_name(segment), store.get());
+void StatePublisher::push_page_map(std::uint32_t segment, const UniqueFd& page_map) const {
+  if (page_map) machine_.service_manager.push_to_fdstore(page_map_name(segment), page_map.get());
 }
 
-void StatePublisher::remove_memory(std::uint32_t segment) const {
+void StatePublisher::remove_page_map(std::uint32_t segment) const {
   machine_.service_manager.remove_from_fdstore(page_map_name(segment));
-  machine_.service_manager.remove_from_fdstore(store_name(segment));
+}
+
+void StatePublisher::push_store(std::uint32_t segment, std::uint32_t serial,
+                                const UniqueFd& store) const {
+  if (store) machine_.service_manager.push_to_fdstore(store_name(segment, serial), store.get());
+}
+
+void StatePublisher::remove_store(std::uint32_t segment, std::uint32_t serial) const {
+  machine_.service_manager.remove_from_fdstore(store_name(segment, serial));
 }
 
 // systemd keeps a file once: under a second name it would not take it.
-void StatePublisher::keep_lost_store(std::uint32_t segment, const std::string& name,
-                                     const UniqueFd& store) const {
-  machine_.service_manager.remove_from_fdstore(store_name(segment));
+void StatePublisher::keep_lost_store(std::uint32_t segment, std::uint32_t serial,
+                                     const std::string& name, const UniqueFd& store) const {
+  remove_store(segment, serial);
   machine_.service_manager.push_to_fdstore(name, store.get());
 }
 
@@ -137,8 +145,11 @@ Result<NamedFds> StatePublisher::handover_fds() const {
   if (parts_.segments.empty()) return fds;
   fds[std::string(kDescriptionName)] = description_.duplicate();
   for (const auto& segment : parts_.segments) {
+    if (segment->state() == SegmentState::planned) continue;
     fds[page_map_name(segment->id())] = segment->page_map().duplicate();
-    if (segment->store()) fds[store_name(segment->id())] = segment->store().duplicate();
+    if (segment->store()) {
+      fds[store_name(segment->id(), segment->store_id().serial)] = segment->store().duplicate();
+    }
     for (const auto& [name, store] : segment->lost_stores()) fds[name] = store.duplicate();
   }
   for (const auto& slot : parts_.slots) slot->add_to(fds);

@@ -20,11 +20,12 @@ class WorkerProcess;
 inline constexpr std::string_view kDescriptionName = "pool";
 std::string description_name(std::uint64_t sequence);
 std::string page_map_name(std::uint32_t segment);
-std::string store_name(std::uint32_t segment);
+std::string store_name(std::uint32_t segment, std::uint32_t serial);
+bool is_store_of(std::uint32_t segment, std::string_view name);
 // Of a store whose content was declared lost: `generation` counts those of the segment, from 1.
 std::string lost_store_name(std::uint32_t segment, unsigned generation);
 bool is_lost_store_of(std::uint32_t segment, std::string_view name);
-// Any of the three.
+// Any of these.
 bool is_memory_of(std::uint32_t segment, std::string_view name);
 
 class StatePublisher {
@@ -48,10 +49,13 @@ class StatePublisher {
 
   // The descriptors of a segment's memory that there are, for the case that supervisor and worker
   // die together.
-  void push_memory(std::uint32_t segment, const UniqueFd& page_map, const UniqueFd& store) const;
-  void remove_memory(std::uint32_t segment) const;
+  void push_page_map(std::uint32_t segment, const UniqueFd& page_map) const;
+  void remove_page_map(std::uint32_t segment) const;
+  void push_store(std::uint32_t segment, std::uint32_t serial, const UniqueFd& store) const;
+  void remove_store(std::uint32_t segment, std::uint32_t serial) const;
   // The content of a store was declared lost: its descriptor stays there, under that name.
-  void keep_lost_store(std::uint32_t segment, const std::string& name, const UniqueFd& store) const;
+  void keep_lost_store(std::uint32_t segment, std::uint32_t serial, const std::string& name,
+                       const UniqueFd& store) const;
   void remove_lost_store(const std::string& name) const;
 
   // Tells the service manager in words how the pool is now, unless that is what it was told last.

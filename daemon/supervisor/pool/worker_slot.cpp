@@ -81,8 +81,10 @@ awaitable<Result<void>> WorkerSlot::start() {
   if (!answer) co_return answer.error();
   const auto* started = std::get_if<messages::Started>(&answer->message);
   if (started == nullptr) co_return fail("worker: an unexpected answer to its start");
-  known_.info = started->device;
-  known_.start.context_bytes = known_.info.context_bytes;
+  if (!start.leaves_card) {
+    known_.info = started->device;
+    known_.start.context_bytes = known_.info.context_bytes;
+  }
   const auto resident = worker_->resident_bytes();
   if (!resident) co_return resident.error();
   known_.worker_bytes = *resident;
@@ -312,9 +314,18 @@ awaitable<Result<void>> WorkerSlot::replace_program(std::string program) {
   if (!is_serving()) {
     co_return fail(fmt::format("the worker of {} is being replaced already", known_.info.name));
   }
-  const messages::Replace replace{std::move(program)};
+  const messages::Replace replace{.program = std::move(program)};
   const auto answer = co_await call(replace, {}, kReplaceTimeout);
   if (!answer) co_return answer.error();
+  co_return Result<void>{};
+}
+
+awaitable<Result<void>> WorkerSlot::leave_card() {
+  if (!is_serving()) co_return fail(fmt::format("no worker serves {} now", known_.info.name));
+  const messages::Replace replace{.program = "", .leaves_card = true};
+  const auto answer = co_await call(replace, {}, kReplaceTimeout);
+  if (!answer) co_return answer.error();
+  known_.start.leaves_card = true;
   co_return Result<void>{};
 }
 

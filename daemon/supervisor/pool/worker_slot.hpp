@@ -61,6 +61,11 @@ class WorkerSlot {
   awaitable<Result<void>> ensure_worker();
   // Has the worker become `program`, over the same memory, while the kernel waits.
   awaitable<Result<void>> replace_program(std::string program);
+  // No store is on the card: the worker gives its context up, and what is set aside for one, until
+  // a store is to be there.
+  awaitable<Result<void>> leave_card();
+  bool has_left_card() const { return known_.start.leaves_card; }
+  void note_use_of_card() { known_.start.leaves_card = false; }
   // Ends the worker, which serves nothing any more, and removes its socket.
   awaitable<void> dismiss();
 

@@ -34,25 +34,36 @@ bool peer_has_read_all(int socket) {
 IoLoop::IoLoop(IoThreadLink& link, bool realtime)
     : link_(link), spin_(count_allowed_cpus(), realtime) {}
 
-Result<std::unique_ptr<IoLoop>> IoLoop::create(StoreDevice& device, IoThreadLink& link,
+Result<std::unique_ptr<IoLoop>> IoLoop::create(const StoreDevices& devices, IoThreadLink& link,
                                                bool realtime) {
   std::unique_ptr<IoLoop> loop(new IoLoop(link, realtime));
-  if (auto result = loop->prepare(device); !result) return result.error();
+  if (auto result = loop->prepare(devices); !result) return result.error();
   return loop;
 }
 
-Result<void> IoLoop::prepare(StoreDevice& device) {
-  auto staging = Staging::create();
-  if (!staging) return staging.error();
-  staging_ = std::make_unique<Staging>(*std::move(staging));
+// Only one of a thread's copiers is in use at a time, so they share the timer and the notes.
+Result<std::unique_ptr<Copier>> IoLoop::make_copier(StoreDevice& device) {
   auto made = device.make_copier(staging_->memory());
   if (!made) return made.error();
   auto copier = *std::move(made);
   if (link_.copy_notes != nullptr) {
     copier = std::make_unique<NotingCopier>(std::move(copier), *link_.copy_notes, link_.number);
   }
-  copier_ = std::make_unique<WatchdogCopier>(std::move(copier), link_.copy_timer);
-  auto pipeline = Pipeline::create(*staging_, *copier_, link_.requests_served, link_.counters);
+  return std::make_unique<WatchdogCopier>(std::move(copier), link_.copy_timer);
+}
+
+Result<void> IoLoop::prepare(const StoreDevices& devices) {
+  auto staging = Staging::create();
+  if (!staging) return staging.error();
+  staging_ = std::make_unique<Staging>(*std::move(staging));
+  for (const StorePlace place : {StorePlace::card, StorePlace::host}) {
+    StoreDevice* device = devices.at(place);
+    if (device == nullptr) continue;
+    auto copier = make_copier(*device);
+    if (!copier) return copier.error();
+    copiers_[static_cast<std::size_t>(place)] = *std::move(copier);
+  }
+  auto pipeline = Pipeline::create(*staging_, copiers_, link_.requests_served, link_.counters);
   if (!pipeline) return pipeline.error();
   pipeline_ = *std::move(pipeline);
   connections_.reserve(kMaxConnections);

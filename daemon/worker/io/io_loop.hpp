@@ -69,8 +69,8 @@ struct IoThreadLink {
 // the CUDA context that is current on that thread.
 class IoLoop {
  public:
-  // `device` and `link` outlive the loop. `realtime`: the calling thread runs at SCHED_RR.
-  static Result<std::unique_ptr<IoLoop>> create(StoreDevice& device, IoThreadLink& link,
+  // `link` and what is in `devices` outlive the loop. `realtime`: the calling thread runs at SCHED_RR.
+  static Result<std::unique_ptr<IoLoop>> create(const StoreDevices& devices, IoThreadLink& link,
                                                 bool realtime);
 
   // Returns at a stop command. Open connections are then closed by the destructor.
@@ -79,7 +79,8 @@ class IoLoop {
  private:
   IoLoop(IoThreadLink& link, bool realtime);
 
-  Result<void> prepare(StoreDevice& device);
+  Result<void> prepare(const StoreDevices& devices);
+  Result<std::unique_ptr<Copier>> make_copier(StoreDevice& device);
   int look(std::span<epoll_event> events, const timespec* timeout);
   int wait(std::span<epoll_event> events);
   bool handle_command();  // false: stop
@@ -98,7 +99,7 @@ class IoLoop {
   IoThreadLink& link_;
   UniqueFd epoll_;
   std::unique_ptr<Staging> staging_;
-  std::unique_ptr<Copier> copier_;
+  Copiers copiers_;
   std::unique_ptr<Pipeline> pipeline_;
   AdaptiveSpin spin_;
   std::vector<std::unique_ptr<Connection>> connections_;

@@ -27,9 +27,9 @@ Result<void> prepare_thread(bool realtime) {
 
 }  // namespace
 
-Result<std::unique_ptr<IoThread>> IoThread::start(StoreDevice& device, int report_pipe,
+Result<std::unique_ptr<IoThread>> IoThread::start(StoreDevices devices, int report_pipe,
                                                   IoThreadOptions options) {
-  std::unique_ptr<IoThread> self(new IoThread(device, options));
+  std::unique_ptr<IoThread> self(new IoThread(devices, options));
   IoThreadLink& link = self->link_;
   link.report_pipe = report_pipe;
   link.copy_notes = options.copy_notes;
@@ -115,7 +115,7 @@ void* IoThread::entry(void* self_pointer) {
   std::unique_ptr<IoLoop> loop;
   self.prepared_ = prepare_thread(self.options_.realtime);
   if (self.prepared_) {
-    auto created = IoLoop::create(self.device_, self.link_, self.options_.realtime);
+    auto created = IoLoop::create(self.devices_, self.link_, self.options_.realtime);
     if (created) {
       loop = *std::move(created);
     } else {

@@ -34,8 +34,8 @@ class IoThread {
  public:
   // Starts the thread. Returns when it is ready to serve, or the reason why it cannot serve. The
   // thread writes an IoReport into `report_pipe` for each connection that ends, and when pages are
-  // lost. `device` and `report_pipe` outlive the thread.
-  static Result<std::unique_ptr<IoThread>> start(StoreDevice& device, int report_pipe,
+  // lost. What is in `devices`, and `report_pipe`, outlive the thread.
+  static Result<std::unique_ptr<IoThread>> start(StoreDevices devices, int report_pipe,
                                                  IoThreadOptions options = {});
   IoThread(const IoThread&) = delete;
   // Stops the thread and closes its connections.
@@ -70,12 +70,13 @@ class IoThread {
   }
 
  private:
-  IoThread(StoreDevice& device, IoThreadOptions options) : device_(device), options_(options) {}
+  IoThread(StoreDevices devices, IoThreadOptions options)
+      : devices_(devices), options_(options) {}
 
   static void* entry(void* self);
   Result<void> send_command(const IoCommand& command);
 
-  StoreDevice& device_;
+  const StoreDevices devices_;
   const IoThreadOptions options_;
   IoThreadLink link_;
   pthread_t thread_{};

@@ -29,7 +29,9 @@ bool claim(ServedSegment& segment, std::uint64_t page, const Claimant& claimant)
   return false;
 }
 
-void lose(ServedSegment& segment, std::uint64_t page) {
+}  // namespace
+
+void lose_page(ServedSegment& segment, std::uint64_t page) {
   const std::uint64_t count = segment.lose_corrupt(page);
   if (count > kMessages && !std::has_single_bit(count)) return;
   log_error(
@@ -41,8 +43,6 @@ void lose(ServedSegment& segment, std::uint64_t page) {
        .page = page,
        .lost_pages = count});
 }
-
-}  // namespace
 
 Result<Look> look_again(ServedSegment& segment, std::uint64_t page,
                         std::span<std::byte, kPageBytes> data, Copier& copier, unsigned slot,
@@ -62,7 +62,7 @@ Result<Look> look_again(ServedSegment& segment, std::uint64_t page,
     if (segment.pages->is_valid_with(page, page_checksum(data))) {
       look = Look::right;
     } else {
-      lose(segment, page);
+      lose_page(segment, page);
     }
   }
   segment.fence->release(page, 1, claimant);

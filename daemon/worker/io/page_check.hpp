@@ -31,4 +31,8 @@ Result<Look> look_again(ServedSegment& segment, std::uint64_t page,
                         std::span<std::byte, kPageBytes> data, Copier& copier, unsigned slot,
                         const Claimant& claimant);
 
+// The page's bytes are wrong: marks it as lost, and logs and counts that. No batch may change it
+// meanwhile.
+void lose_page(ServedSegment& segment, std::uint64_t page);
+
 }  // namespace vramswap

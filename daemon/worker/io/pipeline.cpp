@@ -43,7 +43,7 @@ void must(const Result<void>& result) {
 
 }  // namespace
 
-Result<std::unique_ptr<Pipeline>> Pipeline::create(Staging& staging, Copier& copier,
+Result<std::unique_ptr<Pipeline>> Pipeline::create(Staging& staging, const Copiers& copiers,
                                                    std::atomic<std::uint64_t>& requests_served,
                                                    IoCounters& counters) {
   auto first = Claimant::create();
@@ -52,15 +52,15 @@ Result<std::unique_ptr<Pipeline>> Pipeline::create(Staging& staging, Copier& cop
   if (!second) return second.error();
   auto sender = ReplySender::create();
   if (!sender) return sender.error();
-  return std::unique_ptr<Pipeline>(new Pipeline(staging, copier, requests_served, counters,
+  return std::unique_ptr<Pipeline>(new Pipeline(staging, copiers, requests_served, counters,
                                                 *std::move(first), *std::move(second),
                                                 *std::move(sender)));
 }
 
-Pipeline::Pipeline(Staging& staging, Copier& copier, std::atomic<std::uint64_t>& requests_served,
+Pipeline::Pipeline(Staging& staging, const Copiers& copiers, std::atomic<std::uint64_t>& requests_served,
                    IoCounters& counters, Claimant first, Claimant second, ReplySender sender)
     : staging_(staging),
-      copier_(copier),
+      copiers_(copiers),
       requests_served_(requests_served),
       counters_(counters),
       batches_{Batch(staging, std::move(first), 0), Batch(staging, std::move(second), 1)},
@@ -139,7 +139,7 @@ Pipeline::End Pipeline::start(Connection& connection) {
   }
   End end;
   for (;;) {
-    const auto outcome = batch.start(copier_);
+    const auto outcome = batch.start(copier_for(connection));
     if (!outcome) end_worker(outcome.error());
     if (*outcome == Batch::Outcome::started) break;
     if (*outcome == Batch::Outcome::given_up) {
@@ -167,7 +167,7 @@ Pipeline::End Pipeline::finish(Connection& connection, Batch& batch, bool answer
                          std::memory_order_relaxed);
   auto sent = answer_reads(connection, batch, answer);
   if (answer && sent) count(batch.answered_reads());
-  must(batch.finish_changes(copier_));
+  must(batch.finish_changes(copier_for(connection)));
   if (answer && sent) sent = answer_non_reads(connection, batch);
   if (answer && sent) {
     count(batch.non_read_requests());
@@ -214,7 +214,7 @@ Result<void> Pipeline::answer_reads(Connection& connection, Batch& batch, bool a
     sent = sender_.copy(connection.socket.get(), header);
   }
   for (;;) {
-    const auto iovs = batch.next_read_replies(connection, copier_);
+    const auto iovs = batch.next_read_replies(connection, copier_for(connection));
     if (!iovs) end_worker(iovs.error());
     if (batch.is_cut_off() && sent) sent = fail("connection: ended, to have a READ sent again");
     if (iovs->empty()) return sent;

@@ -31,7 +31,7 @@ class Pipeline {
  public:
   // For the calling thread. The references outlive the pipeline. `requests_served` counts every
   // answered request, including those answered with an error.
-  static Result<std::unique_ptr<Pipeline>> create(Staging& staging, Copier& copier,
+  static Result<std::unique_ptr<Pipeline>> create(Staging& staging, const Copiers& copiers,
                                                   std::atomic<std::uint64_t>& requests_served,
                                                   IoCounters& counters);
 
@@ -45,19 +45,23 @@ class Pipeline {
  private:
   using End = std::optional<ConnectionEnd>;
 
-  Pipeline(Staging& staging, Copier& copier, std::atomic<std::uint64_t>& requests_served,
+  Pipeline(Staging& staging, const Copiers& copiers, std::atomic<std::uint64_t>& requests_served,
            IoCounters& counters, Claimant first, Claimant second, ReplySender sender);
 
   End dispatch(Connection& connection, std::size_t received);
   End start(Connection& connection);
   End finish(Connection& connection, Batch& batch, bool answer);
   End finish_all(Connection& connection, End end);
+  // All batches that are under way belong to one connection, and so use one copier.
+  Copier& copier_for(const Connection& connection) const {
+    return *copiers_[static_cast<std::size_t>(connection.segment.store->place())];
+  }
   void count(std::span<const IoCounters::Answered> answered);
   Result<void> answer_reads(Connection& connection, Batch& batch, bool answer);
   Result<void> answer_non_reads(Connection& connection, Batch& batch);
 
   Staging& staging_;
-  Copier& copier_;
+  const Copiers& copiers_;
   std::atomic<std::uint64_t>& requests_served_;
   IoCounters& counters_;
   std::array<Batch, Copier::kSlots> batches_;

@@ -4,16 +4,19 @@
 #include <poll.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <utility>
 
 #include "daemon/handover/worker_socket.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/system/own_program.hpp"
 #include "daemon/worker/process/control_thread.hpp"
 #include "daemon/worker/process/page_trial.hpp"
 
 namespace vramswap {
 namespace {
 
+using messages::AbandonMove;
 using messages::Adopt;
 using messages::Adopted;
 using messages::Connect;
@@ -22,9 +25,11 @@ using messages::Describe;
 using messages::Done;
 using messages::Driver;
 using messages::Failed;
+using messages::FinishMove;
 using messages::HandOver;
 using messages::Import;
 using messages::Ping;
+using messages::PrepareMove;
 using messages::Remove;
 using messages::Replace;
 using messages::ReportStats;
@@ -37,14 +42,12 @@ using Clock = Engine::Clock;
 
 // How long I/O threads may take to close connections: a few system calls each.
 constexpr std::chrono::seconds kDropTimeout{10};
-// How long a worker under load may take to pause: until each connection reaches a message boundary.
-// That is at the end of the next request, which the kernel sends in one go.
-constexpr std::chrono::milliseconds kLoadedPauseLimit{2000};
 
 // A dozing worker answers the other requests without waking up.
 bool needs_engine(const messages::Request& request) {
   return !std::holds_alternative<Start>(request) && !std::holds_alternative<Describe>(request) &&
          !std::holds_alternative<Adopt>(request) && !std::holds_alternative<HandOver>(request) &&
+         !std::holds_alternative<AbandonMove>(request) &&
          !std::holds_alternative<ReportStats>(request) && !std::holds_alternative<Ping>(request) &&
          !std::holds_alternative<ShareDriver>(request);
 }
@@ -84,6 +87,8 @@ Result<void> ControlThread::handle_packet() {
   } else {
     tell(Failed{answer.error().message, answer.error().code});
   }
+  // It served, and cannot go on.
+  if (woken && !engine_ && state_ == WorkerState::serving) return answer.error();
   return woken;
 }
 
@@ -112,7 +117,12 @@ Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vec
   }
   map_copy_notes();
   if (copy_notes_) copy_notes_->take_over();
-  if (auto started = start_engine(); !started) return started.error();
+  if (start.leaves_card) room_.give_up();
+  if (auto started = start_engine(!start.leaves_card); !started) return started.error();
+  if (start.leaves_card) {
+    enter(WorkerEvent::started);
+    return Answer{Started{}};
+  }
   auto info = engine_->device().info();
   if (!info) return info.error();
   start_.context_bytes = info->context_bytes;
@@ -129,7 +139,7 @@ Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vec
 Result<ControlThread::Answer> ControlThread::handle(const Create& create,
                                                     std::vector<UniqueFd> fds) {
   if (auto result = expect_fds(fds, 1); !result) return result.error();
-  if (!engine_) return fail("not started");
+  if (auto ready = ensure_card(); !ready) return ready.error();
   auto store = engine_->device().create(create.size_bytes);
   if (!store) return store.error();
   auto exported = (*store)->export_fd();
@@ -149,9 +159,17 @@ Result<ControlThread::Answer> ControlThread::handle(const Import& import,
                                                     std::vector<UniqueFd> fds) {
   if (auto result = expect_fds(fds, 2); !result) return result.error();
   if (!engine_) return fail("not started");
+  const auto pages = PageMap::map(fds[0].get(), import.size_bytes / kPageBytes);
+  if (!pages) return pages.error();
+  const StorePlace place = pages->store().place;
+  if (place == StorePlace::card) {
+    if (auto ready = ensure_card(); !ready) return ready.error();
+  }
+  const auto device = engine_->device_at(place);
+  if (!device) return device.error();
   auto copy = duplicate(fds[1]);
   if (!copy) return copy.error();
-  auto store = engine_->device().import(*std::move(copy), import.size_bytes);
+  auto store = (*device)->import(*std::move(copy), import.size_bytes);
   if (!store) return store.error();
   auto added =
       segments_.add(import.segment, *std::move(store), std::move(fds[1]), std::move(fds[0]));
@@ -163,7 +181,7 @@ Result<ControlThread::Answer> ControlThread::handle(const Import& import,
   (*entry)->awaits_reconnect = true;
   note_store((*entry)->segment);
   if (copy_notes_) {
-    auto tried = try_suspects(*copy_notes_, engine_->device(), (*entry)->segment);
+    auto tried = try_suspects(*copy_notes_, **device, (*entry)->segment);
     if (!tried) return tried.error();
   }
   return Answer{Done{}};
@@ -217,6 +235,76 @@ Result<ControlThread::Answer> ControlThread::handle(const Remove& remove, std::v
   return Answer{Done{}};
 }
 
+Result<ControlThread::Answer> ControlThread::handle(const PrepareMove& prepare,
+                                                    std::vector<UniqueFd>) {
+  if (auto ready = ensure_card(); !ready) return ready.error();
+  const auto found = segments_.find(prepare.segment);
+  if (!found) return found.error();
+  SegmentEntry& entry = **found;
+  entry.next.reset();
+  if (entry.place == prepare.store.place) return fail("it is there already");
+  const auto device = engine_->device_at(prepare.store.place);
+  if (!device) return device.error();
+  SegmentEntry::Next next;
+  next.id = prepare.store;
+  auto store = (*device)->create(entry.size_bytes);
+  if (!store) return store.error();
+  next.store = *std::move(store);
+  auto exported = next.store->export_fd();
+  if (!exported) return exported.error();
+  next.fd = *std::move(exported);
+  auto move = StoreMove::prepare(engine_->device(), *entry.segment.store, *next.store,
+                                 copy_notes_ ? &*copy_notes_ : nullptr);
+  if (!move) return move.error();
+  next.move = *std::move(move);
+  Answer answer{Done{}};
+  auto copy = duplicate(next.fd);
+  if (!copy) return copy.error();
+  answer.fds.push_back(*std::move(copy));
+  entry.next = std::move(next);
+  return answer;
+}
+
+// The page map names the new store while no I/O thread serves, so that every page was written to
+// the store that has it.
+Result<ControlThread::Answer> ControlThread::handle(const FinishMove& finish,
+                                                    std::vector<UniqueFd>) {
+  const auto found = segments_.find(finish.segment);
+  if (!found) return found.error();
+  SegmentEntry& entry = **found;
+  auto next = std::exchange(entry.next, std::nullopt);
+  if (!next) return fail("no move was prepared");
+  const auto paused = engine_->pause(kLoadedPauseLimit);
+  if (!paused) return paused.error();
+  if (!*paused) {
+    return fail(fmt::format("connections still busy after {} ms", kLoadedPauseLimit.count()));
+  }
+  const std::uint64_t lost_before = entry.segment.lost_pages;
+  if (auto moved = next->move->run(entry.segment); !moved) {
+    // As an I/O thread does: the next worker imports the old store.
+    log_error(moved.error().message);
+    std::_Exit(kExitStoreFailed);
+  }
+  entry.segment.pages->set_store(next->id);
+  std::swap(entry.segment.store, next->store);
+  std::swap(entry.store, next->fd);
+  entry.place = next->id.place;
+  note_store(entry.segment);
+  if (auto resumed = engine_->resume(); !resumed) return resumed.error();
+  if (entry.segment.lost_pages != lost_before) tell(messages::LostPagesChanged{finish.segment});
+  next->move.reset();
+  if (auto scrubbed = next->store->scrub(); !scrubbed) log_error(scrubbed.error().message);
+  return Answer{Done{}};
+}
+
+Result<ControlThread::Answer> ControlThread::handle(const AbandonMove& abandon,
+                                                    std::vector<UniqueFd>) {
+  const auto entry = segments_.find(abandon.segment);
+  if (!entry) return entry.error();
+  (*entry)->next.reset();
+  return Answer{Done{}};
+}
+
 Result<ControlThread::Answer> ControlThread::handle(const Describe& describe,
                                                     std::vector<UniqueFd>) {
   description_ = describe.text;
@@ -266,6 +354,15 @@ Result<ControlThread::Answer> ControlThread::handle(const ShareDriver&, std::vec
 // The next program sends the answer.
 Result<ControlThread::Answer> ControlThread::handle(const Replace& replace, std::vector<UniqueFd>) {
   if (!engine_) return fail("not started");
+  for (auto& [id, entry] : segments_) entry.next.reset();
+  if (replace.leaves_card && !segments_.need_card()) {
+    start_.leaves_card = true;
+    room_.give_up();
+  }
+  if (replace.program.empty()) {
+    const auto own = own_program();
+    return own ? replace_process(*own, WorkerEvent::replaced, kLoadedPauseLimit) : own.error();
+  }
   const UniqueFd program(open(replace.program.c_str(), O_PATH | O_CLOEXEC));
   if (!program) return fail_errno(replace.program, "open", errno);
   Error error = replace_process(program.get(), WorkerEvent::replaced, kLoadedPauseLimit);

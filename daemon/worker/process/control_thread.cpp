@@ -1,6 +1,7 @@
 #include "daemon/worker/process/control_thread.hpp"
 
 #include <fmt/format.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -142,9 +143,9 @@ Result<void> ControlThread::handle_report() {
   return {};
 }
 
-Result<void> ControlThread::start_engine() {
+Result<void> ControlThread::start_engine(bool has_card) {
   auto engine = Engine::start(start_, driver_, room_, report_write_.get(), options_.hardened,
-                              copy_notes_ ? &*copy_notes_ : nullptr);
+                              copy_notes_ ? &*copy_notes_ : nullptr, has_card);
   // The next worker has more room.
   if (!engine && room_.is_tight) room_.give_up();
   if (!engine) return engine.error();
@@ -158,8 +159,16 @@ Result<void> ControlThread::wake() {
   if (engine_ || state_ == WorkerState::fresh) return {};
   if (state_ == WorkerState::dozing) enter(WorkerEvent::called);
   map_copy_notes();
-  if (auto started = start_engine(); !started) return started;
-  if (auto result = segments_.reimport_stores(engine_->device()); !result) return result;
+  if (auto started = start_engine(needs_card()); !started) return started;
+  if (auto served = serve_parked(); !served) return served;
+  enter(WorkerEvent::woken);
+  if (std::exchange(owes_answer_, false)) tell(Done{});
+  return {};
+}
+
+// The engine has just started.
+Result<void> ControlThread::serve_parked() {
+  if (auto result = segments_.reimport_stores(*engine_); !result) return result;
   for (auto& [id, entry] : segments_) {
     note_store(entry.segment);
     for (auto& parked : std::exchange(entry.parked, {})) {
@@ -170,9 +179,46 @@ Result<void> ControlThread::wake() {
   }
   served_ = 0;
   last_request_ = Clock::now();
-  enter(WorkerEvent::woken);
-  if (std::exchange(owes_answer_, false)) tell(Done{});
   return {};
+}
+
+// An engine that has no context is replaced by one that has, if the card has room for it.
+Result<void> ControlThread::ensure_card() {
+  if (!engine_) return fail("not started");
+  if (engine_->has_card() || start_.backend == control::Backend::ram) return {};
+  const auto paused = engine_->pause(kLoadedPauseLimit);
+  if (!paused) return paused.error();
+  if (!*paused) {
+    return fail(fmt::format("connections still busy after {} ms", kLoadedPauseLimit.count()));
+  }
+  // The I/O threads close theirs.
+  for (const ParkedConnection& parked : engine_->connections()) {
+    const auto entry = segments_.find(parked.segment_id);
+    if (!entry) return entry.error();
+    UniqueFd socket(fcntl(parked.socket, F_DUPFD_CLOEXEC, 0));
+    if (!socket) {
+      const Error error = errno_error("worker", "F_DUPFD_CLOEXEC", errno);
+      for (auto& [id, other] : segments_) other.parked.clear();
+      (void)engine_->resume();
+      return error;
+    }
+    const unsigned thread = (*entry)->connected.at(parked.connection_id);
+    (*entry)->parked.push_back({parked.connection_id, thread, std::move(socket)});
+  }
+  earlier_stats_.add(engine_->stats());
+  engine_.reset();
+  for (auto& [id, entry] : segments_) entry.segment.open_connections = 0;
+  const auto started = start_engine(true);
+  if (!started) {
+    if (auto as_before = start_engine(false); !as_before) return as_before;
+  } else {
+    start_.leaves_card = false;
+  }
+  if (auto served = serve_parked(); !served) {
+    engine_.reset();
+    return served;
+  }
+  return started;
 }
 
 void ControlThread::tick() {
@@ -181,13 +227,14 @@ void ControlThread::tick() {
     if (entry.segment.has_news.exchange(false)) tell(LostPagesChanged{id});
   }
   const auto now = Clock::now();
-  set_context_room_aside();
+  if (engine_->has_card()) set_context_room_aside();
   if (const auto served = engine_->requests_served(); served != served_) {
     served_ = served;
     last_request_ = now;
   }
   if (start_.doze_after.count() == 0 || now - last_request_ < start_.doze_after) return;
-  if (segments_.empty() || !may_come_back()) return;
+  if (segments_.empty() || !may_come_back() || !engine_->has_card()) return;
+  for (auto& [id, entry] : segments_) entry.next.reset();
   const auto own = own_program();
   const Error error =
       own ? replace_process(*own, WorkerEvent::went_idle, kIdlePauseLimit) : own.error();

@@ -23,6 +23,10 @@ namespace vramswap {
 
 class ControlThread {
  public:
+  // How long a worker under load may take to pause: until each connection reaches a message
+  // boundary. That is at the end of the next request, which the kernel sends in one go.
+  static constexpr std::chrono::milliseconds kLoadedPauseLimit{2000};
+
   ControlThread(UniqueFd channel, WorkerOptions options)
       : options_(std::move(options)), channel_(std::move(channel)) {}
   // After exec: continues with what the previous program handed over.
@@ -42,6 +46,9 @@ class ControlThread {
   Result<Answer> handle(const messages::Import& import, std::vector<UniqueFd> fds);
   Result<Answer> handle(const messages::Connect& connect, std::vector<UniqueFd> fds);
   Result<Answer> handle(const messages::Remove& remove, std::vector<UniqueFd> fds);
+  Result<Answer> handle(const messages::PrepareMove& prepare, std::vector<UniqueFd> fds);
+  Result<Answer> handle(const messages::FinishMove& finish, std::vector<UniqueFd> fds);
+  Result<Answer> handle(const messages::AbandonMove& abandon, std::vector<UniqueFd> fds);
   Result<Answer> handle(const messages::Describe& describe, std::vector<UniqueFd> fds);
   Result<Answer> handle(const messages::Adopt& adopt, std::vector<UniqueFd> fds);
   Result<Answer> handle(const messages::HandOver& hand_over, std::vector<UniqueFd> fds);
@@ -63,8 +70,12 @@ class ControlThread {
   bool may_come_back() const { return room_.context_bytes == 0 || room_.reserve; }
 
   void enter(WorkerEvent event);
-  Result<void> start_engine();
+  Result<void> start_engine(bool has_card);
   Result<void> wake();
+  Result<void> serve_parked();
+  // Whether the worker has to have a context.
+  bool needs_card() const { return !start_.leaves_card || segments_.need_card(); }
+  Result<void> ensure_card();
   void tick();
   void end_if_hung();
   WorkerHandover lend_handover(WorkerState state);

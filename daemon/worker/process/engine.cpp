@@ -10,18 +10,19 @@ namespace vramswap {
 
 Result<std::unique_ptr<Engine>> Engine::start(const messages::Start& start, DriverFiles& driver,
                                               ContextRoom& room, int report_pipe, bool hardened,
-                                              CopyNotes* copy_notes) {
+                                              CopyNotes* copy_notes, bool has_card) {
   std::unique_ptr<Engine> engine(new Engine);
   const auto memory = hardened ? HostMemory::unswappable : HostMemory::swappable;
-  if (start.backend == control::Backend::ram) {
-    engine->device_ = make_ram_device(memory);
-  } else {
+  engine->host_ = make_ram_device(memory);
+  StoreDevices devices(*engine->host_);
+  if (start.backend == control::Backend::vram && has_card) {
     auto device = make_vram_device(start.gpu, driver, memory, room);
     if (!device) return device.error();
-    engine->device_ = *std::move(device);
+    engine->card_ = *std::move(device);
+    devices.add(*engine->card_);
   }
   for (unsigned i = 0; i < start.io_threads; ++i) {
-    auto thread = IoThread::start(*engine->device_, report_pipe,
+    auto thread = IoThread::start(devices, report_pipe,
                                   {.realtime = hardened, .copy_notes = copy_notes, .number = i});
     if (!thread) return thread.error();
     engine->threads_.push_back(*std::move(thread));
@@ -32,6 +33,12 @@ Result<std::unique_ptr<Engine>> Engine::start(const messages::Start& start, Driv
     }
   }
   return engine;
+}
+
+Result<StoreDevice*> Engine::device_at(StorePlace place) {
+  if (place == StorePlace::host) return host_.get();
+  if (!card_) return fail("there is no GPU context");
+  return card_.get();
 }
 
 Result<void> Engine::serve(ServedSegment& segment, messages::ConnectionName name, UniqueFd socket) {

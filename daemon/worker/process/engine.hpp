@@ -1,4 +1,4 @@
-// The serving part of a worker: a store device and its I/O threads. A dozing worker has no engine.
+// The serving part of a worker: its store devices and I/O threads. A dozing worker has no engine.
 #pragma once
 
 #include <chrono>
@@ -19,14 +19,19 @@ class Engine {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `driver` and `room` as in make_vram_device. `hardened`: the I/O threads run at SCHED_RR, and
+  // `driver` and `room` as in make_vram_device. Without `has_card` it makes no GPU context, and
+  // serves what is in host memory. `hardened`: the I/O threads run at SCHED_RR, and
   // host memory is never swapped out. Both are checked. `copy_notes`, which may be null, outlives
   // the engine.
   static Result<std::unique_ptr<Engine>> start(const messages::Start& start, DriverFiles& driver,
                                                ContextRoom& room, int report_pipe, bool hardened,
-                                               CopyNotes* copy_notes = nullptr);
+                                               CopyNotes* copy_notes = nullptr,
+                                               bool has_card = true);
 
-  StoreDevice& device() { return *device_; }
+  bool has_card() const { return card_ != nullptr; }
+  // Where new stores are made: the card, if it has one.
+  StoreDevice& device() { return card_ ? *card_ : *host_; }
+  Result<StoreDevice*> device_at(StorePlace place);
   std::size_t thread_count() const { return threads_.size(); }
 
   // `name.thread` must be below thread_count().
@@ -49,8 +54,9 @@ class Engine {
  private:
   Engine() = default;
 
-  std::unique_ptr<StoreDevice> device_;
-  std::vector<std::unique_ptr<IoThread>> threads_;  // declared after the device, which they use
+  std::unique_ptr<StoreDevice> host_;
+  std::unique_ptr<StoreDevice> card_;  // empty: there is none, or no context
+  std::vector<std::unique_ptr<IoThread>> threads_;  // declared after the devices, which they use
 };
 
 }  // namespace vramswap

@@ -2,16 +2,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 namespace vramswap {
 namespace {
 
-Result<void> reimport_store(SegmentEntry& entry, StoreDevice& device) {
+Result<void> reimport_store(SegmentEntry& entry, Engine& engine) {
+  const auto device = engine.device_at(entry.place);
+  if (!device) return device.error();
   UniqueFd copy = entry.store.duplicate();
   if (!copy) return fail_errno("worker", "F_DUPFD_CLOEXEC", errno);
-  auto store = device.import(std::move(copy), entry.size_bytes);
+  auto store = (*device)->import(std::move(copy), entry.size_bytes);
   if (!store) return store.error();
   auto pages = PageMap::map(entry.page_map.get(), entry.size_bytes / kPageBytes);
   if (!pages) return pages.error();
@@ -27,6 +30,7 @@ SegmentTable::SegmentTable(std::vector<WorkerHandover::Segment> segments) {
     SegmentEntry& entry = entries_[segment.id];
     entry.segment.id = segment.id;
     entry.size_bytes = segment.size_bytes;
+    entry.place = segment.place;
     entry.page_map = std::move(segment.page_map);
     entry.store = std::move(segment.store);
     entry.awaits_reconnect = segment.awaits_reconnect;
@@ -51,6 +55,7 @@ Result<void> SegmentTable::add(std::uint32_t id, std::unique_ptr<Store> store, U
   if (!fresh) return fail(fmt::format("segment {} exists already", id));
   SegmentEntry& entry = place->second;
   entry.size_bytes = store->size_bytes();
+  entry.place = store->place();
   entry.page_map = std::move(page_map);
   entry.store = std::move(store_fd);
   entry.segment.id = id;
@@ -59,9 +64,16 @@ Result<void> SegmentTable::add(std::uint32_t id, std::unique_ptr<Store> store, U
   return {};
 }
 
-Result<void> SegmentTable::reimport_stores(StoreDevice& device) {
+bool SegmentTable::need_card() const {
+  return std::ranges::any_of(entries_, [](const auto& known) {
+    const SegmentEntry& entry = known.second;
+    return entry.place == StorePlace::card || entry.next;
+  });
+}
+
+Result<void> SegmentTable::reimport_stores(Engine& engine) {
   for (auto& [id, entry] : entries_) {
-    if (auto result = reimport_store(entry, device); !result) return result;
+    if (auto result = reimport_store(entry, engine); !result) return result;
   }
   return {};
 }
@@ -91,6 +103,7 @@ std::vector<WorkerHandover::Segment> SegmentTable::lend(
   for (auto& [id, entry] : entries_) {
     WorkerHandover::Segment segment{.id = id,
                                     .size_bytes = entry.size_bytes,
+                                    .place = entry.place,
                                     .page_map = std::move(entry.page_map),
                                     .store = std::move(entry.store),
                                     .awaits_reconnect = entry.awaits_reconnect,

@@ -4,12 +4,15 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
 #include "daemon/worker/io/io_loop.hpp"
 #include "daemon/worker/io/served_segment.hpp"
+#include "daemon/worker/process/engine.hpp"
+#include "daemon/worker/process/store_move.hpp"
 #include "daemon/worker/process/worker_handover.hpp"
 #include "daemon/worker/store/store.hpp"
 
@@ -18,8 +21,17 @@ namespace vramswap {
 struct SegmentEntry {
   ServedSegment segment;
   std::uint64_t size_bytes = 0;
+  StorePlace place = StorePlace::card;  // of its store
   UniqueFd page_map;
   UniqueFd store;
+  // A store to which the segment is to move.
+  struct Next {
+    StoreId id;
+    std::unique_ptr<Store> store;
+    UniqueFd fd;
+    std::unique_ptr<StoreMove> move;
+  };
+  std::optional<Next> next;
   std::map<std::uint32_t, unsigned> connected;  // connection id to I/O thread
   // A connection ended without NBD_CMD_DISC, so the kernel waits for a new one.
   bool awaits_reconnect = false;
@@ -47,8 +59,10 @@ class SegmentTable {
                    UniqueFd page_map);
   void erase(std::uint32_t id) { entries_.erase(id); }
 
-  // Imports every store into `device` and maps every page map, when the engine starts again.
-  Result<void> reimport_stores(StoreDevice& device);
+  // Whether a store is on the card.
+  bool need_card() const;
+  // Imports every store into a device of `engine`, which has just started, and maps every page map.
+  Result<void> reimport_stores(Engine& engine);
   // Removes a connection that has ended from its segment, and notes how it ended.
   void note_end(const IoReport& report);
   // Overwrites the stores whose device the kernel has disconnected. The others may still be served

@@ -33,6 +33,7 @@ static void from_json(const nlohmann::json& json, WorkerHandover::Connection& co
 static void to_json(nlohmann::json& json, const WorkerHandover::Segment& segment) {
   json = {{"id", segment.id},
           {"size_bytes", segment.size_bytes},
+          {"place", segment.place},
           {"page_map", segment.page_map},
           {"store", segment.store},
           {"awaits_reconnect", segment.awaits_reconnect},
@@ -41,6 +42,7 @@ static void to_json(nlohmann::json& json, const WorkerHandover::Segment& segment
 static void from_json(const nlohmann::json& json, WorkerHandover::Segment& segment) {
   json.at("id").get_to(segment.id);
   json.at("size_bytes").get_to(segment.size_bytes);
+  json.at("place").get_to(segment.place);
   json.at("page_map").get_to(segment.page_map);
   json.at("store").get_to(segment.store);
   json.at("awaits_reconnect").get_to(segment.awaits_reconnect);

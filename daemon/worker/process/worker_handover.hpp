@@ -25,6 +25,7 @@ struct WorkerHandover {
   struct Segment {
     std::uint32_t id = 0;
     std::uint64_t size_bytes = 0;
+    StorePlace place = StorePlace::card;
     UniqueFd page_map;
     UniqueFd store;
     bool awaits_reconnect = false;

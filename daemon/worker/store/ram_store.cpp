@@ -28,6 +28,7 @@ class RamStore final : public Store {
 
   std::uint64_t address() const override { return reinterpret_cast<std::uint64_t>(memory_.data()); }
   std::uint64_t size_bytes() const override { return memory_.size(); }
+  StorePlace place() const override { return StorePlace::host; }
 
   Result<UniqueFd> export_fd() override {
     UniqueFd copy = fd_.duplicate();
@@ -65,6 +66,8 @@ class RamDevice final : public StoreDevice {
  public:
   RamDevice(HostMemory memory, std::string meminfo_path)
       : memory_(memory), meminfo_path_(std::move(meminfo_path)) {}
+
+  StorePlace place() const override { return StorePlace::host; }
 
   Result<StoreDeviceInfo> info() override {
     const auto memory = read_memory_info(meminfo_path_);

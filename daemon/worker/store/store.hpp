@@ -1,7 +1,9 @@
-// Where the bytes of a segment are: in VRAM or in host memory. A worker has one StoreDevice, which
-// creates a Store for each segment and a Copier for each I/O thread.
+// Where the bytes of a segment are: in VRAM or in host memory. A StoreDevice creates a Store for a
+// segment and a Copier for an I/O thread. A worker has one for host memory and, unless all its
+// segments are there, one for its card.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -10,6 +12,7 @@
 #include "daemon/base/error.hpp"
 #include "daemon/base/unique_fd.hpp"
 #include "daemon/handover/store_device_info.hpp"
+#include "daemon/handover/store_place.hpp"
 
 namespace vramswap {
 
@@ -20,6 +23,7 @@ class Store {
   // The address of the first byte, in the address space of the device.
   virtual std::uint64_t address() const = 0;
   virtual std::uint64_t size_bytes() const = 0;
+  virtual StorePlace place() const = 0;
   virtual Result<UniqueFd> export_fd() = 0;
   // Overwrites the whole store with zeros, and returns when that is done.
   virtual Result<void> scrub() = 0;
@@ -57,6 +61,7 @@ class Copier {
 class StoreDevice {
  public:
   virtual ~StoreDevice() = default;
+  virtual StorePlace place() const = 0;
   virtual Result<StoreDeviceInfo> info() = 0;
   // Returns a zeroed store. `size_bytes` must be a multiple of the granularity.
   virtual Result<std::unique_ptr<Store>> create(std::uint64_t size_bytes) = 0;
@@ -70,5 +75,22 @@ class StoreDevice {
   // Must be called on the thread that will use the Copier. `host` outlives the Copier.
   virtual Result<std::unique_ptr<Copier>> make_copier(std::span<std::byte> host) = 0;
 };
+
+// Those of a worker, by place; null where it has none.
+class StoreDevices {
+ public:
+  // NOLINTNEXTLINE(google-explicit-constructor): one device is a set of devices.
+  StoreDevices(StoreDevice& only) { add(only); }
+  StoreDevices() = default;
+
+  void add(StoreDevice& device) { devices_[static_cast<std::size_t>(device.place())] = &device; }
+  StoreDevice* at(StorePlace place) const { return devices_[static_cast<std::size_t>(place)]; }
+
+ private:
+  std::array<StoreDevice*, kStorePlaces> devices_{};
+};
+
+// The copiers of an I/O thread, by place; null where the worker has no device.
+using Copiers = std::array<std::unique_ptr<Copier>, kStorePlaces>;
 
 }  // namespace vramswap

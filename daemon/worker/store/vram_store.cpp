@@ -166,6 +166,7 @@ class VramStore final : public Store {
 
   std::uint64_t address() const override { return memory_.device_pointer(); }
   std::uint64_t size_bytes() const override { return memory_.size_bytes(); }
+  StorePlace place() const override { return StorePlace::card; }
 
   Result<UniqueFd> export_fd() override {
     const auto fd = memory_.export_fd();
@@ -199,6 +200,8 @@ class VramDevice final : public StoreDevice {
                 kernel.error().message());
     }
   }
+
+  StorePlace place() const override { return StorePlace::card; }
 
   Result<StoreDeviceInfo> info() override {
     const auto memory = context_.memory_info();

@@ -1,0 +1,97 @@
+// The part of Segment that gives its VRAM to others: it moves to another store, or goes and comes
+// back.
+#include <fmt/format.h>
+
+#include <cerrno>
+
+#include "daemon/handover/page_map.hpp"
+#include "daemon/supervisor/pool/segment.hpp"
+#include "daemon/system/log.hpp"
+
+namespace vramswap {
+namespace {
+
+// For a new store: the kernel may have to free the host memory first. A worker without a context
+// makes one.
+constexpr std::chrono::seconds kPrepareTimeout{120};
+// To copy a store and to scrub it takes a second; longer, where a copy hangs.
+constexpr std::chrono::seconds kFinishTimeout{60};
+
+}  // namespace
+
+awaitable<Result<void>> Segment::move_to(StorePlace place) {
+  const auto pass = work_.enter();
+  if (!pass) co_return fail(fmt::format("{}: it is being taken down", path()));
+  if (next_) co_return fail(fmt::format("{}: another move of it is not settled yet", path()));
+  if (!slot_.is_serving() || !is_in_worker_ || !page_map_ || !store_) {
+    co_return fail(fmt::format("{}: no worker serves it now", path()));
+  }
+  const StoreId target{store_id_.serial + 1, place};
+  if (place == StorePlace::card) slot_.note_use_of_card();
+  const messages::PrepareMove prepare{known_.id, target};
+  auto prepared = co_await slot_.call(prepare, {}, kPrepareTimeout);
+  if (!prepared) co_return prepared.error();
+  if (prepared->fds.size() != 1) co_return fail("worker: no descriptor of a new store");
+  // Both have it before it can be the one that has the pages.
+  next_ = Next{target, std::move(prepared->fds[0])};
+  publisher_.push_store(known_.id, target.serial, next_->store);
+  machine_.service_manager.wait_for_fdstore();
+  const messages::FinishMove finish{known_.id};
+  const auto finished = co_await slot_.call(finish, {}, kFinishTimeout);
+  // A worker that did not answer is being killed, and may still finish. Its end settles the move.
+  if (finished || finished.error().code != ETIMEDOUT) settle_move();
+  if (store_id_ != target) {
+    co_return finished ? Error{fmt::format("{}: it was not moved", path())} : finished.error();
+  }
+  publisher_.show();
+  co_return Result<void>{};
+}
+
+// No worker may be finishing the move. The page map says which of the two stores has the pages.
+void Segment::settle_move() {
+  if (!next_) return;
+  const auto pages = PageMap::map(page_map_.get(), page_count());
+  if (!pages) return log_error(pages.error().message);
+  auto next = *std::exchange(next_, std::nullopt);
+  if (pages->store() == next.id) {
+    std::swap(store_, next.store);
+    std::swap(store_id_, next.id);
+  }
+  publisher_.remove_store(known_.id, next.id.serial);
+}
+
+// The next supervisor is to go on with it, should this one die.
+awaitable<Result<void>> Segment::lend() {
+  known_.is_lent = true;
+  co_await publisher_.publish();
+  auto result = co_await disconnect();
+  if (result) result = co_await release_store();
+  if (state_ == SegmentState::planned) co_return result;
+  known_.is_lent = false;
+  if (state_ == SegmentState::connected) {
+    if (auto on = co_await activate(); !on) log_error(on.error().message);
+  }
+  co_await publisher_.publish();
+  co_return result;
+}
+
+awaitable<Result<void>> Segment::take_back() {
+  known_.request_limit = request_limit_ = 0;
+  slot_.note_use_of_card();
+  auto result = co_await slot_.ensure_worker();
+  if (result) result = co_await create_store();
+  if (result) result = co_await connect();
+  // Before the kernel writes a page.
+  if (result) co_await publisher_.publish();
+  if (result) result = co_await activate();
+  if (!result) {
+    const auto undone = co_await lend();
+    if (!undone) log_error(undone.error().message);
+    co_return result;
+  }
+  known_.is_lent = false;
+  co_await publisher_.publish();
+  co_return result;
+}
+
+}  // namespace vramswap
