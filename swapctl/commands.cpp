@@ -14,6 +14,10 @@ std::vector<Command> swap_commands() {
       {"down", "[--force]", "bring every swapped page back and free the VRAM", down},
       {"status", "[--prometheus | [--json] [--watch [SECONDS]]]",
        "show what is up, and what it has served", status},
+      {"lend", "SIZE | --all [--wait SECONDS]", "free VRAM for other programs, with the swap up",
+       lend},
+      {"take-back", "", "take the VRAM again that was lent", take_back},
+      {"run", "[options] [--] COMMAND...", "free VRAM for as long as COMMAND runs", run_command},
       {"reload", "", "after an upgrade: replace the programs, with the swap up", reload},
   };
 }

@@ -27,6 +27,9 @@ std::vector<Command> swap_commands();
 int up(const Arguments& arguments, const Environment& environment);
 int down(const Arguments& arguments, const Environment& environment);
 int status(const Arguments& arguments, const Environment& environment);
+int lend(const Arguments& arguments, const Environment& environment);
+int take_back(const Arguments& arguments, const Environment& environment);
+int run_command(const Arguments& arguments, const Environment& environment);
 int reload(const Arguments& arguments, const Environment& environment);
 
 // What `vramswap NAME --help` prints around the list of options.

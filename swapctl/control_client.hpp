@@ -30,6 +30,7 @@ class ControlClient {
   Result<void> send(const control::Request& request);
   // The next reply, of any kind. ECONNRESET: the daemon has ended.
   Result<control::Reply> next(const WaitOptions& options = {});
+  int fd() const { return socket_.get(); }
   // Ends the connection and waits until the daemon has closed its end, too.
   Result<void> finish(std::chrono::milliseconds limit);
 

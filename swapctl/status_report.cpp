@@ -49,6 +49,8 @@ bool on_several_gpus(const std::vector<SegmentStatus>& segments) {
 }
 
 std::string store_name(const SegmentStatus& segment, bool several_gpus) {
+  const bool is_away = segment.backend == control::Backend::vram && segment.place == "host memory";
+  if (is_away) return "host memory";
   if (!several_gpus || segment.gpu_uuid.empty()) return segment.store;
   // "GPU-" and eight digits.
   return fmt::format("{} {}", segment.store, segment.gpu_uuid.substr(0, 12));
@@ -90,7 +92,7 @@ Json with_nulls(Json json, std::initializer_list<const char*> names) {
 }
 
 Json to_json(const SegmentStatus& segment) {
-  return with_nulls(control::segment_json<Json>(segment), {"device", "gpu_uuid"});
+  return with_nulls(control::segment_json<Json>(segment), {"device", "gpu_uuid", "place"});
 }
 
 Json to_json(const WorkerStatus& worker) {
@@ -131,9 +133,17 @@ std::string worker_lines(const Status& status, const More& more) {
   return text;
 }
 
-// One for each segment that has lost pages, and the notes.
+// One for each loan and each segment that has lost pages, and the notes.
 std::string closing_lines(const Status& status) {
   std::string text;
+  if (status.lent_bytes > 0 || !status.loans.empty()) {
+    text += fmt::format("{} of VRAM are lent\n", control::format_bytes(status.lent_bytes));
+  }
+  for (const control::Loan& loan : status.loans) {
+    text += fmt::format("  {} to {} since {:%F %T}\n",
+                        loan.bytes ? control::format_bytes(*loan.bytes) : "all", loan.purpose,
+                        fmt::localtime(loan.since));
+  }
   for (const auto& segment : status.segments) {
     if (segment.lost_pages == 0) continue;
     const auto corrupt = segment.corrupt_pages == 0
@@ -176,6 +186,11 @@ Json json_of(const std::optional<Status>& status, const Rates* rates) {
       worker["rates"] = known != nullptr ? rates_json(*known) : Json();
     }
   }
+  json["loans"] = Json::array();
+  if (status) {
+    for (const auto& loan : status->loans) json["loans"].push_back(control::loan_json<Json>(loan));
+  }
+  json["lent_bytes"] = status ? status->lent_bytes : 0;
   json["notes"] = status ? status->notes : std::vector<std::string>{};
   json["total"] = {{"size_bytes", total.size_bytes}, {"used_bytes", total.used_bytes}};
   return json;

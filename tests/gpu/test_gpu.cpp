@@ -8,10 +8,13 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "daemon/base/page_size.hpp"
 #include "daemon/handover/page_map.hpp"
 
 namespace vramswap::load {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 std::vector<std::string> worker_command() {
   static const std::string reason = why_not_hardened();
@@ -54,6 +57,7 @@ TestSegment::TestSegment(std::string uuid)
 void TestSegment::start_worker(std::chrono::seconds doze_after) {
   sockets_.clear();
   UniqueFd reserve = worker_ ? std::move(worker_->context_reserve) : UniqueFd();
+  worker_.reset();  // it is dead from here on
   worker_ = std::make_unique<WorkerProcess>(value_of(WorkerProcess::spawn(worker_command())));
   worker_->context_reserve = std::move(reserve);
   std::vector<int> fds;
@@ -66,6 +70,7 @@ void TestSegment::start_worker(std::chrono::seconds doze_after) {
                                                                .has_context_reserve = !fds.empty()},
                                                fds));
   context_bytes_ = started.context_bytes;
+  settle();
   if (store_) {
     value_of(worker_->import(0, segment_bytes(), page_map_.get(), store_.get()));
   } else {
@@ -78,6 +83,36 @@ std::vector<int> TestSegment::sockets() const {
   std::vector<int> numbers;
   for (const UniqueFd& socket : sockets_) numbers.push_back(socket.get());
   return numbers;
+}
+
+StorePlace TestSegment::place() const {
+  return value_of(PageMap::map(page_map_.get(), segment_bytes() / kPageBytes)).store().place;
+}
+
+Result<TestSegment::MoveTimes> TestSegment::move_to(StorePlace place) {
+  const auto pages = value_of(PageMap::map(page_map_.get(), segment_bytes() / kPageBytes));
+  const StoreId target{pages.store().serial + 1, place};
+  MoveTimes times;
+  auto start = Clock::now();
+  auto prepared = worker_->ask(messages::PrepareMove{0, target});
+  if (!prepared) return prepared.error();
+  times.prepare_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+  next_store_ = std::move(prepared->fds.at(0));
+  start = Clock::now();
+  const auto finished = worker_->ask(messages::FinishMove{0});
+  if (!finished) return finished.error();
+  times.finish_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+  settle();
+  return times;
+}
+
+// Only while no worker can be finishing a move.
+void TestSegment::settle() {
+  if (!next_store_) return;
+  const auto store = value_of(PageMap::map(page_map_.get(), segment_bytes() / kPageBytes)).store();
+  if (store.serial != serial_) store_ = std::move(next_store_);
+  serial_ = store.serial;
+  next_store_.reset();
 }
 
 bool TestSegment::write_everything() {

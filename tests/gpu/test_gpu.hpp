@@ -37,13 +37,25 @@ class TestSegment {
   // What the first worker found that a context takes.
   std::uint64_t context_bytes() const { return context_bytes_; }
   std::vector<int> sockets() const;
+  // Moves to a new store, as the supervisor has it done. A worker that dies meanwhile is an error;
+  // whichever store has the pages then, the next worker gets that one.
+  struct MoveTimes {
+    double prepare_ms = 0;
+    double finish_ms = 0;
+  };
+  Result<MoveTimes> move_to(StorePlace place);
+  StorePlace place() const;
   // Fills each page through the first socket. Returns whether all replies were good.
   bool write_everything();
 
  private:
+  void settle();
+
   const std::string uuid_;
   UniqueFd page_map_;
   UniqueFd store_;
+  UniqueFd next_store_;  // while a move is under way
+  std::uint32_t serial_ = 0;
   std::uint64_t context_bytes_ = 0;
   std::unique_ptr<WorkerProcess> worker_;
   std::vector<UniqueFd> sockets_;

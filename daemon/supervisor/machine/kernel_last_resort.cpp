@@ -13,8 +13,8 @@
 #include <string_view>
 
 #include "daemon/base/unique_fd.hpp"
-#include "daemon/supervisor/machine/small_thread.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/system/small_thread.hpp"
 
 namespace vramswap {
 namespace {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "daemon/base/page_size.hpp"
-#include "daemon/supervisor/machine/small_thread.hpp"
+#include "daemon/system/small_thread.hpp"
 
 namespace vramswap {
 namespace {

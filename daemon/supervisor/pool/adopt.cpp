@@ -221,8 +221,7 @@ awaitable<Result<void>> find_devices(Machine& machine, const PoolOptions& option
     if (auto found = segment->adopt_device(devices, *areas, parts.is_going_down); !found)
       co_return found;
   }
-  std::erase_if(parts.segments,
-                [](const auto& segment) { return segment->is_gone(); });
+  std::erase_if(parts.segments, [](const auto& segment) { return segment->is_gone(); });
   co_return Result<void>{};
 }
 

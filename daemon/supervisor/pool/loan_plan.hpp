@@ -35,10 +35,10 @@ std::uint64_t missing_bytes(const LoanCard& card);
 
 struct LoanStep {
   enum class Kind {
-    give_up,      // an empty segment: its swap area goes
-    move_out,     // a used one: to host memory, or else its swap area goes
-    leave_card,   // no segment is there any more: the context goes
-    bring_back,   // a segment comes back to VRAM
+    give_up,     // an empty segment: its swap area goes
+    move_out,    // a used one: to host memory, or else its swap area goes
+    leave_card,  // no segment is there any more: the context goes
+    bring_back,  // a segment comes back to VRAM
   } kind;
   std::size_t segment = 0;  // its index; for leave_card: none
 };

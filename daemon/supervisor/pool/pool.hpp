@@ -115,8 +115,8 @@ class Pool {
   PoolParts parts_;
   RecoveryReserve reserve_;
   StatePublisher publisher_;
-  Gate operations_;  // one at a time
-  Gate returning_;   // in the background, of loans that have ended
+  Gate operations_;            // one at a time
+  Gate returning_;             // in the background, of loans that have ended
   bool is_adjusting_ = false;  // the operation under way lends or takes back
   bool is_cancelled_ = false;
 };

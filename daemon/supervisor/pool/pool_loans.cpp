@@ -71,9 +71,8 @@ awaitable<Result<control::Lent>> Pool::lend(control::LendRequest request,
   for (const auto& slot : parts_.slots) co_await lend_of_card(*slot, round);
   is_adjusting_ = false;
   co_await publisher_.publish();
-  control::Lent lent{.freed_bytes = std::numeric_limits<std::uint64_t>::max(),
-                     .missing_bytes = 0,
-                     .problem = {}};
+  control::Lent lent{
+      .freed_bytes = std::numeric_limits<std::uint64_t>::max(), .missing_bytes = 0, .problem = {}};
   for (const auto& slot : parts_.slots) {
     const LoanCard card = loan_card(*slot, {});
     lent.freed_bytes = std::min(lent.freed_bytes, vramswap::lent_bytes(card));
@@ -82,11 +81,11 @@ awaitable<Result<control::Lent>> Pool::lend(control::LendRequest request,
   if (lent.missing_bytes > 0) {
     lent.problem = round.problem.empty() ? "the pool has no more VRAM" : round.problem;
   }
-  log_info(fmt::format("VRAM is lent: {} of each card{}", format_bytes(lent.freed_bytes),
-                       lent.missing_bytes == 0
-                           ? ""
-                           : fmt::format("; {} are missing: {}", format_bytes(lent.missing_bytes),
-                                         lent.problem)));
+  log_info(fmt::format(
+      "VRAM is lent: {} of each card{}", format_bytes(lent.freed_bytes),
+      lent.missing_bytes == 0
+          ? ""
+          : fmt::format("; {} are missing: {}", format_bytes(lent.missing_bytes), lent.problem)));
   co_return lent;
 }
 
@@ -146,8 +145,9 @@ void Pool::return_loan(std::uint64_t id) {
 Result<void> Pool::take_back() {
   if (!is_up()) return fail("nothing is up");
   if (!parts_.loans.remove_unheld()) {
-    return fail("nothing is lent by 'vramswap lend'; what 'vramswap run' has is returned when its "
-                "command ends");
+    return fail(
+        "nothing is lent by 'vramswap lend'; what 'vramswap run' has is returned when its "
+        "command ends");
   }
   bring_back();
   return {};

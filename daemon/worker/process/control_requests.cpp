@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <utility>
@@ -10,8 +11,10 @@
 #include "daemon/handover/worker_socket.hpp"
 #include "daemon/system/log.hpp"
 #include "daemon/system/own_program.hpp"
+#include "daemon/system/parallel.hpp"
 #include "daemon/worker/process/control_thread.hpp"
 #include "daemon/worker/process/page_trial.hpp"
+#include "daemon/worker/process/store_move.hpp"
 
 namespace vramswap {
 namespace {
@@ -253,10 +256,6 @@ Result<ControlThread::Answer> ControlThread::handle(const PrepareMove& prepare,
   auto exported = next.store->export_fd();
   if (!exported) return exported.error();
   next.fd = *std::move(exported);
-  auto move = StoreMove::prepare(engine_->device(), *entry.segment.store, *next.store,
-                                 copy_notes_ ? &*copy_notes_ : nullptr);
-  if (!move) return move.error();
-  next.move = *std::move(move);
   Answer answer{Done{}};
   auto copy = duplicate(next.fd);
   if (!copy) return copy.error();
@@ -280,7 +279,11 @@ Result<ControlThread::Answer> ControlThread::handle(const FinishMove& finish,
     return fail(fmt::format("connections still busy after {} ms", kLoadedPauseLimit.count()));
   }
   const std::uint64_t lost_before = entry.segment.lost_pages;
-  if (auto moved = next->move->run(entry.segment); !moved) {
+  const StoreMove::Options options{
+      .threads = std::min(parallel_threads(), static_cast<unsigned>(engine_->thread_count())),
+      .notes = copy_notes_ ? &*copy_notes_ : nullptr};
+  const auto moved = StoreMove::run(engine_->device(), entry.segment, *next->store, options);
+  if (!moved) {
     // As an I/O thread does: the next worker imports the old store.
     log_error(moved.error().message);
     std::_Exit(kExitStoreFailed);
@@ -292,8 +295,10 @@ Result<ControlThread::Answer> ControlThread::handle(const FinishMove& finish,
   note_store(entry.segment);
   if (auto resumed = engine_->resume(); !resumed) return resumed.error();
   if (entry.segment.lost_pages != lost_before) tell(messages::LostPagesChanged{finish.segment});
-  next->move.reset();
-  if (auto scrubbed = next->store->scrub(); !scrubbed) log_error(scrubbed.error().message);
+  // Of host memory nobody else gets the bytes: the kernel clears it first.
+  if (next->store->place() == StorePlace::card) {
+    if (auto scrubbed = next->store->scrub(); !scrubbed) log_error(scrubbed.error().message);
+  }
   return Answer{Done{}};
 }
 

@@ -1,7 +1,7 @@
 #include "daemon/worker/process/control_thread.hpp"
 
-#include <fmt/format.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -143,11 +143,16 @@ Result<void> ControlThread::handle_report() {
   return {};
 }
 
-Result<void> ControlThread::start_engine(bool has_card) {
+Result<std::unique_ptr<Engine>> ControlThread::make_engine(bool has_card) {
   auto engine = Engine::start(start_, driver_, room_, report_write_.get(), options_.hardened,
                               copy_notes_ ? &*copy_notes_ : nullptr, has_card);
   // The next worker has more room.
   if (!engine && room_.is_tight) room_.give_up();
+  return engine;
+}
+
+Result<void> ControlThread::start_engine(bool has_card) {
+  auto engine = make_engine(has_card);
   if (!engine) return engine.error();
   engine_ = *std::move(engine);
   return {};
@@ -160,6 +165,7 @@ Result<void> ControlThread::wake() {
   if (state_ == WorkerState::dozing) enter(WorkerEvent::called);
   map_copy_notes();
   if (auto started = start_engine(needs_card()); !started) return started;
+  if (auto result = segments_.reimport_stores(*engine_); !result) return result;
   if (auto served = serve_parked(); !served) return served;
   enter(WorkerEvent::woken);
   if (std::exchange(owes_answer_, false)) tell(Done{});
@@ -168,7 +174,6 @@ Result<void> ControlThread::wake() {
 
 // The engine has just started.
 Result<void> ControlThread::serve_parked() {
-  if (auto result = segments_.reimport_stores(*engine_); !result) return result;
   for (auto& [id, entry] : segments_) {
     note_store(entry.segment);
     for (auto& parked : std::exchange(entry.parked, {})) {
@@ -182,43 +187,44 @@ Result<void> ControlThread::serve_parked() {
   return {};
 }
 
-// An engine that has no context is replaced by one that has, if the card has room for it.
+// An engine that has no context is replaced by one that has, if the card has room for it. The old
+// one serves while the context is made.
 Result<void> ControlThread::ensure_card() {
   if (!engine_) return fail("not started");
   if (engine_->has_card() || start_.backend == control::Backend::ram) return {};
+  auto next = make_engine(true);
+  if (!next) return next.error();
   const auto paused = engine_->pause(kLoadedPauseLimit);
   if (!paused) return paused.error();
   if (!*paused) {
     return fail(fmt::format("connections still busy after {} ms", kLoadedPauseLimit.count()));
   }
-  // The I/O threads close theirs.
+  if (auto parked = park_connections(); !parked) {
+    for (auto& [id, entry] : segments_) entry.parked.clear();
+    (void)engine_->resume();
+    return parked;
+  }
+  earlier_stats_.add(engine_->stats());
+  engine_ = *std::move(next);
+  for (auto& [id, entry] : segments_) entry.segment.open_connections = 0;
+  start_.leaves_card = false;
+  auto served = serve_parked();
+  // Then the worker ends.
+  if (!served) engine_.reset();
+  return served;
+}
+
+// Copies of the sockets, which the I/O threads close when they end.
+Result<void> ControlThread::park_connections() {
   for (const ParkedConnection& parked : engine_->connections()) {
     const auto entry = segments_.find(parked.segment_id);
     if (!entry) return entry.error();
     UniqueFd socket(fcntl(parked.socket, F_DUPFD_CLOEXEC, 0));
-    if (!socket) {
-      const Error error = errno_error("worker", "F_DUPFD_CLOEXEC", errno);
-      for (auto& [id, other] : segments_) other.parked.clear();
-      (void)engine_->resume();
-      return error;
-    }
+    if (!socket) return fail_errno("worker", "F_DUPFD_CLOEXEC", errno);
     const unsigned thread = (*entry)->connected.at(parked.connection_id);
     (*entry)->parked.push_back({parked.connection_id, thread, std::move(socket)});
   }
-  earlier_stats_.add(engine_->stats());
-  engine_.reset();
-  for (auto& [id, entry] : segments_) entry.segment.open_connections = 0;
-  const auto started = start_engine(true);
-  if (!started) {
-    if (auto as_before = start_engine(false); !as_before) return as_before;
-  } else {
-    start_.leaves_card = false;
-  }
-  if (auto served = serve_parked(); !served) {
-    engine_.reset();
-    return served;
-  }
-  return started;
+  return {};
 }
 
 void ControlThread::tick() {

@@ -70,12 +70,14 @@ class ControlThread {
   bool may_come_back() const { return room_.context_bytes == 0 || room_.reserve; }
 
   void enter(WorkerEvent event);
+  Result<std::unique_ptr<Engine>> make_engine(bool has_card);
   Result<void> start_engine(bool has_card);
   Result<void> wake();
   Result<void> serve_parked();
   // Whether the worker has to have a context.
   bool needs_card() const { return !start_.leaves_card || segments_.need_card(); }
   Result<void> ensure_card();
+  Result<void> park_connections();
   void tick();
   void end_if_hung();
   WorkerHandover lend_handover(WorkerState state);

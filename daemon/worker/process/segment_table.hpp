@@ -12,7 +12,6 @@
 #include "daemon/worker/io/io_loop.hpp"
 #include "daemon/worker/io/served_segment.hpp"
 #include "daemon/worker/process/engine.hpp"
-#include "daemon/worker/process/store_move.hpp"
 #include "daemon/worker/process/worker_handover.hpp"
 #include "daemon/worker/store/store.hpp"
 
@@ -29,7 +28,6 @@ struct SegmentEntry {
     StoreId id;
     std::unique_ptr<Store> store;
     UniqueFd fd;
-    std::unique_ptr<StoreMove> move;
   };
   std::optional<Next> next;
   std::map<std::uint32_t, unsigned> connected;  // connection id to I/O thread

@@ -1,106 +1,134 @@
 #include "daemon/worker/process/store_move.hpp"
 
 #include <algorithm>
-#include <utility>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <optional>
 
+#include "daemon/base/page_size.hpp"
+#include "daemon/system/parallel.hpp"
 #include "daemon/worker/io/page_check.hpp"
 #include "daemon/worker/store/noting_copier.hpp"
 
 namespace vramswap {
+namespace {
 
-Result<std::unique_ptr<StoreMove>> StoreMove::prepare(StoreDevice& card, const Store& source,
-                                                      const Store& target, CopyNotes* notes) {
-  const Store& host = source.place() == StorePlace::host ? source : target;
-  auto made =
-      card.make_copier({reinterpret_cast<std::byte*>(host.address()), host.size_bytes()});
+// What a thread copies at once.
+constexpr std::uint64_t kChunkPages = Copier::kMaxPages;
+
+struct FreeMemory {
+  void operator()(std::byte* memory) const { std::free(memory); }
+};
+
+std::byte* bytes_of(const Store& store) {
+  return reinterpret_cast<std::byte*>(store.address());
+}
+
+}  // namespace
+
+StoreMove::StoreMove(StoreDevice& card, ServedSegment& segment, const Store& target)
+    : card_device_(card),
+      segment_(segment),
+      direction_(target.place() == StorePlace::host ? Direction::to_host : Direction::from_host),
+      host_(bytes_of(direction_ == Direction::to_host ? target : *segment.store)),
+      card_((direction_ == Direction::to_host ? *segment.store : target).address()) {}
+
+Result<void> StoreMove::run(StoreDevice& card, ServedSegment& segment, const Store& target,
+                            const Options& options) {
+  StoreMove move(card, segment, target);
+  std::mutex mutex;
+  std::optional<Error> failure;
+  run_in_parallel(options.threads, [&](unsigned thread) {
+    const auto worked = move.work(thread, options.notes);
+    if (worked) return;
+    const std::scoped_lock lock(mutex);
+    failure = worked.error();
+  });
+  if (failure) return *failure;
+  return {};
+}
+
+Result<void> StoreMove::work(unsigned thread, CopyNotes* notes) {
+  constexpr std::size_t kStagingBytes = kChunkPages * kPageBytes;
+  const std::unique_ptr<std::byte[], FreeMemory> staging(
+      static_cast<std::byte*>(std::aligned_alloc(kPageBytes, kStagingBytes)));
+  if (!staging) return fail_errno("move", "aligned_alloc", ENOMEM);
+  const std::span memory(staging.get(), kStagingBytes);
+  auto made = card_device_.make_copier(memory);
   if (!made) return made.error();
   auto copier = *std::move(made);
-  // The I/O threads pause while this one copies, so it may have the place of the first.
-  if (notes != nullptr) copier = std::make_unique<NotingCopier>(std::move(copier), *notes, 0);
-  return std::unique_ptr<StoreMove>(new StoreMove(std::move(copier), source, target));
-}
-
-StoreMove::StoreMove(std::unique_ptr<Copier> copier, const Store& source, const Store& target)
-    : copier_(std::move(copier)),
-      direction_(source.place() == StorePlace::card ? Direction::to_host : Direction::from_host),
-      host_(reinterpret_cast<std::byte*>(direction_ == Direction::to_host ? target.address()
-                                                                          : source.address())),
-      card_(direction_ == Direction::to_host ? source.address() : target.address()) {}
-
-Copy StoreMove::copy_of(const Run& run) const {
-  const std::uint64_t offset = run.first * kPageBytes;
-  return {host_ + offset, card_ + offset, run.count * kPageBytes};
-}
-
-bool StoreMove::is_right(const ServedSegment& segment, std::uint64_t page) const {
-  const std::span<const std::byte, kPageBytes> bytes(host_ + page * kPageBytes, kPageBytes);
-  return segment.pages->is_valid_with(page, page_checksum(bytes));
-}
-
-// Batches of one size in two slots: the card copies one while this thread checks the other.
-Result<void> StoreMove::run(ServedSegment& segment) {
-  unsigned slot = 0;
-  const std::uint64_t page_count = segment.pages->page_count();
-  for (std::uint64_t page = 0; page < page_count;) {
-    Batch& batch = batches_[slot];
-    const std::uint64_t room = Copier::kMaxPages - batch.page_count;
-    const std::uint64_t length =
-        segment.pages->run_length(page, std::min(room, page_count - page));
-    if (segment.pages->at(page) == PageState::valid) add(segment, batch, {page, length});
-    page += length;
-    if (batch.page_count < Copier::kMaxPages && page < page_count) continue;
-    if (auto begun = begin(slot); !begun) return begun;
-    slot = (slot + 1) % Copier::kSlots;
-    if (auto finished = finish(segment, slot); !finished) return finished;
+  if (notes != nullptr) {
+    copier = std::make_unique<NotingCopier>(std::move(copier), *notes, thread);
   }
-  return finish(segment, (slot + 1) % Copier::kSlots);
+  const std::uint64_t chunks = (segment_.pages->page_count() + kChunkPages - 1) / kChunkPages;
+  for (std::uint64_t chunk = next_chunk_++; chunk < chunks; chunk = next_chunk_++) {
+    if (auto copied = copy_chunk(chunk, *copier, memory); !copied) return copied;
+  }
+  return {};
 }
 
-void StoreMove::add(ServedSegment& segment, Batch& batch, const Run& run) {
-  if (direction_ == Direction::to_host) {
-    batch.runs.push_back(run);
-    batch.page_count += run.count;
-    return;
-  }
-  // What is wrong already does not become right by a copy.
+bool StoreMove::is_right(std::uint64_t page, const std::byte* bytes) const {
+  return segment_.pages->is_valid_with(
+      page, page_checksum(std::span<const std::byte, kPageBytes>(bytes, kPageBytes)));
+}
+
+// Without those whose bytes are wrong already: a copy does not make them right.
+std::vector<StoreMove::Run> StoreMove::valid_runs(std::uint64_t first, std::uint64_t end) {
+  std::vector<Run> runs;
   bool continues = false;
-  for (std::uint64_t page = run.first; page < run.first + run.count; ++page) {
-    const bool is_wrong = !is_right(segment, page);
-    if (is_wrong) {
-      lose_page(segment, page);
-    } else if (continues) {
-      ++batch.runs.back().count;
-    } else {
-      batch.runs.push_back({page, 1});
+  for (std::uint64_t page = first; page < end; ++page) {
+    bool is_good = segment_.pages->at(page) == PageState::valid;
+    if (is_good && direction_ == Direction::from_host && !is_right(page, host_page(page))) {
+      lose_page(segment_, page);
+      is_good = false;
     }
-    continues = !is_wrong;
-    if (!is_wrong) ++batch.page_count;
+    if (is_good && continues) ++runs.back().count;
+    if (is_good && !continues) runs.push_back({page, 1});
+    continues = is_good;
   }
+  return runs;
 }
 
-Result<void> StoreMove::begin(unsigned slot) {
-  Batch& batch = batches_[slot];
-  if (batch.runs.empty()) return {};
-  copies_.clear();
-  for (const Run& run : batch.runs) copies_.push_back(copy_of(run));
-  batch.is_under_way = true;
-  return copier_->begin(direction_, slot, copies_);
+Result<void> StoreMove::copy(Copier& copier, std::span<const Run> runs,
+                             std::span<std::byte> staging) {
+  std::vector<Copy> copies;
+  std::byte* next = staging.data();
+  for (const Run& run : runs) {
+    copies.push_back({next, card_ + run.first * kPageBytes, run.count * kPageBytes});
+    next += copies.back().bytes;
+  }
+  if (auto begun = copier.begin(direction_, 0, copies); !begun) return begun;
+  return copier.wait(direction_, 0, copies.size());
 }
 
-Result<void> StoreMove::finish(ServedSegment& segment, unsigned slot) {
-  Batch& batch = batches_[slot];
-  if (!std::exchange(batch.is_under_way, false)) return {};
-  if (auto done = copier_->wait(direction_, slot, batch.runs.size()); !done) return done;
-  const auto runs = std::exchange(batch.runs, {});
-  batch.page_count = 0;
-  if (direction_ == Direction::from_host) return {};
+Result<void> StoreMove::copy_chunk(std::uint64_t chunk, Copier& copier,
+                                   std::span<std::byte> staging) {
+  const std::uint64_t first = chunk * kChunkPages;
+  const auto runs = valid_runs(first, std::min(first + kChunkPages, segment_.pages->page_count()));
+  if (runs.empty()) return {};
+  if (direction_ == Direction::from_host) {
+    std::byte* next = staging.data();
+    for (const Run& run : runs) {
+      std::memcpy(next, host_page(run.first), run.count * kPageBytes);
+      next += run.count * kPageBytes;
+    }
+    return copy(copier, runs, staging);
+  }
+  if (auto copied = copy(copier, runs, staging); !copied) return copied;
+  const std::byte* next = staging.data();
+  for (const Run& run : runs) {
+    std::memcpy(host_page(run.first), next, run.count * kPageBytes);
+    next += run.count * kPageBytes;
+  }
   for (const Run& run : runs) {
     for (std::uint64_t page = run.first; page < run.first + run.count; ++page) {
-      if (is_right(segment, page)) continue;
-      const Copy again = copy_of({page, 1});
-      if (auto begun = copier_->begin(direction_, slot, {&again, 1}); !begun) return begun;
-      if (auto done = copier_->wait(direction_, slot, 1); !done) return done;
-      if (!is_right(segment, page)) lose_page(segment, page);
+      if (is_right(page, host_page(page))) continue;
+      const Run alone[] = {{page, 1}};
+      if (auto copied = copy(copier, alone, staging); !copied) return copied;
+      std::memcpy(host_page(page), staging.data(), kPageBytes);
+      if (!is_right(page, host_page(page))) lose_page(segment_, page);
     }
   }
   return {};

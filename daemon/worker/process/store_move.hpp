@@ -1,9 +1,10 @@
 // Copies a segment's pages from one store to another, while nobody serves the segment.
 #pragma once
 
-#include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "daemon/base/error.hpp"
@@ -13,44 +14,42 @@
 
 namespace vramswap {
 
+// One of the stores is in host memory, the other one is the card's. What is copied passes through
+// staging memory: to register a whole store takes the driver 0.3 s a GiB.
 class StoreMove {
  public:
-  // What takes time: `card` registers the store that is in host memory. One of the stores is
-  // there, and the other one is the card's. `target` has only zeros. All three outlive this, and so
-  // do the notes, which may be null. Called by the thread that calls run().
-  static Result<std::unique_ptr<StoreMove>> prepare(StoreDevice& card, const Store& source,
-                                                    const Store& target, CopyNotes* notes);
+  struct Options {
+    unsigned threads = 1;        // at most the I/O threads of the worker, which pause meanwhile
+    CopyNotes* notes = nullptr;  // which has a place for each of these
+  };
 
-  // Copies the valid pages of `segment`, whose store is the source, and compares each with its
-  // checksum. A page whose bytes are wrong is lost from now on. After an error, which is the
-  // card's, the target is of no use, and the source is as before.
-  Result<void> run(ServedSegment& segment);
+  // Copies the valid pages of `segment` from its store to `target`, which has only zeros, and
+  // compares each with its checksum. A page whose bytes are wrong is lost from now on. After an
+  // error, which is the card's, the target is of no use, and the source is as before.
+  static Result<void> run(StoreDevice& card, ServedSegment& segment, const Store& target,
+                          const Options& options);
 
  private:
   struct Run {
     std::uint64_t first;  // page
     std::uint64_t count;
   };
-  struct Batch {
-    std::vector<Run> runs;
-    std::uint64_t page_count = 0;
-    bool is_under_way = false;
-  };
 
-  StoreMove(std::unique_ptr<Copier> copier, const Store& source, const Store& target);
+  StoreMove(StoreDevice& card, ServedSegment& segment, const Store& target);
 
-  Copy copy_of(const Run& run) const;
-  void add(ServedSegment& segment, Batch& batch, const Run& run);
-  Result<void> begin(unsigned slot);
-  Result<void> finish(ServedSegment& segment, unsigned slot);
-  bool is_right(const ServedSegment& segment, std::uint64_t page) const;
+  Result<void> work(unsigned thread, CopyNotes* notes);
+  Result<void> copy_chunk(std::uint64_t chunk, Copier& copier, std::span<std::byte> staging);
+  std::vector<Run> valid_runs(std::uint64_t first, std::uint64_t end);
+  Result<void> copy(Copier& copier, std::span<const Run> runs, std::span<std::byte> staging);
+  bool is_right(std::uint64_t page, const std::byte* bytes) const;
+  std::byte* host_page(std::uint64_t page) const { return host_ + page * kPageBytes; }
 
-  const std::unique_ptr<Copier> copier_;
+  StoreDevice& card_device_;
+  ServedSegment& segment_;
   const Direction direction_;
-  std::byte* const host_;      // the first byte of the store in host memory
+  std::byte* const host_;     // the first byte of the store in host memory
   const std::uint64_t card_;  // the address of the other one
-  std::array<Batch, Copier::kSlots> batches_;
-  std::vector<Copy> copies_;
+  std::atomic<std::uint64_t> next_chunk_ = 0;
 };
 
 }  // namespace vramswap

@@ -11,19 +11,22 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 PoolDescription some_description() {
-  PoolDescription description{.sequence = 1ULL << 40,
-                              .pool_id = 0xfedcba98,
-                              .request = {.size = control::Percent{80},
-                                          .priority = -1,
-                                          .gpus = {"0", "GPU-\"2\""},
-                                          .segment_size_bytes = 1ULL << 28,
-                                          .connections = 0,
-                                          .reconnect_timeout = std::chrono::seconds(30),
-                                          .doze_after = std::chrono::seconds(0),
-                                          .hang_timeout = std::chrono::seconds(7)},
-                              .connections = 4,
-                              .devices = {},
-                              .segments = {}};
+  PoolDescription description{
+      .sequence = 1ULL << 40,
+      .pool_id = 0xfedcba98,
+      .request = {.size = control::Percent{80},
+                  .priority = -1,
+                  .gpus = {"0", "GPU-\"2\""},
+                  .segment_size_bytes = 1ULL << 28,
+                  .connections = 0,
+                  .reconnect_timeout = std::chrono::seconds(30),
+                  .doze_after = std::chrono::seconds(0),
+                  .hang_timeout = std::chrono::seconds(7)},
+      .connections = 4,
+      .devices = {},
+      .segments = {},
+      .loans = {{.bytes = 5ULL << 30, .is_held = true, .purpose = "a game", .since = 1'900'000'001},
+                {.purpose = "vramswap lend"}}};
   for (unsigned i = 0; i < 2; ++i) {
     description.devices.push_back({.start = {.backend = control::Backend::vram,
                                              .gpu = fmt::format("GPU-{}", i),
@@ -56,7 +59,8 @@ PoolDescription some_description() {
                            .corrupt_pages = 1ULL << 34,
                            .lost_at = 1'900'000'000,
                            .nbd_index = 8,
-                           .request_limit = 1 << 20}};
+                           .request_limit = 1 << 20,
+                           .is_lent = true}};
   return description;
 }
 

@@ -22,6 +22,7 @@ namespace vramswap {
 // Host memory, with copies that can be held up or made to fail.
 class FaultyDevice final : public StoreDevice {
  public:
+  StorePlace place() const override { return ram_->place(); }
   Result<StoreDeviceInfo> info() override { return ram_->info(); }
   Result<std::unique_ptr<Store>> create(std::uint64_t size_bytes) override {
     return ram_->create(size_bytes);

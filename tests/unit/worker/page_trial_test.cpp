@@ -37,6 +37,7 @@ class FaultyCopier final : public Copier {
 
 class DeviceWithBadPage final : public StoreDevice {
  public:
+  StorePlace place() const override { return ram_->place(); }
   Result<StoreDeviceInfo> info() override { return ram_->info(); }
   Result<std::unique_ptr<Store>> create(std::uint64_t size) override { return ram_->create(size); }
   Result<std::unique_ptr<Store>> import(UniqueFd fd, std::uint64_t size) override {

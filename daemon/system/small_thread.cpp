@@ -1,4 +1,4 @@
-#include "daemon/supervisor/machine/small_thread.hpp"
+#include "daemon/system/small_thread.hpp"
 
 #include <signal.h>
 #include <unistd.h>

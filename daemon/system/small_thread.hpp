@@ -1,4 +1,4 @@
-// A thread beside the reactor, for a call that may wait in the kernel.
+// A thread beside those that serve, such as for a call that may wait in the kernel.
 #pragma once
 
 #include <pthread.h>
@@ -8,8 +8,8 @@
 namespace vramswap {
 
 // Its stack is small, because the process is locked in memory. It receives no signals, so that the
-// reactor's thread handles them all. It is marked IO_FLUSHER before the constructor returns, where
-// the process has the privilege: the supervisor checks that of all its threads.
+// thread that made it handles them all. It is marked IO_FLUSHER before the constructor returns,
+// where the process has the privilege: supervisor and worker check that of all their threads.
 class SmallThread {
  public:
   // Throws std::system_error if there is no thread to be had.
