@@ -1,4 +1,4 @@
-// What to do about a driver or a GPU that cannot be used, for errors and for who looks beforehand.
+// Advice for a driver or a GPU that cannot be used, in errors and in `vramswap doctor`.
 #pragma once
 
 namespace vramswap::cuda {
@@ -11,10 +11,10 @@ inline constexpr const char* kMismatchAdvice =
     "libcuda and the loaded nvidia kernel module are of different versions: reboot after a driver "
     "upgrade";
 inline constexpr const char* kUnknownErrorAdvice =
-    "often the nvidia-uvm module: try modprobe nvidia-uvm and see the kernel log";
+    "often the nvidia-uvm module is missing: try modprobe nvidia-uvm and see the kernel log";
 inline constexpr const char* kNoExportAdvice =
-    "this driver hands no memory from process to process, as under WSL2: use another GPU";
+    "this driver cannot share memory between processes (WSL2's cannot): use another GPU";
 inline constexpr const char* kComputeModeAdvice =
-    "see with nvidia-smi whether its compute mode is exclusive or prohibited";
+    "check with nvidia-smi whether its compute mode is exclusive or prohibited";
 
 }  // namespace vramswap::cuda

@@ -8,8 +8,8 @@
 namespace vramswap::cuda {
 
 Result<Context> Context::create(const Driver& driver, const DeviceInfo& device) {
-  // No thread waits inside the driver (see Wait). Where the driver itself waits, it is not to spin:
-  // the threads that call it run at realtime priority.
+  // No thread waits inside the driver (see Wait). If the driver itself waits, it must not spin: the
+  // threads that call it run at realtime priority.
   auto code =
       driver->cuDevicePrimaryCtxSetFlags_v2(device.ordinal, api::kContextScheduleBlockingSync);
   // A context that is active already keeps its flags (drivers before CUDA 11 report that). It works

@@ -13,8 +13,8 @@ namespace ours = vramswap::cuda::api;
 
 static_assert(CUDA_VERSION >= 11040, "cuDeviceGetUuid_v2 came with CUDA 11.4");
 
-// Two types pass through a C call alike when both are pointers, or both integers or enumerations
-// of one size. What the pointers point at is compared below.
+// Two types pass through a C call alike if both are pointers, or both integers or enumerations of
+// one size. The types behind the pointers are compared below.
 template <typename Ours, typename Theirs>
 constexpr bool kPassedAlike = (std::is_pointer_v<Ours> && std::is_pointer_v<Theirs>) ||
                               (!std::is_pointer_v<Ours> && !std::is_pointer_v<Theirs> &&

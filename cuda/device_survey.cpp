@@ -34,7 +34,7 @@ struct Functions {
   int (*persistence)(NvmlDevice, int*);
 };
 
-/// 0 where the GPU does not know such a thing.
+/// 0 if the GPU does not have this value.
 int value_of(int (*function)(NvmlDevice, int*), NvmlDevice device) {
   int value = 0;
   return function(device, &value) == kNvmlSuccess ? value : 0;

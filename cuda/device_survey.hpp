@@ -1,5 +1,4 @@
-// What NVML says of all GPUs, without a context: for who wants to know beforehand whether they can
-// serve.
+// What NVML reports of all GPUs, without a context: shows beforehand whether they can serve.
 #pragma once
 
 #include <cstdint>

@@ -26,7 +26,7 @@ constexpr std::size_t kFunctionCount = 0
 static_assert(sizeof(api::FunctionTable) == kFunctionCount * sizeof(void (*)()),
               "VRAMSWAP_CUDA_FUNCTIONS does not list every member of FunctionTable");
 
-/// What dlerror says of `path`, without the path that it repeats in front.
+/// The text of dlerror for `path`, without the path in front.
 std::string dlopen_reason(std::string_view path) {
   const char* text = dlerror();
   std::string_view reason = text != nullptr ? text : "unknown error";
@@ -47,18 +47,17 @@ bool find(void* library, const char* name, Function*& function) {
 std::string advice_for_init(api::CUresult code) {
   switch (code) {
     case api::CUDA_ERROR_STUB_LIBRARY:
-      return "this is the toolkit's stub for linking: take it out of the library path";
+      return "this is the toolkit's stub for linking: remove it from the library path";
     case api::CUDA_ERROR_NO_DEVICE:
-      return "no NVIDIA GPU can be used: see whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES "
+      return "no NVIDIA GPU can be used: check that nvidia-smi lists one and CUDA_VISIBLE_DEVICES "
              "does not hide it";
     case api::CUDA_ERROR_SYSTEM_NOT_READY:
-      return "on machines with NVSwitch nvidia-fabricmanager must be running, of the driver's "
-             "version";
+      return "on machines with NVSwitch, nvidia-fabricmanager of the driver's version must be "
+             "running";
     case api::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH:
       return kMismatchAdvice;
     case api::CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE:
-      return "a forward-compatibility libcuda is in the library path that does not support this "
-             "GPU";
+      return "the library path has a forward-compatibility libcuda that does not support this GPU";
     case api::CUDA_ERROR_UNKNOWN:
       return kUnknownErrorAdvice;
     default:
@@ -131,14 +130,16 @@ Result<int> Driver::open_file() const {
                                  .name = {},
                                  .advice = {}});
   }
-  // The loader compares files, not names. It finds this one among those that it has loaded, or it
-  // is another one.
+  // The loader compares files, not names. It finds this file only if it is the one that it has
+  // loaded.
   void* same = dlopen(fmt::format("/proc/self/fd/{}", file).c_str(), RTLD_NOW | RTLD_NOLOAD);
   if (same != nullptr) dlclose(same);
   if (same == library_) return file;
   close(file);
-  return std::unexpected(Error{
-      .operation = "another file has that name by now", .object = name, .name = {}, .advice = {}});
+  return std::unexpected(Error{.operation = "the file was replaced after the driver was loaded",
+                               .object = name,
+                               .name = {},
+                               .advice = {}});
 }
 
 Error Driver::error(api::CUresult code, std::string operation, std::string object) const {

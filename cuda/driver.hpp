@@ -10,8 +10,8 @@ namespace vramswap::cuda {
 
 constexpr const char* kCudaLibrary = "libcuda.so.1";
 
-/// What dlopen is given for a library of the driver: `name`, for which the dynamic loader looks, or
-/// its path in the folder that the build names (CMake's VRAMSWAP_DRIVER_LIBRARY_DIR).
+/// The argument of dlopen for a library of the driver: `name`, for which the dynamic loader looks,
+/// or its path in the folder that the build names (CMake's VRAMSWAP_DRIVER_LIBRARY_DIR).
 std::string driver_library(const char* name);
 
 /// The entry points of a loaded and initialised CUDA driver.
@@ -36,8 +36,8 @@ class Driver {
   /// Where the dynamic loader found the library.
   std::string path() const;
   /// Opens the file that the dynamic loader has loaded; the descriptor is close-on-exec, and the
-  /// caller closes it. By its path in /proc/self/fd another process loads the same file, whatever
-  /// has its name by then. An error: the file has lost its name since it was loaded.
+  /// caller closes it. By its path in /proc/self/fd another process loads the same file, even if
+  /// its name has gone to another file. An error: the file has lost its name since it was loaded.
   Result<int> open_file() const;
 
   /// Entry points that are null if the driver is too old.

@@ -1,5 +1,5 @@
-// libnvidia-ml.so.1, loaded for as long as somebody asks. It starts the driver on every GPU of the
-// machine, and so wakes those that sleep.
+// libnvidia-ml.so.1, loaded only while an Nvml object exists. It starts the driver on every GPU of
+// the machine, and so wakes those that sleep.
 #pragma once
 
 #include <dlfcn.h>

@@ -53,10 +53,10 @@ class PageKernel {
   };
 
   /// The kernel compiled for the device of this context. The driver compiles with another library,
-  /// libnvidia-ptxjitcompiler, which an upgrade may replace; what is compiled does not need it.
+  /// libnvidia-ptxjitcompiler, which an upgrade may replace; compiled code does not need it.
   static Result<std::string> compile(const Context&);
-  /// Loads what compile() gave, also to another process, or else has the driver compile it now. If
-  /// the driver cannot, the error holds its reason.
+  /// Loads the result of compile(), which may come from another process; without it the driver
+  /// compiles now. If the driver cannot, the error holds its reason.
   static Result<PageKernel> load(const Context&, const std::string& compiled = {});
 
   PageKernel(PageKernel&&) noexcept;

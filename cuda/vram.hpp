@@ -52,7 +52,7 @@ class VramMemory {
   std::uint64_t size_bytes() const { return size_bytes_; }
 
  private:
-  /// How far the memory has been set up, and so what release() has to undo.
+  /// How far the memory has been set up; release() undoes that much.
   enum class Stage { none, allocated, reserved, mapped };
 
   VramMemory(const Context& context, std::uint64_t size_bytes);

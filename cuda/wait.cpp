@@ -34,7 +34,7 @@ void Wait::pause() {
   }
   time_.sleep(next_sleep_);
   slept_ += next_sleep_;
-  // Slowly: what a thread sleeps too long is at most a quarter of what it has waited.
+  // Slowly, so that a thread oversleeps by at most a quarter of the time that it has waited.
   next_sleep_ = std::min<std::chrono::nanoseconds>(next_sleep_ * 5 / 4, kLongestSleep);
 }
 

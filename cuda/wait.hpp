@@ -42,9 +42,9 @@ class Wait {
   std::chrono::nanoseconds slept_{0};
 };
 
-/// Waits until all work in `stream` is done; null: in the default stream. Asks the driver for each
-/// look, and never waits inside of it, where it spins or where its threads may be stuck. On a hung
-/// GPU this never returns. Returns what cuStreamQuery says in the end.
+/// Waits until all work in `stream` is done; null: in the default stream. Asks the driver at each
+/// look, and never waits inside the driver, which may spin, or whose threads may be stuck. On a
+/// hung GPU this never returns. Returns what cuStreamQuery says in the end.
 api::CUresult wait_for(const Driver& driver, api::CUstream stream);
 
 }  // namespace vramswap::cuda

@@ -31,10 +31,10 @@ using namespace vramswap;
 
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
-constexpr int kExitRefused = 2;  // not worth another try: the unit does not restart it then
+constexpr int kExitRefused = 2;  // another try is in vain: the unit does not restart it then
 // Where the supervisor puts a worker's end of their channel.
 constexpr int kChannel = 3;
-// More I/O threads take memory, locked for good, and bring nothing: it is one GPU behind one bus.
+// More I/O threads cost locked memory and gain nothing, because one bus leads to the GPU.
 constexpr unsigned kMaxDefaultConnections = 8;
 
 PoolOptions pool_options(bool is_scratch, const KernelPaths& paths) {
@@ -57,7 +57,7 @@ PoolOptions pool_options(bool is_scratch, const KernelPaths& paths) {
 // systemd-run cannot choose argument 0, by which systemd spares a process at shutdown, so the
 // daemon executes itself again. Returns if it has the name, or cannot have it.
 void take_daemon_name(int argc, char** argv) {
-  // One that is executed by a descriptor would be called by its number.
+  // The kernel would name a program that is executed by a descriptor after the descriptor's number.
   prctl(PR_SET_NAME, "vramswapd");
   const auto own = own_program();
   if (std::string_view(argv[0]) == kDaemonArgument0 || !own) return;
@@ -70,16 +70,15 @@ void take_daemon_name(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (const auto result = make_swap_call(argc, argv)) return *result;
-  po::options_description options(
-      "vramswapd serves swap on VRAM. It is started by vramswap or systemd");
+  po::options_description options("vramswapd serves swap on VRAM. vramswap or systemd starts it");
   options.add_options()(option_name(kDetachedOption),
                         "log to the kernel's log once it is ready")  //
       (option_name(kScratchOption),
-       "make a device without swap, for as long as its client stays; for vramswap bench")  //
-      (option_name(kWorkerOption), "serve a supervisor on descriptor 3; for its own use")  //
-      ("handover-fd", po::value<int>(), "go on as this worker; for its own use")           //
+       "make a device without swap until the client leaves; for vramswap bench")    //
+      (option_name(kWorkerOption), "serve a supervisor on descriptor 3; internal")  //
+      ("handover-fd", po::value<int>(), "continue as this worker; internal")        //
       (option_name(kInheritOption), po::value<std::string>(),
-       "go on as this daemon; for its own use")  //
+       "continue as this daemon; internal")  //
       (option_name(kTakesOverFromOption), po::value<int>(),
        "succeed if it can take over swap that is up from a "
        "vramswapd with this version of the handover")  //
@@ -108,8 +107,8 @@ int main(int argc, char** argv) {
     const int version = given[option_name(kTakesOverFromOption)].as<int>();
     if (version == handover_version()) return 0;
     std::cerr << fmt::format("vramswapd " VRAMSWAP_VERSION
-                             ": cannot take over from the one that runs (handover {}, not "
-                             "{}): take the swap down, then up again\n",
+                             ": cannot take over from the running one (handover {}, not {}): take "
+                             "the swap down, then up again\n",
                              version, handover_version());
     return kExitFailed;
   }
@@ -122,7 +121,7 @@ int main(int argc, char** argv) {
     std::cerr << "vramswapd: needs root\n";
     return kExitFailed;
   }
-  // Whoever started the daemon may have ignored it, and then the kernel keeps no wait status.
+  // The caller may have left it ignored; then the kernel keeps no wait status of children.
   std::signal(SIGCHLD, SIG_DFL);
   take_daemon_name(argc, argv);
   const KernelPaths paths;

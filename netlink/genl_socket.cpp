@@ -23,8 +23,8 @@ std::expected<GenlSocket, int> GenlSocket::open() {
   // nl_connect() asks for SOCK_CLOEXEC and binds to a port of its own.
   if (int rc = nl_connect(socket.handle_.get(), NETLINK_GENERIC); rc < 0)
     return std::unexpected(errno_from_libnl(rc));
-  // libnl asks for 32 KiB, less than the kernel grants unasked. netlink_sendmsg() refuses a request
-  // that does not fit into the send buffer, and a NACK repeats the whole request. The kernel limits
+  // libnl asks for 32 KiB, less than the kernel's default. netlink_sendmsg() refuses a request that
+  // does not fit into the send buffer, and a NACK repeats the whole request. The kernel limits
   // these sizes to net.core.wmem_max and rmem_max.
   constexpr int kBufferBytes = 1024 * 1024;
   if (int rc = nl_socket_set_buffer_size(socket.handle_.get(), kBufferBytes, kBufferBytes); rc < 0)

@@ -44,7 +44,7 @@ std::optional<std::vector<Message>> split_datagram(std::span<const std::byte> da
 
 std::optional<Ack> decode_ack(const Message& message) {
   const auto head = read_header<nlmsgerr>(message.payload);
-  // The kernel sends negative errnos; what is not one never came from it.
+  // The kernel sends negative errnos; any other value did not come from it.
   if (message.type != NLMSG_ERROR || !head || head->error > 0 || head->error < -kMaxErrno) {
     return std::nullopt;
   }

@@ -64,7 +64,7 @@ Result<uint32_t> NbdClient::connect(const ConnectRequest& request) {
   const auto error = about("CONNECT", request.index);
   const auto reply = exchange(error, header, encode_connect(header, request));
   if (!reply) return reply.error();
-  // The driver goes on without its reply if it finds no memory for it.
+  // If the driver finds no memory for the reply, it continues without one.
   if (reply->empty() && request.index) return *request.index;
   if (reply->empty()) return failed(error, ENODATA);
   const auto index = decode_connect_reply(*reply);

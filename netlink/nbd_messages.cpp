@@ -8,7 +8,7 @@
 namespace vramswap::netlink {
 namespace {
 
-/// Above what the attributes of fixed size of any request take.
+/// More than the attributes of fixed size take in any request.
 constexpr size_t kFixedAttributeBytes = 256;
 
 size_t attribute_bytes(const std::string& backend_identifier, const std::vector<int>& sockets) {

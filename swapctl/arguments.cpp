@@ -15,7 +15,7 @@ Result<po::variables_map> parse_arguments(const Arguments& arguments,
     return fail(fmt::format("{} (see vramswap {} --help)", what, command));
   };
   try {
-    // A script that says --prio today must not mean --prio-something tomorrow.
+    // A script that says --prio today must not mean another option tomorrow.
     constexpr int kStyle =
         po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
     const auto parsed = po::command_line_parser(arguments).options(options).style(kStyle).run();

@@ -53,7 +53,7 @@ inline constexpr const char* kStartAgain = "run 'sudo vramswap status', which st
 // A connection to the running daemon. Where a daemon died with its swap up, root gets a connection
 // to a new one that has taken the swap over. `no_daemon` errors mean that nothing is up.
 Result<ControlClient> connect_to_swap(const Environment& environment);
-// An error unless the user is root: only root may change what is up.
+// An error unless the user is root: only root may change the swap.
 Result<void> require_root(const Environment& environment, std::string_view command);
 
 }  // namespace vramswap::swapctl

@@ -21,10 +21,11 @@ namespace po = boost::program_options;
 // Adds the line's option to `parsed`.
 Result<void> parse_line(const std::string& line, const po::options_description& settings,
                         po::parsed_options& parsed) {
-  // The library takes "[name]" for the prefix of the keys that follow; line by line it would be
-  // lost.
+  // The library would take "[name]" as the prefix of the next keys, and lose it, because it gets
+  // one line at a time.
   const auto start = line.find_first_not_of(" \t");
-  if (start != std::string::npos && line[start] == '[') return fail("there are no sections here");
+  if (start != std::string::npos && line[start] == '[')
+    return fail("config files have no sections");
   try {
     std::istringstream text(line);
     const auto one = po::parse_config_file(text, settings);
@@ -40,8 +41,8 @@ Result<void> parse_line(const std::string& line, const po::options_description& 
   }
 }
 
-// All lines so far, not the last alone: `gpu` adds up within a file and replaces what other files
-// say, and any other key given twice is an error.
+// Applies all lines so far, not the last alone: `gpu` adds up within a file and replaces the values
+// of other files, and any other key given twice is an error.
 Result<void> apply_lines(const po::parsed_options& parsed) {
   po::variables_map values;
   try {
@@ -58,7 +59,7 @@ Result<std::vector<fs::path>> config_files_in(const fs::path& directory) {
   for (fs::directory_iterator entry(directory, error), end; !error && entry != end;
        entry.increment(error)) {
     const auto& path = entry->path();
-    // Not the ".#name.conf" an editor leaves there.
+    // Not ".#name.conf", which an editor leaves there.
     if (path.extension() == ".conf" && !path.filename().string().starts_with('.')) {
       files.push_back(path);
     }

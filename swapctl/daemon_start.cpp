@@ -34,7 +34,8 @@ Result<fs::path> find_program(const std::vector<fs::path>& directories) {
                           kProgram, VRAMSWAP_SBINDIR));
 }
 
-// What the daemon's end means for who waits for it. With 1 and 2 it has printed its reason.
+// The error for a daemon that ended before it answered. With exit status 1 and 2 it has printed its
+// reason.
 Error start_failure(int status) {
   if (WIFEXITED(status) && (WEXITSTATUS(status) == 1 || WEXITSTATUS(status) == 2)) return {};
   return {fmt::format("{} did not start ({})", kProgram, describe_wait_status(status))};

@@ -43,7 +43,7 @@ int down(const Arguments& arguments, const Environment& environment) {
   bool force = false;
   po::options_description options("Options");
   options.add_options()("force", po::bool_switch(&force),
-                        "try it even if the pages do not seem to fit elsewhere");
+                        "try even if the pages do not seem to fit elsewhere");
   const auto values = read_options(arguments, options, kDownHelp, environment);
   if (!values) return values.error();
   if (const auto root = require_root(environment, "down"); !root) {
@@ -57,7 +57,7 @@ int down(const Arguments& arguments, const Environment& environment) {
   }
   const auto done = take_down(*client, force, environment);
   if (done) return kDone;
-  // The daemon takes the end of the connection for "stop, and put back what was swapped off".
+  // When the connection ends, the daemon stops and swaps on again what it had swapped off.
   const bool interrupted = done.error().code == EINTR;
   return report(environment, interrupted ? Error{"interrupted: swap stays up"} : done.error(),
                 kFailed);

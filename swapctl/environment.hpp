@@ -1,4 +1,4 @@
-// What the commands get from outside, and what they give back.
+// The inputs and outputs of the commands.
 #pragma once
 
 #include <chrono>

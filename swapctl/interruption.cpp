@@ -22,7 +22,7 @@ Result<Interruption> Interruption::create() {
 
 Interruption::~Interruption() {
   if (!fd_) return;
-  // What is still pending when the mask goes would kill us.
+  // A signal that is still pending when the mask is removed would kill this process.
   signalfd_siginfo received;
   while (read(fd_.get(), &received, sizeof received) > 0) {
   }

@@ -64,7 +64,7 @@ double to_seconds(std::uint64_t nanoseconds) {
   return static_cast<double>(nanoseconds) / 1e9;
 }
 
-// Each count as if it had taken the middle of its bucket, which is at most 1/32 off.
+// Counts each request with the middle of its bucket, which is at most 1/32 off.
 double sum_in_seconds(const LatencyHistogram& latency) {
   double nanoseconds = 0;
   const auto max = static_cast<std::uint64_t>(latency.max().count());
@@ -105,13 +105,12 @@ void add_segments(Exposition& out, const std::vector<SegmentStatus>& segments) {
     }
   };
   each("vramswap_size_bytes", "gauge", "Size of the swap area.", &SegmentStatus::size_bytes);
-  each("vramswap_used_bytes", "gauge", "What the kernel has in the swap area.",
+  each("vramswap_used_bytes", "gauge", "Bytes in use in the swap area.",
        &SegmentStatus::used_bytes);
   each("vramswap_lost_pages_total", "counter", "Pages whose content was lost.",
        &SegmentStatus::lost_pages);
   each("vramswap_corrupt_pages_total", "counter",
-       "Lost pages whose bytes were not those that had been written.",
-       &SegmentStatus::corrupt_pages);
+       "Lost pages whose bytes differed from those written.", &SegmentStatus::corrupt_pages);
   out.describe("vramswap_segment_state", "gauge", "1 for the state that the swap area is in.");
   for (const auto& segment : segments) {
     if (segment.device.empty()) continue;
@@ -119,7 +118,7 @@ void add_segments(Exposition& out, const std::vector<SegmentStatus>& segments) {
       out.add({{"device", segment.device}, {"state", state}}, segment.state == state ? 1 : 0);
     };
     std::ranges::for_each(control::kSegmentStates, add);
-    // That of a later daemon.
+    // A state of a later daemon.
     if (!std::ranges::count(control::kSegmentStates, segment.state)) add(segment.state);
   }
 }
@@ -140,7 +139,7 @@ void add_workers(Exposition& out, const std::vector<WorkerStatus>& workers) {
   each("vramswap_worker_restarts_total", "counter", "Workers that were replaced.",
        [](const auto& worker) { return worker.restarts; });
   each("vramswap_worker_last_pause_seconds", "gauge",
-       "From the last death of a worker until its successor served.", [](const auto& worker) {
+       "Time from the last death of a worker until its successor served.", [](const auto& worker) {
          return to_seconds(static_cast<std::uint64_t>(worker.last_pause_ms) * 1'000'000);
        });
   each("vramswap_reserve_bytes", "gauge", "VRAM that is set aside for the next worker.",
@@ -168,7 +167,8 @@ void add_io(Exposition& out, const std::vector<WorkerStatus>& workers) {
     out.add(with_direction(labels, "write"), io.writes.requests);
     out.add(with_direction(labels, "trim"), io.trims);
   });
-  out.describe("vramswap_request_bytes_total", "counter", "What these requests were about.");
+  out.describe("vramswap_request_bytes_total", "counter",
+               "Bytes that these requests read, wrote or trimmed.");
   for_each_io(workers, [&](const Labels& labels, const control::IoStats& io) {
     out.add(with_direction(labels, "read"), io.reads.pages * kPageBytes);
     out.add(with_direction(labels, "write"), io.writes.pages * kPageBytes);
@@ -180,7 +180,7 @@ void add_io(Exposition& out, const std::vector<WorkerStatus>& workers) {
     out.add(labels, io.errors);
   });
   out.describe("vramswap_request_duration_seconds", "histogram",
-               "From receiving a request to sending its reply. The sum is at most 1/32 off.");
+               "Time from receiving a request to sending its reply. The sum is at most 1/32 off.");
   for_each_io(workers, [&](const Labels& labels, const control::IoStats& io) {
     add_histogram(out, with_direction(labels, "read"), io.reads.latency);
     add_histogram(out, with_direction(labels, "write"), io.writes.latency);

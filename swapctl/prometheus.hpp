@@ -9,8 +9,8 @@
 namespace vramswap::swapctl {
 
 // Names and units by the rules of Prometheus: seconds, bytes, counters that end with _total. No
-// value: no daemon answers; then there is vramswap_up 0 alone. A segment that has no device yet is
-// left out, for nothing would tell it from the next one.
+// value: no daemon answers; then the text is vramswap_up 0 alone. Leaves out a segment without a
+// device, because no label would tell it from the next one.
 std::string status_prometheus(const std::optional<control::Status>& status);
 
 }  // namespace vramswap::swapctl

@@ -13,7 +13,7 @@ constexpr Help kReloadHelp = {.name = "reload",
 
 After an upgrade: replaces the running vramswapd and its workers by the programs that are installed
 now. The swap stays up, and no page is moved; programs that need one wait until the new worker has
-its GPU context. Where the new version cannot take over from the old one, the old one runs on.
+its GPU context. If the new version cannot take over from the old one, the old one keeps running.
 
 )",
                               .after = R"(

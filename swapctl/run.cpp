@@ -53,7 +53,7 @@ int dispatch(const Arguments& arguments, std::span<const Command> commands,
              const Environment& environment) {
   if (arguments.empty()) {
     return report(environment,
-                  {fmt::format("say what to do: {} (see vramswap --help)", names_of(commands))},
+                  {fmt::format("name a command: {} (see vramswap --help)", names_of(commands))},
                   kWrongUsage);
   }
   const std::string& name = arguments.front();

@@ -22,7 +22,7 @@ constexpr std::uint64_t kVramGranularity = 2ULL << 20;
 constexpr std::int64_t kMaxSeconds = 86400;
 constexpr std::int64_t kMaxHangSeconds = 3600;
 
-// Errors leave a notifier the library's way.
+// A notifier reports errors by the library's exception.
 template <class T>
 T value_or_throw(Result<T> result) {
   if (!result) throw po::error(result.error().message);
@@ -101,7 +101,7 @@ po::options_description up_settings(UpRequest& request) {
       "index, UUID or PCI address; repeat it to spread the swap over several. Without it the "
       "first GPU; the ram backend ignores it");
   add("backend", one("NAME", [&request](Text text) { request.backend = parse_backend(text); }),
-      fmt::format("vram, or ram: host memory, for trying it out (default {})",
+      fmt::format("vram, or ram: host memory, to try vramswap out (default {})",
                   to_string(defaults.backend)));
   add("segment-size",
       one("SIZE", [&request](Text text) { request.segment_size_bytes = parse_segment_size(text); }),
@@ -118,7 +118,7 @@ po::options_description up_settings(UpRequest& request) {
           [&request](Text text) {
             request.reconnect_timeout = parse_seconds("reconnect-timeout", text, 1, kMaxSeconds);
           }),
-      fmt::format("how long swap I/O waits for a dead server to come back before it fails, "
+      fmt::format("how long the kernel holds swap I/O while no worker serves; then it fails. "
                   "1..{} (default {})",
                   kMaxSeconds, defaults.reconnect_timeout.count()));
   add("doze-after",
@@ -150,7 +150,7 @@ std::string names_of(const po::options_description& settings) {
 }
 
 Result<void> check_complete(const UpRequest& request) {
-  // No setting writes zero: it is what nobody has set.
+  // No setting writes zero, so zero means that no source has set it.
   if (request.size == control::Size{control::Bytes{0}}) {
     return fail("size is missing: write e.g. --size 7G, or size = 7G in /etc/vramswap.conf");
   }

@@ -13,7 +13,7 @@
 namespace vramswap::swapctl {
 namespace {
 
-// The owner of what posix_spawn takes. Its calls fail for want of memory only.
+// Owns the arguments of posix_spawn. Its calls fail only if memory is short.
 class SpawnActions {
  public:
   explicit SpawnActions(const SpawnOptions& options) {
@@ -25,7 +25,7 @@ class SpawnActions {
     // A daemon must not keep the locks and pipes of the script that called us, nor its directory.
     require(posix_spawn_file_actions_addclosefrom_np(&files_, STDERR_FILENO + 1));
     require(posix_spawn_file_actions_addchdir_np(&files_, "/"));
-    // A signal that is held back here, see interruption.hpp, is to reach a daemon that we start.
+    // Signals that this process blocks (interruption.hpp) must reach a daemon that it starts.
     sigset_t none;
     sigemptyset(&none);
     require(posix_spawnattr_setsigmask(&attributes_, &none));

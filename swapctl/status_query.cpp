@@ -9,7 +9,8 @@
 namespace vramswap::swapctl {
 namespace {
 
-// A daemon that is being killed still takes connections; there are not more of them in a row.
+// A daemon that is being killed still accepts connections. More than this many in a row are not
+// expected.
 constexpr int kAttempts = 3;
 constexpr std::chrono::milliseconds kPause{100};
 

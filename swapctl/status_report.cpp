@@ -83,7 +83,7 @@ std::string format_row(const Row& row, const std::array<std::size_t, kColumns>& 
   return line + '\n';
 }
 
-// `json`, whose fields `names` are null where they were empty.
+// Returns `json` with its empty fields among `names` replaced by null.
 Json with_nulls(Json json, std::initializer_list<const char*> names) {
   for (const char* name : names) {
     if (json.at(name) == "") json[name] = nullptr;
@@ -111,7 +111,7 @@ std::string io_text(const WorkerStatus& worker, const IoRates* rates) {
   return worker.pid == 0 ? "" : "  no statistics: the worker did not answer\n";
 }
 
-// A line a worker, and what `more` says of it by its number.
+// A line for each worker, and the text of `more` for its number.
 template <class More>
 std::string worker_lines(const Status& status, const More& more) {
   std::string text;

@@ -1,4 +1,4 @@
-// What a status says of others' doing.
+// Changes by other programs that a status shows.
 #pragma once
 
 #include <optional>
@@ -15,7 +15,7 @@ struct Trouble {
   ExitCode exit_code;
 };
 
-// What somebody else has done to the swap that is up. No value: nothing, or nothing is up.
+// The change that another program made to the swap. No value: none, or nothing is up.
 std::optional<Trouble> made_by_others(const control::Status& status);
 
 }  // namespace vramswap::swapctl

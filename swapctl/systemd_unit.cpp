@@ -85,7 +85,7 @@ const std::vector<std::string>& transient_unit_properties() {
 }
 
 Result<void> start_transient_unit(const Systemd& systemd, const std::filesystem::path& program) {
-  // What the drop-in for init.scope does where it is installed; lasts until the next boot.
+  // Does the same as the installed drop-in for init.scope; lasts until the next boot.
   (void)run_command(
       {systemd.systemctl, "set-property", "--runtime", "init.scope", "MemorySwapMax=0"});
   // Without --collect, a unit that has failed would stay, and the next could not have its name.

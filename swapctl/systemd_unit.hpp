@@ -25,7 +25,7 @@ Result<void> start_unit(const Systemd& systemd);
 // absolute path.
 Result<void> start_transient_unit(const Systemd& systemd, const std::filesystem::path& program);
 
-// What the transient unit is given, as in contrib/vramswap.service.in.
+// The properties of the transient unit, as in contrib/vramswap.service.in.
 const std::vector<std::string>& transient_unit_properties();
 
 }  // namespace vramswap::swapctl

@@ -20,7 +20,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Line by line over what is there, which flickers less than clearing it all.
+// Overwrites the screen line by line, which flickers less than clearing it all.
 constexpr std::string_view kHome = "\033[H";
 constexpr std::string_view kClearRestOfLine = "\033[K";
 constexpr std::string_view kClearRestOfScreen = "\033[J";
@@ -72,7 +72,7 @@ ExitCode watch_status(const Environment& environment, std::chrono::milliseconds 
       const char* between = is_first ? "" : "\n";
       environment.out << (environment.out_is_terminal ? over_the_last(text) : between + text);
     }
-    // Who reads it has gone: run() says so.
+    // The reader has gone: run() reports it.
     if (!environment.out.flush()) return kFailed;
     if (nothing_up) return report(environment, {"nothing is up"}, kNothingUp);
     next = std::max(next + interval, Clock::now());

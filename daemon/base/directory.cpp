@@ -23,7 +23,8 @@ Result<std::vector<std::string>> list_directory(const std::string& path) {
   return list_if(path, [](const auto&) { return true; });
 }
 
-// readdir(3) says what an entry is, so that none is looked at by itself. One that is gone is none.
+// readdir(3) reports the type of most entries, so few need a stat(2) call. An entry that is gone is
+// not a directory.
 Result<std::vector<std::string>> list_subdirectories(const std::string& path) {
   return list_if(path, [](const std::filesystem::directory_entry& entry) {
     std::error_code gone;

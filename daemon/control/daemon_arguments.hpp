@@ -1,5 +1,5 @@
-// The command line of vramswapd, as far as other programs of the project write it: vramswap starts
-// the supervisor, the supervisor starts its successor and its workers.
+// The options of vramswapd that other programs of the project use: vramswap starts the supervisor,
+// the supervisor starts its successor and its workers.
 #pragma once
 
 namespace vramswap {

@@ -1,4 +1,4 @@
-// What size "max" leaves to other programs.
+// The memory that size "max" leaves to other programs.
 #pragma once
 
 #include <cstdint>

@@ -188,8 +188,8 @@ Result<T> decode(std::string_view line, T (*from)(const Json&)) {
     const Json json = parse_message_json(line);
     if (const int version = json.at("protocol"); version != kProtocolVersion) {
       return fail(
-          fmt::format("the other side speaks control protocol {}, this one {}: use "
-                      "vramswap and vramswapd of one version",
+          fmt::format("the other side speaks control protocol {}, this one {}: use vramswap and "
+                      "vramswapd of the same version",
                       version, kProtocolVersion));
     }
     return from(json);

@@ -56,7 +56,7 @@ struct UpRequest {
   std::chrono::seconds hang_timeout{10};
 };
 inline constexpr std::chrono::seconds kDefaultDozeAfter{60};
-// What the request says, or the default of its backend.
+// The value in the request, or the default of its backend.
 std::chrono::seconds doze_after(const UpRequest& request);
 struct DownRequest {
   bool force = false;  // try even if the used pages do not seem to fit elsewhere
@@ -84,7 +84,7 @@ struct Progress {
   std::uint64_t done_bytes = 0;
   std::uint64_t total_bytes = 0;
 };
-// States of a segment that somebody else has brought about: its swap area is off; its device is
+// States of a segment that another program has caused: its swap area is off; its device is
 // disconnected, so that its pages cannot be read.
 inline constexpr std::string_view kOffState = "off";
 inline constexpr std::string_view kDisconnectedState = "disconnected";
@@ -102,7 +102,7 @@ struct SegmentStatus {
   std::string state;
   unsigned generation = 0;       // how often its content was lost with the VRAM
   std::uint64_t lost_pages = 0;  // the total
-  // Those among them whose bytes were not those that had been written.
+  // Those among them whose bytes differed from those written.
   std::uint64_t corrupt_pages = 0;
   std::int64_t lost_at = 0;  // time of the last loss, seconds since the epoch; 0: never
   // "vram" or "host memory"; empty: its store is given up, since its VRAM is lent.
@@ -118,8 +118,7 @@ struct WorkerStatus {
   std::string problem;  // why the last attempt to replace the worker failed; empty: it did not
   // VRAM that is set aside for the context of the next worker; 0: none.
   std::uint64_t reserve_bytes = 0;
-  // What the owner of the machine should know, a line each. A daemon of an earlier version sends
-  // none.
+  // Notes for the owner of the machine, a line each. A daemon of an earlier version sends none.
   std::vector<std::string> notes = {};
   // No value: there is no worker, the worker did not answer in time, or the daemon's version does
   // not send statistics.
@@ -137,8 +136,8 @@ struct Status {
   int supervisor_pid = 0;
   std::vector<SegmentStatus> segments;     // empty: nothing is up
   std::vector<WorkerStatus> workers = {};  // one for each store device
-  // What the owner of the machine should know of the whole, a line each. A daemon of an earlier
-  // version sends none.
+  // Notes for the owner of the machine about the whole, a line each. A daemon of an earlier version
+  // sends none.
   std::vector<std::string> notes = {};
   // A daemon of an earlier version lends nothing.
   std::vector<Loan> loans = {};

@@ -8,7 +8,8 @@
 
 namespace vramswap::control {
 
-// The names of SegmentState, which only the supervisor knows, and those that others bring about.
+// The names of SegmentState, which only the supervisor knows, and of the states that other programs
+// cause.
 inline constexpr std::array<std::string_view, 9> kSegmentStates{
     "planned",     "allocated", "connected", "active",          "swapping-off",
     "interrupted", "stranded",  kOffState,   kDisconnectedState};

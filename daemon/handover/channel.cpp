@@ -49,7 +49,8 @@ Result<std::optional<Packet>> receive_packet(int channel) {
   message.msg_control = control;
   message.msg_controllen = sizeof control;
   ssize_t bytes = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
-  // The other end has gone with packets of ours unread. That is told once, before what it had sent.
+  // The other end was closed with packets of ours unread. The kernel reports that once, before the
+  // packets that the other end had sent.
   if (bytes < 0 && errno == ECONNRESET) bytes = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
   if (bytes < 0) return fail_errno("worker channel", "recvmsg", errno);
   Packet packet;

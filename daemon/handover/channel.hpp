@@ -17,10 +17,10 @@ namespace vramswap {
 struct Packet {
   std::string text;
   std::vector<UniqueFd> fds;
-  bool lacks_fds = false;  // this process could not open all that came with it: it has none of them
+  bool lacks_fds = false;  // this process could not open all of them, and so has none
 };
 
-// What became of such a packet, for who needs its descriptors. EMSGSIZE, as for one that was lost.
+// The error for a packet that lacks descriptors. EMSGSIZE, as for a lost packet.
 Error lacks_fds_error();
 
 inline constexpr std::size_t kMaxPacketBytes = 64 << 10;

@@ -88,7 +88,7 @@ CopyNotes::Layout& CopyNotes::layout() const {
   return *reinterpret_cast<Layout*>(memory_.data());
 }
 
-// Nobody reads it while this process lives, so the order matters to the compiler alone.
+// No other process reads it while this one lives, so only the compiler must keep the order.
 void CopyNotes::begin(unsigned thread, std::size_t batch, std::span<const Range> ranges) {
   Batch& note = layout().batches(thread)[batch];
   std::ranges::copy(ranges, note.ranges.begin());
@@ -149,7 +149,7 @@ void CopyNotes::take_over() {
       suspect.deaths = static_cast<std::uint16_t>(std::min(known->second.deaths + 1, UINT16_MAX));
       suspect.failed_trials = known->second.failed_trials;
     }
-    // Where there is no room for all, for those that have been seen most often.
+    // If there is no room for all, keeps those that have been seen most often.
     std::ranges::stable_sort(suspects, std::greater(), &Suspect::deaths);
     if (suspects.size() > kMaxSuspects) suspects.resize(kMaxSuspects);
     std::ranges::copy(suspects, notes.suspects.begin());

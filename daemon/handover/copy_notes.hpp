@@ -1,6 +1,6 @@
-// What the I/O threads of a worker are copying, in host memory that outlives the worker. A worker
-// that a copy kills leaves the pages of that copy to its successor, which finds out which of them
-// it was. The supervisor makes the memory, and gives it to each worker of a slot.
+// Notes of the pages that the I/O threads of a worker are copying, in host memory that outlives the
+// worker. If a copy kills a worker, its successor finds out which of those pages is the cause. The
+// supervisor makes the memory, and gives it to each worker of a slot.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ namespace vramswap {
 
 class CopyNotes {
  public:
-  // Batches of one I/O thread that are under way at a time, and the ranges of one.
+  // The number of batches that an I/O thread has under way at a time, and of ranges in a batch.
   static constexpr std::size_t kBatches = 4;
   static constexpr std::size_t kMaxRanges = 512;
   // Pages that are remembered as suspects: all that eight threads can be copying.
@@ -27,7 +27,7 @@ class CopyNotes {
   // A page whose trial has ended so many workers in a row is the one that kills them.
   static constexpr unsigned kFailedTrials = 3;
 
-  // Addresses of the process that copies.
+  // Addresses in the process that copies.
   struct Range {
     std::uint64_t address;
     std::uint64_t bytes;
@@ -56,11 +56,11 @@ class CopyNotes {
   void set_store(std::uint32_t segment, std::uint64_t address, std::uint64_t bytes);
   void forget_store(std::uint32_t segment) { set_store(segment, 0, 0); }
 
-  // For the successor, before it copies anything. If a copy has ended the worker before it, the
-  // pages that were being copied become suspects, and those that were not are none any more. A
-  // trial that was under way has failed.
+  // For the successor, before it copies anything. If a copy ended the previous worker, the pages
+  // that it was copying become suspects, and all other pages stop being suspects. A trial that was
+  // under way has failed.
   void take_over();
-  // The pages of the segment that are to be tried alone, and those that have failed.
+  // The pages of the segment that must be tried alone, and those whose trials have failed.
   std::vector<Page> due_for_trial(std::uint32_t segment) const;
   std::vector<Page> convicted(std::uint32_t segment) const;
   // The trial counts as failed if no end_trial() follows, in this process.

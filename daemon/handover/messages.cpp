@@ -31,7 +31,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Stats, io)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Driver, path, has_page_kernel)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LostPagesChanged, segment)
 
-// Those without a field, which the macro cannot do.
+// For messages without a field, for which the macro does not work.
 template <class T>
 concept Empty = std::is_empty_v<T>;
 void to_json(nlohmann::json& json, const Empty auto&) {

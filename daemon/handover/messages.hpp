@@ -19,13 +19,12 @@
 
 namespace vramswap::messages {
 
-// Raise it when a message changes its meaning, or when the data does that a worker hands to the
-// program that replaces it, or the page map. Either side refuses another version. It is in
-// version.cpp.
+// Raise it when the meaning of a message changes, of the data that a worker hands to the program
+// that replaces it, or of the page map. Either side refuses another version. It is in version.cpp.
 extern const int kVersion;
 
 // The first request. Answer: Started. fds: if `driver_path` is not empty, the file of the CUDA
-// driver that the worker is to load; if `has_page_kernel`, then also that of the compiled page
+// driver that the worker must load; if `has_page_kernel`, then also that of the compiled page
 // kernel; if `has_copy_notes`, then also the CopyNotes of the slot; if `has_context_reserve`, then
 // also the memory of the ContextReserve.
 struct Start {
@@ -33,8 +32,8 @@ struct Start {
   std::string gpu;          // selector; empty: the first GPU
   unsigned io_threads = 1;  // connections a device
   // Path of the socket on which the worker listens for the next supervisor after this one has died;
-  // empty: the worker does not listen. Each worker gets one of its own; what the description of a
-  // pool has is how those of its slot begin.
+  // empty: the worker does not listen. Each worker gets a path of its own; the description of a
+  // pool has the common beginning of the paths of a slot.
   std::string rendezvous = {};
   // The worker dozes after this long without a request; 0: never.
   std::chrono::seconds doze_after{0};
@@ -44,7 +43,7 @@ struct Start {
   std::string driver_path = {};
   bool has_page_kernel = false;
   bool has_copy_notes = false;
-  // What the first worker found that a context takes; 0: this one finds out.
+  // The size of a context as the first worker measured it; 0: this worker measures it.
   std::uint64_t context_bytes = 0;
   bool has_context_reserve = false;
   // As in Replace. The answer says nothing of the card then.
@@ -107,7 +106,7 @@ struct HandOver {
 };
 // Give the supervisor the files of the driver, so that later workers load the same. Answer: Driver.
 struct ShareDriver {};
-// Execute `program`, or the worker's own if that is empty, in this process and go on with the same
+// Execute `program`, or the worker's own if that is empty, in this process and continue with the same
 // memory and sockets. Answer: Done, from the new program.
 struct Replace {
   std::string program;
@@ -118,7 +117,7 @@ struct Replace {
 // Answer: Stats. No other request has this answer, so the supervisor may send it while it waits for
 // another answer, and may stop waiting for it.
 struct ReportStats {};
-// Asks for a sign of life, for next to nothing. Answer: Alive.
+// Asks for a sign of life, at almost no cost. Answer: Alive.
 struct Ping {};
 using Request = std::variant<Start, Create, Import, Connect, Remove, Describe, Adopt, HandOver,
                              Replace, ReportStats, ShareDriver, Ping, PrepareMove, FinishMove,
@@ -142,15 +141,15 @@ struct ConnectionEnded {
 struct StateChanged {
   WorkerState state = WorkerState::fresh;
 };
-// Pages of the segment are lost, because their bytes are not those that were written; or the last
-// one that was lost has been written again. The page map says which pages are lost.
+// Pages of the segment are lost, because their bytes differ from those written; or the last lost
+// page has been written again. The page map says which pages are lost.
 struct LostPagesChanged {
   std::uint32_t segment = 0;
 };
 // VRAM is set aside for the context of the next worker, or of this one after a doze: a full card
-// would refuse it. fds: the memory. None: it is given up, for a context needs the room now; it is
-// free when nobody has a descriptor of it any more. A supervisor that has just connected is told,
-// too.
+// would refuse it. fds: the memory. None: the worker gives it up, because a context needs the room
+// now; the memory is free once its last descriptor is closed. A supervisor that has just connected
+// gets this message, too.
 struct ContextReserve {};
 struct Adopted {
   struct Segment {
@@ -164,7 +163,7 @@ struct Adopted {
 struct Stats {
   control::IoStats io;
 };
-// What the worker has loaded. fds: as in Start; none if the path is empty.
+// The files that the worker has loaded. fds: as in Start; none if the path is empty.
 struct Driver {
   std::string path;
   bool has_page_kernel = false;

@@ -17,7 +17,7 @@ namespace vramswap {
 enum class PageState : std::uint8_t {
   empty = 0,  // never written, or trimmed: reads as zeros, whatever bytes are in the store
   valid = 1,  // acknowledged bytes are in the store, and the checksum is theirs
-  lost = 2,   // its bytes were lost, or are not those that were written: reads fail until it is
+  lost = 2,   // its bytes were lost, or differ from those written: reads fail until it is
               // written again
   // A WRITE has begun to copy: the store has old bytes, new ones, or some of both, and the checksum
   // says nothing. If the worker dies here, the kernel, which got no reply, sends the WRITE again.
@@ -70,8 +70,8 @@ class PageMap {
   // Marks all valid and changing pages as lost, because the content of the store is gone. Returns
   // their number.
   std::uint64_t lose_valid();
-  // Marks a page as lost because its bytes are not those that were written. Returns how often that
-  // has happened since the map was created.
+  // Marks a page as lost because its bytes differ from those written. Returns how often that has
+  // happened since the map was created.
   std::uint64_t lose_corrupt(std::uint64_t page);
   std::uint64_t corrupt_count() const { return corrupt_count_->load(std::memory_order_relaxed); }
 

@@ -32,7 +32,7 @@ Result<PoolDescription> decode_pool_description(std::string_view text) {
     if (const int version = json.at("version"); version != messages::kVersion) {
       return std::unexpected(
           Error{fmt::format("the swap that is up belongs to another version of vramswapd ({}, this "
-                            "is {}): take it down with that one",
+                            "is {}): take it down with that version",
                             version, messages::kVersion),
                 EPROTO});
     }

@@ -12,10 +12,11 @@ struct StoreDeviceInfo {
   std::uint64_t free_bytes = 0;
   std::uint64_t total_bytes = 0;
   std::uint64_t granularity_bytes = 0;  // the size of a store is a multiple of this
-  // What a context takes, with a margin. 0: nothing, as host memory has none, or not known yet.
+  // The size of a context, with a margin. 0: not known yet, or the device is host memory, which has
+  // none.
   std::uint64_t context_bytes = 0;
   bool drives_display = false;
-  // One process at a time may use it. A worker that dozed would let another one take it.
+  // One process at a time may use it. During a doze another process could take it.
   bool is_exclusive = false;
 };
 

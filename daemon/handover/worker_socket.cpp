@@ -47,7 +47,7 @@ Result<UniqueFd> listen(const std::string& path) {
   auto socket = make_socket(path);
   if (!socket) return socket;
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno(path, "unlink", errno);
-  // From the first moment on: the mode of what bind() makes is that of the descriptor.
+  // Before bind(), which gives the file the mode of the descriptor.
   if (fchmod(socket->get(), 0600) != 0) return fail_errno(path, "fchmod", errno);
   if (bind(socket->get(), as_sockaddr(*address), sizeof *address) != 0) {
     return fail_errno(path, "bind", errno);

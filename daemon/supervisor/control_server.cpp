@@ -95,7 +95,7 @@ awaitable<void> ControlServer::accept_all() {
       continue;
     }
     if (!std::exchange(is_logged, true)) {
-      log_error(fmt::format("{}; clients wait until it can", accepted.error().message));
+      log_error(fmt::format("{}; clients wait until it works", accepted.error().message));
     }
     // Out of descriptors, say. The client is still there: without a pause this would spin.
     co_await machine_.clock.sleep(kAcceptPause);

@@ -153,7 +153,7 @@ awaitable<Service::Reply> Service::answer(const control::ReloadRequest&,
                                           std::shared_ptr<Session> session) {
   const auto refused = co_await reload(std::move(session));
   log_error(fmt::format("reload: refused: {}", refused.error().message));
-  co_return fail(fmt::format("{}; the old program runs on", refused.error().message));
+  co_return fail(fmt::format("{}; the old program keeps running", refused.error().message));
 }
 
 // All that can be refused is refused before the new program begins: from then on there is no way
@@ -215,7 +215,7 @@ awaitable<bool> Service::compare_fdstore() {
   }
   if (kept == 0) {
     notes_.push_back(
-        "systemd keeps no memory of this daemon's: if supervisor and worker die at once, "
+        "systemd keeps none of this daemon's memory: if supervisor and worker die at once, "
         "all pages are lost");
   } else if (kept < needed) {
     notes_.push_back(fmt::format(
@@ -267,7 +267,7 @@ awaitable<void> Service::stop() {
       if (may_end) break;
       co_await machine_.clock.sleep(kStopInterval);
     }
-    log_info("is started again: the next vramswapd takes the swap over");
+    log_info("restarting: the next vramswapd takes over the swap");
     exit_.refuse_clients();
     exit_.end();
     co_return;

@@ -161,10 +161,11 @@ Error Supervisor::give_way(Error refused) {
       find_old_program(std::move(kept_[kProgramName]), options_.pool.runtime_directory);
   if (!program) return refused;
   kept_.erase(kProgramName);
-  log_info(
-      fmt::format("{}. Its own program, which is no longer installed, goes on", refused.message));
+  log_info(fmt::format("{}. Executing that version's program, which is no longer installed",
+                       refused.message));
   const Error error = program_.become(program.get(), std::move(kept_));
-  return {fmt::format("{}; its own program cannot be started: {}", refused.message, error.message),
+  return {fmt::format("{}; that version's program cannot be started: {}", refused.message,
+                      error.message),
           refused.code};
 }
 

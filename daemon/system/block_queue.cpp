@@ -16,7 +16,7 @@
 namespace vramswap {
 namespace {
 
-// The least of the kernels' defaults (nbd on 6.1).
+// The smallest default of any kernel (nbd on 6.1).
 constexpr std::uint64_t kLeastDefaultLimit = 128 << 10;
 
 Result<void> set(const std::string& path, std::string_view value) {

@@ -43,8 +43,9 @@ void add_statistics(const std::string& path, CgroupMemory& memory) {
   memory.swap_cache_bytes = find_number(statistics, "swapcached").value_or(0);
 }
 
-// How much does not fit below the limit. Of the `returning_bytes` the group gets at most those that
-// it has in swap. The kernel does not say which area they are in, so it may get as many.
+// The bytes that do not fit below the limit. Of the `returning_bytes` the group gets at most as
+// many as it has in swap. The kernel does not say in which area they are, so all of them may come
+// back.
 std::uint64_t excess(const CgroupMemory& memory, std::uint64_t swap_bytes,
                      std::uint64_t returning_bytes, std::uint64_t limit_bytes) {
   if (limit_bytes == kNoLimit) return 0;
@@ -83,7 +84,7 @@ bool CgroupWalk::look_at_next() {
   return true;
 }
 
-// Above memory.high the kernel kills nobody, but it slows the group's programs down until they
+// Above memory.high the kernel kills no program, but slows the group's programs down until they
 // hardly run.
 void CgroupWalk::look_at_limits(Group& group, std::uint64_t swap_bytes) {
   const std::string directory = root_ + group.name;
@@ -95,10 +96,11 @@ void CgroupWalk::look_at_limits(Group& group, std::uint64_t swap_bytes) {
   const auto current = read_bytes(directory + "/memory.current");
   if (!current) return;
   CgroupMemory memory{.current_bytes = *current};
-  // The statistics cost the kernel most, and without them a group has less room.
+  // The statistics are the most expensive part for the kernel. A group that fits without their room
+  // needs none of them.
   if (excess(memory, swap_bytes, returning_bytes_, lowest) == 0) return;
   add_statistics(directory + "/memory.stat", memory);
-  // Where it exceeds both, that programs are killed is worse.
+  // If it exceeds both, memory.max is worse, because the kernel kills programs.
   const std::uint64_t above_max = excess(memory, swap_bytes, returning_bytes_, max);
   const std::uint64_t above_high = excess(memory, swap_bytes, returning_bytes_, high);
   if (above_max == 0 && above_high == 0) return;

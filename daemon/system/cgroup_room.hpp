@@ -1,6 +1,6 @@
 // How much memory the control groups (cgroup v2) may still take. swapoff(2) moves each page back
-// into the group that it belongs to, and where that group is full, the kernel kills its programs,
-// however much memory the machine has.
+// into the group that it belongs to, and if that group is full, the kernel kills its programs, even
+// if the machine has free memory.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ struct CgroupExcess {
 };
 
 // Looks at the groups that have pages in swap. There may be thousands, so the caller says when to
-// look at the next one. A group that is gone meanwhile, and a kernel without cgroup v2, are no
-// errors: there is nothing to exceed.
+// look at the next one. A group that has gone meanwhile, or a kernel without cgroup v2, is no
+// error: there is no limit to exceed.
 class CgroupWalk {
  public:
   // No group gets more than `returning_bytes` back.

@@ -15,7 +15,8 @@
 namespace vramswap {
 namespace {
 
-// The kernel refuses a mask that is shorter than its own; none is built for more than 8192.
+// The kernel refuses a mask that is shorter than its own; no kernel is built for more than 8192
+// processors.
 constexpr std::size_t kMaxCpus = 8192;
 
 // 17 for "cpu17"; other folders are there, too.

@@ -1,4 +1,4 @@
-// The processors that this process has.
+// The processors that this process may use.
 #pragma once
 
 #include <set>

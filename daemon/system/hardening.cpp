@@ -32,7 +32,7 @@ constexpr rlim_t kNoCoreDump = 1;
 // A supervisor of two cards and sixteen segments uses less than 1 MiB.
 constexpr std::size_t kHeapBytes = 1 << 20;
 
-// include/linux/sched.h: what PR_SET_IO_FLUSHER sets.
+// include/linux/sched.h: the flag that PR_SET_IO_FLUSHER sets.
 constexpr std::uint64_t kMemallocNoio = 0x00080000;
 
 int write_text(const char* path, std::string_view text) {

@@ -9,7 +9,7 @@
 
 namespace vramswap {
 
-// What to do where the kernel does not let a process lock its memory, or be realtime.
+// Advice if the kernel does not let a process lock its memory, or be realtime.
 inline constexpr std::string_view kLockedMemoryAdvice =
     "raise RLIMIT_MEMLOCK to unlimited (ulimit -l unlimited, or LimitMEMLOCK=infinity)";
 inline constexpr std::string_view kRealtimeAdvice =
@@ -42,7 +42,7 @@ Result<void> make_realtime(std::string_view thread);
 void keep_heap();
 
 // Forbids core dumps. The kernel keeps the sockets of a crashed process open until its dump is
-// complete, and nobody serves the swap until then: a program in core_pattern may need pages from
+// complete, and no worker serves the swap until then: a program in core_pattern may need pages from
 // that very swap. The dump would also hold other programs' pages. Lasts until exec, after which
 // only RLIMIT_CORE remains.
 Result<void> forbid_core_dumps();

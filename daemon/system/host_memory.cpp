@@ -23,15 +23,15 @@ Result<UniqueFd> create_swappable(const char* name, std::uint64_t bytes) {
   if (ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
     return fail_errno(name, "ftruncate", errno);
   }
-  // Nobody can shrink it under another, which would turn a page fault into SIGBUS.
+  // No process can shrink it: page faults of the others would become SIGBUS.
   if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
     return fail_errno(name, "F_ADD_SEALS", errno);
   }
   return fd;
 }
 
-// A file without a name on a ramfs of its own that is mounted nowhere: its pages are out of the
-// reach of reclaim, whoever has them mapped, and go with the last descriptor.
+// A file without a name, on a ramfs of its own that is mounted nowhere. The kernel never reclaims
+// its pages, and frees them with the last descriptor.
 Result<UniqueFd> create_unswappable(const char* name, std::uint64_t bytes) {
   const UniqueFd context(fsopen("ramfs", FSOPEN_CLOEXEC));
   if (!context) return fail_errno(name, "fsopen ramfs", errno);

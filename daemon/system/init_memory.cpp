@@ -20,7 +20,7 @@ bool init_has_memory_outside_its_group(const std::string& status, const std::str
   const auto swapped_kib = find_number(*process, "VmSwap:");
   const auto counted = find_number(*statistics, "anon");
   if (!resident_kib || !swapped_kib || !counted) return false;
-  // What is in swap already was never under the limit.
+  // The limit never covered pages that are in swap already.
   return *swapped_kib > 0 || *resident_kib * 1024 > *counted + kTolerance;
 }
 

@@ -5,8 +5,8 @@
 
 namespace vramswap {
 
-// Whether init has memory that programs may see swapped out although init.scope, its control group,
-// has a swap limit: what it had allocated before it made that group. False also where there is no
+// Whether init has memory that the kernel may swap out although init.scope, its control group, has
+// a swap limit: memory that init allocated before it made that group. False also if there is no
 // such group, or the kernel keeps no account of it. `status` is /proc/1/status
 // (proc_pid_status(5)), `group` a folder of cgroup v2.
 bool init_has_memory_outside_its_group(const std::string& status = "/proc/1/status",

@@ -38,15 +38,15 @@ struct Journal {
 };
 std::optional<Journal> journal;  // where stderr is the journal
 
-// sd_journal_send(3) would do it, but waits while journald's queue is full. journald may wait for a
-// page of ours then, which comes when the supervisor has replaced the worker. Messages without a
-// number stay lines on stderr: journald knows the unit of those also when the process that wrote
+// sd_journal_send(3) would do it, but waits while journald's queue is full. journald may be waiting
+// for one of our pages then, which comes when the supervisor has replaced the worker. Messages
+// without a number stay lines on stderr: journald knows their unit even if the process that wrote
 // them has ended at once.
 bool send_to_journal(int priority, std::string_view message, const LogFields& fields) {
   if (!journal || fields.message_id.empty()) return false;
   char entry[kMaxEntry];
   const std::size_t length = write_entry(entry, priority, message.substr(0, kMaxLine), fields);
-  // By its address each time: another journald may have made the socket anew.
+  // Sends to the address each time, because a restarted journald makes another socket.
   return sendto(journal->socket.get(), entry, length, MSG_DONTWAIT | MSG_NOSIGNAL,
                 as_sockaddr(journal->address), sizeof journal->address) >= 0;
 }
@@ -74,8 +74,8 @@ void log_message(int priority, std::string_view message, const LogFields& fields
   if (!send_to_journal(priority, message, fields)) write_line(priority, message);
 }
 
-// systemd.exec(5): JOURNAL_STREAM has the device and the inode of the journal's stream. It is in
-// the environment also of those who have redirected stderr.
+// systemd.exec(5): JOURNAL_STREAM has the device and the inode of the journal's stream. Processes
+// that have redirected stderr have it in the environment, too.
 bool is_journal(const struct stat& stream) {
   const char* known = std::getenv("JOURNAL_STREAM");
   return known != nullptr && known == fmt::format("{}:{}", stream.st_dev, stream.st_ino);

@@ -11,11 +11,11 @@ namespace vramswap {
 
 // Never blocks, since the reader of the log may itself be short of memory: a message that cannot be
 // written at once is dropped. One with a MESSAGE_ID is an entry of the journal with all its fields,
-// if stderr is the journal; a line on stderr otherwise, and where journald does not take the entry.
+// if stderr is the journal; a line on stderr otherwise, and if journald does not take the entry.
 void log_info(std::string_view message, const LogFields& fields = {});
 void log_error(std::string_view message, const LogFields& fields = {});
 
-// For tests: has each message go there instead; null: to stderr again.
+// For tests: sends each message there instead; null: to stderr again.
 using LogSink = void (*)(std::string_view message, const LogFields& fields);
 void set_log_sink(LogSink sink);
 

@@ -57,7 +57,7 @@ std::size_t write_entry(std::span<char> entry, int priority, std::string_view me
   writer.add("VRAMSWAP_STORE", fields.store);
   writer.add("VRAMSWAP_GPU", fields.gpu);
   writer.add("VRAMSWAP_PAUSE_MS", fields.pause_ms);
-  // Last: it may be the one that has to be cut.
+  // Last, because it may have to be cut.
   writer.add("MESSAGE", message);
   return writer.length();
 }

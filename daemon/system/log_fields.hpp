@@ -1,4 +1,5 @@
-// What a message has beside its text, for programs that read the journal; vramswapd(8) lists it.
+// The fields of a message beside its text, for programs that read the journal; vramswapd(8) lists
+// them.
 #pragma once
 
 #include <sys/types.h>
@@ -22,7 +23,7 @@ struct LogFields {
   std::string_view store = {};                   // as StoreDeviceInfo::name
   std::string_view gpu = {};                     // as StoreDeviceInfo::uuid
   std::optional<pid_t> worker = {};              // its process
-  std::optional<std::int64_t> pause_ms = {};     // how long nobody served
+  std::optional<std::int64_t> pause_ms = {};     // how long no worker served
 };
 
 // Writes an entry of the journal, as journald takes it in one datagram

@@ -1,5 +1,5 @@
-// The events that the owner of the machine may want to know of. Programs look for these numbers in
-// the journal (MESSAGE_ID=), so they stay as they are. contrib/vramswap.catalog explains each, and
+// The events that the owner of the machine should know of. Programs look for these numbers in the
+// journal (MESSAGE_ID=), so they stay as they are. contrib/vramswap.catalog explains each, and
 // vramswapd(8) lists them; tests/docs/check_docs compares the three.
 #pragma once
 

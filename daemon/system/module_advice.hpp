@@ -1,4 +1,4 @@
-// What to do where the kernel's nbd module is not there or not to be seen.
+// Advice for a kernel whose nbd module is missing or not visible.
 #pragma once
 
 #include <string>
@@ -7,13 +7,13 @@
 namespace vramswap {
 
 inline constexpr std::string_view kSecureBootAdvice =
-    "secure boot takes no module without a signature that it knows: sign it, or boot a kernel of "
-    "the distribution";
+    "secure boot refuses modules without a trusted signature: sign it, or boot the distribution's "
+    "kernel";
 inline constexpr std::string_view kOutsideAdvice =
     "run vramswap outside of containers and network namespaces";
 
-// Where modprobe has failed, and `said` why. `modules` is the directory of the modules of the
-// kernel that runs.
+// For a failed modprobe, which gave the reason `said`. `modules` is the directory of the running
+// kernel's modules.
 std::string module_advice(std::string_view said, const std::string& modules);
 
 }  // namespace vramswap

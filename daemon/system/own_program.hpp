@@ -1,5 +1,5 @@
 // The program that this process runs, by a descriptor. A package manager may replace its file or
-// remove it at any time; a process that is started by the descriptor is this same program still.
+// remove it at any time; a process that is started by the descriptor still runs this same program.
 #pragma once
 
 #include <string>

@@ -117,7 +117,7 @@ Result<std::vector<SwapArea>> read_swap_areas(const std::string& path) {
 }
 
 Result<ThreadStat> parse_thread_stat(std::string_view line) {
-  // The second field, the name, is in parentheses and may hold anything, parentheses too.
+  // The second field, the name, is in parentheses and may contain any character, parentheses too.
   const auto name_end = line.rfind(')');
   if (name_end == std::string_view::npos) return fail("stat: no name in it");
   std::istringstream words{std::string(line.substr(name_end + 1))};

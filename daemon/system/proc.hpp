@@ -26,12 +26,12 @@ struct MemoryInfo {
 // proc_meminfo(5).
 Result<MemoryInfo> read_memory_info(const std::string& path = "/proc/meminfo");
 
-// What programs have allocated, used or not, and what they may allocate: memory and swap count.
+// The memory that programs have allocated, used or not, and the limit: memory and swap count.
 struct MemoryCommitment {
   std::uint64_t committed_bytes = 0;  // Committed_AS of proc_meminfo(5)
   std::uint64_t limit_bytes = 0;      // CommitLimit
 };
-// Nothing: the kernel holds to no such limit, for vm.overcommit_memory is not 2 (proc(5)).
+// Nothing: the kernel has no such limit, because vm.overcommit_memory is not 2 (proc(5)).
 Result<std::optional<MemoryCommitment>> read_memory_commitment(
     const std::string& overcommit_path = "/proc/sys/vm/overcommit_memory",
     const std::string& memory_info_path = "/proc/meminfo");

@@ -121,7 +121,7 @@ Result<void> write_plot(const std::string& path, const std::vector<Measured>& ro
   return {};
 }
 
-// What was measured is shown whatever else fails.
+// Shows the measured values even if something else failed.
 ExitCode report_rows(const std::vector<Measured>& rows, const BenchSettings& settings,
                      const Environment& environment) {
   environment.out << (settings.json ? bench_json(rows, settings.plan) : bench_table(rows))

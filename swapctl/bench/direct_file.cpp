@@ -41,12 +41,12 @@ Result<DirectFile> DirectFile::open_scratch(const std::string& path, std::uint64
   const auto identifier =
       read_backend_identifier(std::filesystem::path(path).filename(), block_directory);
   if (!identifier.starts_with(kScratchDevicePrefix)) {
-    return fail(fmt::format("{}: is no scratch segment, so it is not written to", path));
+    return fail(fmt::format("{}: not a scratch segment, so bench does not write to it", path));
   }
   const auto areas = read_swap_areas(swaps_path);
   if (!areas) return areas.error();
   if (std::ranges::find(*areas, path, &SwapArea::path) != areas->end()) {
-    return fail(fmt::format("{}: is a swap area, so it is not written to", path));
+    return fail(fmt::format("{}: is a swap area, so bench does not write to it", path));
   }
   // Of a block device, O_EXCL without O_CREAT keeps swapon(2) and mount(2) away, and fails where
   // one of them has been there.

@@ -14,7 +14,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// How often a test reports, and looks whether it is to end.
+// How often a test reports, and checks whether it must end.
 constexpr milliseconds kReportInterval{100};
 
 double seconds_since(Clock::time_point start) {
@@ -30,7 +30,7 @@ Result<void> transfer(const DirectFile& file, Direction direction, std::span<std
   return direction == Direction::read ? file.read(bytes, offset) : file.write(bytes, offset);
 }
 
-// The same ones in every run.
+// The same pages in every run.
 class RandomPages {
  public:
   RandomPages(const DirectFile& file, unsigned seed)
@@ -55,7 +55,7 @@ class RandomLoad {
 
   bool is_ending() const { return is_ending_; }
 
-  // Waits for the last requests; how many there were.
+  // Waits for the last requests. Returns the number of all requests.
   Result<std::uint64_t> finish() {
     is_ending_ = true;
     for (auto& thread : threads_) {
@@ -70,7 +70,7 @@ class RandomLoad {
     const PageBuffer page(kPageBytes);
     RandomPages pages(file, seed);
     std::uint64_t requests = 0;
-    // At least one, lest a busy machine ends the test before it has begun.
+    // At least one, or a busy machine could end the test before its first request.
     do {
       if (auto done = transfer(file, direction, page.bytes(), pages.next_offset()); !done) {
         const std::lock_guard lock(mutex_);

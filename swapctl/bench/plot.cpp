@@ -46,7 +46,7 @@ struct Chart {
   std::vector<Group> groups = {};
 };
 
-// A path may hold anything; what is left is safe in an XML document of any encoding.
+// A path may contain any byte; the result is safe in an XML document of any encoding.
 std::string text_of(std::string_view text) {
   std::string out;
   for (const char c : text) {
@@ -178,7 +178,7 @@ class Drawing {
          label(group.target->kind));
     double y = middle - kBarHeight * static_cast<double>(group.bars.size()) / 2;
     for (const Bar& bar : group.bars) {
-      // One that is too short to be seen is there all the same.
+      // A bar that is too short to be seen is drawn, too.
       const double width = std::max(1.0, x_of(axis, bar.value) - kBarLeft);
       rectangle(kBarLeft, y + 1, width, kBarHeight - 2, bar.colour);
       double end = kBarLeft + width;

@@ -64,7 +64,7 @@ Result<Measured> test_scratch(const control::SegmentStatus& segment, const TestR
       DirectFile::open_scratch(segment.device, segment.size_bytes, run.environment.swaps_path,
                                run.environment.block_directory);
   if (!file) return row_of(std::move(row), std::unexpected(file.error()));
-  // Written first: a page that nobody wrote is answered without a look into the store.
+  // Writes first, because a page that was never written is answered without reading the store.
   auto tested = write_tests(*file, run, row);
   if (tested) tested = read_tests(*file, run, row);
   return row_of(std::move(row), tested);

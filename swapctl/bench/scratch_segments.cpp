@@ -36,8 +36,8 @@ Result<ScratchSegments> ScratchSegments::create(const control::UpRequest& reques
 Result<void> ScratchSegments::remove(const Environment& environment) {
   if (auto ended = await_end(client_); !ended) return ended;
   if (!has_orphans(environment.scratch_socket)) return {};
-  // The daemon has died. The next one takes over what carries no swap in order to free it, and ends
-  // when it hears that nothing else is wanted.
+  // The daemon has died. The next one takes over the segments, which carry no swap, frees them, and
+  // ends after the request below.
   auto client = environment.start_scratch_daemon(environment.scratch_socket);
   if (!client) return client.error();
   (void)ask<control::Done>(*client, control::DownRequest{});  // fails: nothing is up by then

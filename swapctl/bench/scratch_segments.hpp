@@ -13,7 +13,7 @@
 namespace vramswap::swapctl {
 
 // The segments last as long as the connection to their daemon. If this process dies, the daemon
-// clears and frees them and ends. If the daemon dies, its workers go on serving until remove() or
+// clears and frees them and ends. If the daemon dies, its workers keep serving until remove() or
 // the next create().
 class ScratchSegments {
  public:

@@ -52,7 +52,7 @@ po::options_description bench_options(BenchSettings& settings) {
     return po::value<std::string>()->value_name(argument)->notifier(write);
   };
   add("size", one("SIZE", [&settings](Text text) { settings.size_bytes = parse_size(text); }),
-      fmt::format("of the scratch segment on each GPU, a multiple of {} (default {})",
+      fmt::format("size of the scratch segment on each GPU, a multiple of {} (default {})",
                   control::format_bytes(kGranularity), control::format_bytes(defaults.size_bytes)));
   add("seconds",
       one("N",
@@ -61,7 +61,7 @@ po::options_description bench_options(BenchSettings& settings) {
                 std::chrono::seconds(parse_number("seconds", text, kMaxSeconds));
           }),
       fmt::format(
-          "for each sequential and random test, 1..{} (default {})", kMaxSeconds,
+          "duration of each sequential and random test, 1..{} (default {})", kMaxSeconds,
           std::chrono::duration_cast<std::chrono::seconds>(defaults.plan.duration).count()));
   add("reads",
       one("N",
@@ -71,7 +71,7 @@ po::options_description bench_options(BenchSettings& settings) {
       fmt::format("single reads, one a second, 1..{} (default {})", kMaxReads,
                   defaults.plan.single_reads));
   add("plot", one("FILE", [&settings](Text text) { settings.plot = text; }),
-      "write a picture of the results there, in SVG");
+      "draw the results in this file, in SVG");
   options.add_options()("json", po::bool_switch(&settings.json), "for programs: one object")(
       "config", po::value<std::string>()->value_name("FILE"), "read this file, not those in /etc");
   return options;
@@ -79,7 +79,8 @@ po::options_description bench_options(BenchSettings& settings) {
 
 po::options_description scratch_options(const po::options_description& up) {
   constexpr std::string_view kNames[] = {"gpu", "backend", "connections"};
-  po::options_description options("Settings of the scratch segment, as for up and from its files");
+  po::options_description options(
+      "Settings of the scratch segment, as for up and in the same files");
   for (const auto& option : up.options()) {
     if (std::ranges::find(kNames, option->long_name()) != std::end(kNames)) options.add(option);
   }

@@ -22,7 +22,7 @@ std::string kind_of(const SwapArea& area, const std::string& block_directory) {
   return identifier.starts_with(kSwapDevicePrefix) ? "vramswap" : "nbd";
 }
 
-// Where the path leads, through links; the path itself where that cannot be told.
+// The path with all links resolved; the path itself if that fails.
 std::string resolved(const std::string& path) {
   std::error_code error;
   const auto leads_to = std::filesystem::canonical(path, error);
@@ -56,8 +56,8 @@ Result<std::vector<Target>> choose_targets(const std::vector<Target>& targets,
     };
     const auto target = std::ranges::find_if(targets, is_named);
     if (target == targets.end()) {
-      return fail(
-          fmt::format("'{}' is no active swap: name one of swapon --show, or scratch", name));
+      return fail(fmt::format(
+          "'{}' is not an active swap: name one that swapon --show lists, or scratch", name));
     }
     wanted.insert(target->name);
   }

@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* kParameters = "/proc/driver/nvidia/params";
 
-// The connectors of a card with a display at them. The kernel knows without asking the card.
+// The connectors of a card that have a display. The kernel knows them without asking the card.
 std::vector<std::string> connected_displays(const Tree& tree, const std::string& pci_address) {
   std::vector<std::string> connectors;
   const std::string drm = fmt::format("/sys/bus/pci/devices/{}/drm", pci_address);
@@ -40,8 +40,8 @@ bool saves_vram(const Tree& tree) {
   return value == "1" || (value == "2" && parameter_is_on(tree, "UseKernelSuspendNotifiers"));
 }
 
-// Whether somebody tells the driver of a suspend: the kernel, or NVIDIA's unit. If nobody does, a
-// driver that is to save the VRAM refuses to suspend.
+// Whether the kernel or NVIDIA's unit tells the driver of a suspend. Otherwise a driver that must
+// save the VRAM refuses to suspend.
 bool is_told_of_suspend(const Tree& tree) {
   if (parameter_is_on(tree, "UseKernelSuspendNotifiers")) return true;
   if (!tree.exists("/run/systemd/system")) return true;  // by a script of unknown name
@@ -54,7 +54,7 @@ bool is_told_of_suspend(const Tree& tree) {
   return tree.find(directories, "nvidia-suspend.service").has_value();
 }
 
-// What nvidia-suspend.service and the kernel's notifiers save VRAM in.
+// The folder in which nvidia-suspend.service and the kernel's notifiers save VRAM.
 std::string save_folder(const Tree& tree) {
   const auto value = tree.field(kParameters, "TemporaryFilePath").value_or("");
   const std::string path(trimmed(value));
@@ -75,7 +75,7 @@ Survey survey(const Tree& tree, const std::vector<Card>& cards) {
   if (!tree.exists("/dev/nvidiactl")) return fail("there is no /dev/nvidiactl");
   for (const Card& card : cards) {
     if (card.driver == "nvidia" && !card.is_awake) {
-      return fail(fmt::format("{} sleeps, and to ask wakes it", card.pci_address));
+      return fail(fmt::format("{} sleeps, and a query would wake it", card.pci_address));
     }
   }
   auto devices = cuda::survey_devices(cuda::driver_library("libnvidia-ml.so.1"));
@@ -110,7 +110,7 @@ Findings check_free_memory(const Tree& tree, const Survey& survey) {
   constexpr const char* kName = "free VRAM";
   if (!survey) {
     return {unknown(kName, survey.error().message,
-                    "ask when the GPU is in use, or run nvidia-smi, which wakes it")};
+                    "try again when the GPU is in use, or run nvidia-smi, which wakes it")};
   }
   Findings findings;
   for (const auto& device : *survey) {
@@ -157,7 +157,7 @@ Finding check_suspend(const Tree& tree) {
                    fmt::format("the driver does not save the VRAM{}: the swapped pages would be "
                                "lost",
                                has_s0ix ? ", except in S0ix" : ""),
-                   "run 'vramswap down' before, or load nvidia with "
+                   "run 'vramswap down' before each suspend, or load nvidia with "
                    "NVreg_PreserveVideoMemoryAllocations=1");
   }
   if (!is_told_of_suspend(tree)) {
@@ -177,8 +177,8 @@ Finding check_suspend(const Tree& tree) {
   return ok(kName, fmt::format("the driver saves the VRAM in {}", save_folder(tree)));
 }
 
-// While swap is up the memory's descriptors hold the card, dozing or not; without it a start of
-// the driver precedes each `up`.
+// While swap is up, the memory's descriptors keep the card started, even during a doze. Otherwise
+// each `up` waits for the driver to start the card.
 Finding check_persistence(const Tree& tree, const Survey& survey) {
   constexpr const char* kName = "persistence";
   if (tree.exists("/run/nvidia-persistenced/socket")) return ok(kName, "nvidia-persistenced runs");
@@ -188,11 +188,12 @@ Finding check_persistence(const Tree& tree, const Survey& survey) {
   }
   const auto off = std::ranges::find(*survey, false, &cuda::SurveyedDevice::is_persistent);
   if (off == survey->end()) return ok(kName, "on");
-  return warning(kName,
-                 fmt::format("off on {}: the driver gives the card up when nobody uses it, and "
-                             "takes a second or more to start it again",
-                             off->pci_address),
-                 "systemctl enable --now nvidia-persistenced");
+  return warning(
+      kName,
+      fmt::format("off on {}: the driver shuts the card down when no program uses it, and "
+                  "takes a second or more to start it again",
+                  off->pci_address),
+      "systemctl enable --now nvidia-persistenced");
 }
 
 Findings card_findings(const Tree& tree, const std::vector<Card>& cards, const Survey& survey) {

@@ -34,7 +34,7 @@ void add_workers(Findings& findings, const control::Status& status) {
       findings.push_back(failure(
           kDaemon,
           fmt::format("the worker of {} cannot be replaced: {}", worker.store, worker.problem),
-          "remove the cause: it is tried again, at least every 10 s, and no page is lost"));
+          "remove the cause: the daemon tries again at least every 10 s, and no page is lost"));
     }
     for (const auto& note : worker.notes) {
       findings.push_back(warning(kDaemon, fmt::format("{}: {}", worker.store, note),

@@ -1,4 +1,4 @@
-// What the daemon says, if it runs, and the settings that `up` would read.
+// The daemon's status, if it runs, and the settings that `up` would read.
 #pragma once
 
 #include <optional>
@@ -9,13 +9,13 @@
 
 namespace vramswap::swapctl {
 
-// What the daemon answers. No value: none runs. Unlike `status` it does not start one where the
-// last one died with its swap up.
+// The daemon's answer. No value: none runs. Unlike `status`, it starts no daemon if the last one
+// died with its swap up.
 using Answer = Result<std::optional<control::Status>>;
 Answer ask_daemon(const Environment& environment);
 
-// A finding for each trouble that the status tells of; one if there is none. `has_orphans`: a
-// daemon has died with its swap up.
+// A finding for each trouble in the status; one if there is none. `has_orphans`: a daemon has died
+// with its swap up.
 Findings check_daemon(const Answer& answer, bool has_orphans);
 
 // The settings of the config files.

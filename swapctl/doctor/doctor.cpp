@@ -22,13 +22,13 @@ constexpr Help kDoctorHelp = {.name = "doctor",
                               .before = R"(Usage: vramswap doctor [--json]
 
 Checks whether this machine has what swap on VRAM needs: the kernel and its nbd module, the NVIDIA
-driver and its cards, privileges and limits, other swap, what is installed around the daemon, and
-what the daemon says, if it runs. Each finding has a line, and below it what mends it.
+driver and its cards, privileges and limits, other swap, the installed files, and the daemon if it
+runs. Each finding has a line; a line below it says what to do.
 
   ok       nothing to do
-  warning  works, but something will be slower, or not be there when it is needed
+  warning  works, but more slowly, or without some protection
   failure  'up' fails, or pages are lost
-  unknown  cannot be told by this user, or without waking the GPU
+  unknown  this user cannot find out, or only by waking the GPU
 
 It changes nothing, and never wakes a GPU that sleeps. A few checks need root.
 

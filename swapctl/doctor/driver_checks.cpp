@@ -20,7 +20,8 @@ constexpr const char* kPciDevices = "/sys/bus/pci/devices";
 constexpr std::string_view kNvidiaVendor = "0x10de";
 constexpr std::string_view kDisplayClass = "0x03";  // VGA, 3D and other display controllers
 
-// Where the dynamic loader finds libcuda on the distributions, under WSL2 and on NixOS.
+// The folders in which the dynamic loader finds libcuda: on the distributions, under WSL2, on
+// NixOS.
 const std::vector<std::string> kLibraryDirectories{
     "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib",
     "/usr/lib/wsl/lib",          "/run/opengl-driver/lib"};
@@ -94,10 +95,11 @@ Finding check_cards(const std::vector<Card>& cards) {
   }
   const std::string text = fmt::format("{}", fmt::join(words, ", "));
   if (has_nvidia) return ok(kName, text);
-  return failure(kName, text,
-                 other->driver.empty()
-                     ? "install the NVIDIA driver, or load it: modprobe nvidia"
-                     : fmt::format("the NVIDIA driver must have the card, not {}", other->driver));
+  return failure(
+      kName, text,
+      other->driver.empty()
+          ? "install the NVIDIA driver, or load it: modprobe nvidia"
+          : fmt::format("bind the card to the NVIDIA driver instead of {}", other->driver));
 }
 
 Finding check_driver(const Tree& tree) {
@@ -119,7 +121,7 @@ Finding check_libcuda(const Tree& tree, const std::string& library) {
   const std::string on_disk = version_of_file(tree.path(*file));
   const auto loaded = module_version(tree);
   if (on_disk.empty() || !loaded) {
-    return unknown(kName, fmt::format("{}, of a version that does not compare", *file),
+    return unknown(kName, fmt::format("{}: its version cannot be compared", *file),
                    "run nvidia-smi, which says whether the versions differ");
   }
   if (on_disk != *loaded) {
@@ -137,7 +139,7 @@ Finding check_uvm(const Tree& tree) {
   if (tree.find(directories, "nvidia-modprobe")) {
     return ok(kName, "not loaded; nvidia-modprobe loads it");
   }
-  return warning(kName, "not loaded, and there is no nvidia-modprobe that would load it",
+  return warning(kName, "not loaded, and there is no nvidia-modprobe to load it",
                  "modprobe nvidia-uvm");
 }
 
@@ -147,13 +149,13 @@ Finding check_export(const Tree& tree, const std::optional<control::Status>& sta
   const bool is_up = status && std::ranges::count(status->segments, control::Backend::vram,
                                                   &control::SegmentStatus::backend) > 0;
   if (is_up) return ok(kName, "works: swap on VRAM is up");
-  return unknown(kName, "only the driver can tell, and to ask it wakes the GPU",
-                 "'vramswap up' asks it, and says so if it cannot");
+  return unknown(kName, "only the driver knows, and asking it wakes the GPU",
+                 "'vramswap up' asks it, and fails if it cannot");
 }
 
 Findings driver_findings(const Tree& tree, const std::vector<Card>& cards,
                          const std::optional<control::Status>& status) {
-  // There the GPU is not on the PCI bus, and nothing else matters.
+  // Under WSL2 the GPU is not on the PCI bus, and no other check applies.
   if (is_wsl(tree)) return {check_export(tree, status)};
   if (cards.empty()) return {check_cards(cards)};
   return {check_cards(cards), check_driver(tree),

@@ -14,7 +14,7 @@ namespace vramswap::swapctl {
 struct Card {
   std::string pci_address;  // "0000:01:00.0"
   std::string driver;       // the kernel's: "nvidia", "nouveau"; empty: none
-  // Whether to ask the driver about it wakes nothing. False also where the kernel does not say.
+  // Whether asking the driver about it wakes nothing. False also if the kernel does not say.
   bool is_awake = false;
 };
 // NVIDIA's GPUs on the PCI bus.
@@ -28,7 +28,7 @@ Finding check_driver(const Tree& tree);
 // `library` is what the daemon gives dlopen: a path, or a name to be looked for.
 Finding check_libcuda(const Tree& tree, const std::string& library);
 Finding check_uvm(const Tree& tree);
-// `status` is that of the daemon, if one answers: what is up has been exported.
+// `status` is that of the daemon, if one answers: swap that is up has been exported.
 Finding check_export(const Tree& tree, const std::optional<control::Status>& status);
 
 Findings driver_findings(const Tree& tree, const std::vector<Card>& cards,

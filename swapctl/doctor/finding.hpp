@@ -9,16 +9,16 @@ namespace vramswap::swapctl {
 
 enum class Outcome {
   ok,
-  warning,  // `up` works, but something will be slower, or not be there when it is needed
+  warning,  // `up` works, but more slowly, or without some protection
   failure,  // `up` fails, or pages are lost
-  unknown,  // this user, or anybody who must not wake the GPU, cannot tell
+  unknown,  // this user cannot find out, or only by waking the GPU
 };
 
 struct Finding {
   std::string name;  // of the check
   Outcome result = Outcome::ok;
-  std::string text;    // what was found, one line
-  std::string advice;  // what mends it, one line; empty if it is ok
+  std::string text;    // one line
+  std::string advice;  // what to do, one line; empty if it is ok
 };
 using Findings = std::vector<Finding>;
 

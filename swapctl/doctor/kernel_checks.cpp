@@ -13,7 +13,7 @@ namespace vramswap::swapctl {
 namespace {
 
 constexpr std::pair<int, int> kOldestKernel{6, 1};
-// Its last byte is the value; before it there are four of attributes.
+// Four bytes of attributes come first; the last byte is the value.
 constexpr const char* kSecureBoot =
     "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
@@ -76,16 +76,15 @@ Finding check_secure_boot(const Tree& tree) {
                                is_loaded(tree, "nvidia") ? "nbd" : "nvidia"),
                    std::string(kSecureBootAdvice));
   }
-  return ok(kName, "on; nbd and nvidia are loaded all the same");
+  return ok(kName, "on, but nbd and nvidia are loaded");
 }
 
-// The swap is the whole machine's, the daemon and the pages would go with the container.
+// The swap belongs to the whole machine, but the daemon and the pages would end with the container.
 Finding check_container(const Tree& tree) {
   constexpr const char* kName = "container";
   for (const char* mark : {"/run/.containerenv", "/.dockerenv", "/run/systemd/container"}) {
     if (!tree.exists(mark)) continue;
-    return failure(kName, fmt::format("this is one: {} is there", mark),
-                   std::string(kOutsideAdvice));
+    return failure(kName, fmt::format("this is one: {} exists", mark), std::string(kOutsideAdvice));
   }
   const auto environment = tree.read("/proc/1/environ");
   // Its variables end with a zero byte.
@@ -101,10 +100,10 @@ Finding check_network_namespace(const Tree& tree) {
   const auto own = tree.link("/proc/self/ns/net");
   const auto init = tree.link("/proc/1/ns/net");
   if (!own || !init) {
-    return unknown(kName, "that of process 1 cannot be read", std::string(kRunAsRoot));
+    return unknown(kName, "the namespace of process 1 cannot be read", std::string(kRunAsRoot));
   }
   if (*own != *init) {
-    return warning(kName, "not that of process 1: the kernel may not show nbd here",
+    return warning(kName, "differs from that of process 1: the kernel may not show nbd here",
                    std::string(kOutsideAdvice));
   }
   return ok(kName, "that of process 1");
@@ -117,7 +116,7 @@ Finding check_programs(const Tree& tree) {
   const auto mkswap = tree.find(directories, "mkswap");
   if (!mkswap) return failure(kName, "no mkswap", "install util-linux");
   if (!is_loaded(tree, "nbd") && !tree.find(directories, "modprobe")) {
-    return failure(kName, "no modprobe, which is to load nbd", "install kmod");
+    return failure(kName, "no modprobe to load nbd", "install kmod");
   }
   return ok(kName, *mkswap);
 }

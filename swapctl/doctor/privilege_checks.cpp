@@ -23,7 +23,7 @@ constexpr std::pair<unsigned, const char*> kNeeded[] = {
     {CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE"},
 };
 
-// Of the daemon; nothing: this user cannot tell.
+// The daemon's capabilities; nothing: this user cannot tell.
 std::optional<std::uint64_t> capabilities(const Tree& tree, bool is_root) {
   const bool by_systemd = systemd_starts_it(tree);
   if (!by_systemd && !is_root) return std::nullopt;
@@ -54,7 +54,7 @@ std::string limit_of(const Tree& tree, std::string_view name) {
 }
 
 Finding not_known(const char* name) {
-  return unknown(name, "without systemd the daemon has what its caller has",
+  return unknown(name, "without systemd the daemon has the privileges of its caller",
                  std::string(kRunAsRoot));
 }
 
@@ -73,7 +73,7 @@ Finding check_capabilities(const Tree& tree, bool is_root) {
     if (!has(*bits, capability)) missing.emplace_back(name);
   }
   if (missing.empty()) return ok(kName, "all that the daemon needs");
-  return failure(kName, fmt::format("not there: {}", fmt::join(missing, ", ")),
+  return failure(kName, fmt::format("missing: {}", fmt::join(missing, ", ")),
                  "run vramswap as root, outside of containers");
 }
 

@@ -1,4 +1,4 @@
-// What the daemon may do: it refuses to serve swap without locked memory and realtime priority.
+// The daemon's privileges: it refuses to serve swap without locked memory and realtime priority.
 #pragma once
 
 #include "swapctl/doctor/finding.hpp"
@@ -6,7 +6,8 @@
 
 namespace vramswap::swapctl {
 
-// Whether systemd starts the daemon. Then it has what process 1 has, not what this process has.
+// Whether systemd starts the daemon. Then the daemon has the privileges of process 1, not those of
+// this process.
 bool systemd_starts_it(const Tree& tree);
 
 // `is_root` is of this process.

@@ -10,7 +10,7 @@ namespace vramswap::swapctl {
 // Raise it when a name in findings_json() changes its meaning or is removed.
 inline constexpr int kDoctorJsonVersion = 1;
 
-// A line for each finding, below it what mends it, and a last line with the numbers.
+// A line for each finding, below it the advice, and a last line with the numbers.
 std::string findings_text(const Findings& findings);
 // {"version": 1, "findings": [{"name", "result", "text", "advice" or null}], "ok": 3, ...}
 std::string findings_json(const Findings& findings);

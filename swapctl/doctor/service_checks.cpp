@@ -59,7 +59,8 @@ Finding check_unit(const Tree& tree) {
   }
   const auto unit = tree.find(kUnitDirectories, kUnitName);
   if (!unit) {
-    return warning(kName, "not installed: 'up' makes a transient one, without protection of others",
+    return warning(kName,
+                   "not installed: 'up' makes a transient one, which protects no other service",
                    kInstall);
   }
   return ok(kName, *unit);
@@ -70,10 +71,10 @@ Finding check_fd_store(const Tree& tree) {
   if (!systemd_starts_it(tree)) {
     return warning(kName,
                    "none without systemd: if daemon and worker die at once, the pages are lost",
-                   "start vramswap under systemd, where there is one");
+                   "start vramswap under systemd, if the machine has it");
   }
   const auto unit = tree.find(kUnitDirectories, kUnitName);
-  if (!unit) return ok(kName, "that of the transient unit");
+  if (!unit) return ok(kName, "the transient unit has one");
   const std::string value = unit_setting(tree, *unit, "FileDescriptorStoreMax");
   unsigned count = 0;
   std::from_chars(value.data(), value.data() + value.size(), count);
@@ -91,7 +92,7 @@ Finding check_udev_rule(const Tree& tree) {
   constexpr const char* kName = "udev rule";
   if (!tree.exists("/run/udev")) return ok(kName, "udev does not run");
   const auto rule = tree.find(kRuleDirectories, "60-0-vramswap.rules");
-  // An empty file, or a link to /dev/null, takes a rule out of force.
+  // An empty file, or a link to /dev/null, disables a rule.
   if (!rule || tree.text(*rule).empty()) {
     return warning(kName, "not installed: udev and disk managers open the devices again and again",
                    kInstall);
@@ -118,7 +119,7 @@ Finding check_protected_services(const Tree& tree) {
             : fmt::format("echo 0 > {}/memory.swap.max, for each", group_of(open.front())));
   }
   if (guarded.empty()) {
-    return unknown(kName, "no control group (v2) of theirs has memory.swap.max",
+    return unknown(kName, "none of them has a control group (v2) with memory.swap.max",
                    "boot with cgroup v2, and without swapaccount=0");
   }
   return ok(kName, fmt::format("not swapped out: {}", fmt::join(guarded, ", ")));
@@ -153,8 +154,9 @@ Finding check_apparmor(const Tree& tree) {
     return unknown(kName, "on; its profiles cannot be read", std::string(kRunAsRoot));
   }
   if (profiles->contains("vramswap")) {
-    return warning(kName, "has a profile for vramswap, which comes with none",
-                   "see that it allows mkswap, swapon, libcuda and /dev/nvidia*, or aa-disable it");
+    return warning(
+        kName, "has a profile for vramswap, though vramswap installs none",
+        "check that it allows mkswap, swapon, libcuda and /dev/nvidia*, or aa-disable it");
   }
   return ok(kName, "on, without a profile for vramswap");
 }

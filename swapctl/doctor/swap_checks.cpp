@@ -12,7 +12,7 @@
 namespace vramswap::swapctl {
 namespace {
 
-// Each further one has a priority that is one lower, and there are no more.
+// The maximum. Each further segment has a priority that is one lower.
 constexpr int kSegments = 16;
 
 // The daemon takes /dev/nbd1000 to 1999.
@@ -34,10 +34,10 @@ struct Priorities {
   int high;
 };
 
-// Those of the swap that is up, or those that `up` would give at most 16 segments.
+// The priorities of the swap that is up, or those that `up` would give to at most 16 segments.
 Priorities priorities_of_ours(const std::vector<SwapArea>& areas, int priority) {
   Priorities ours{std::max(priority - kSegments + 1, 0), priority};
-  // The kernel gives a new area a lower one than all that there are.
+  // The kernel gives a new area a lower priority than all others.
   if (priority < 0) ours.low = ours.high = std::numeric_limits<int>::min();
   const auto first = std::ranges::find_if(areas, is_ours);
   if (first == areas.end()) return ours;
@@ -68,19 +68,20 @@ Finding check_other_swap(const Tree& tree, int priority) {
     if (is_ours(area)) continue;
     others.push_back(shown(area));
     if (is_zram(area) && area.priority <= ours.high) {
-      return warning(kName,
-                     fmt::format("{} is not above VRAM ({}): it is faster, and would be filled "
-                                 "after it",
-                                 shown(area), shown(ours)),
-                     fmt::format("'vramswap up --priority {}', or give zram a higher one",
-                                 std::max(area.priority - 1, control::kMinPriority)));
+      return warning(
+          kName,
+          fmt::format(
+              "{} is not above VRAM ({}): it is faster, but the kernel does not fill it first",
+              shown(area), shown(ours)),
+          fmt::format("'vramswap up --priority {}', or give zram a higher one",
+                      std::max(area.priority - 1, control::kMinPriority)));
     }
     if (!is_zram(area) && area.priority >= ours.low) {
       return warning(
           kName,
-          fmt::format("{} is not below VRAM ({}): it is slower, and would be filled "
-                      "before it",
-                      shown(area), shown(ours)),
+          fmt::format(
+              "{} is not below VRAM ({}): it is slower, but the kernel does not fill VRAM first",
+              shown(area), shown(ours)),
           fmt::format("'vramswap up --priority {}', or give it a lower one",
                       std::clamp(area.priority + kSegments, kSegments, control::kMaxPriority)));
     }
@@ -104,15 +105,15 @@ Finding check_overcommit(const Tree& tree) {
   if (!commitment) return unknown(kName, commitment.error().message, "mount /proc");
   if (!*commitment) return ok(kName, "not limited");
   return warning(kName,
-                 fmt::format("vm.overcommit_memory is 2: 'down' is refused if programs keep more "
-                             "than the limit without this swap (now {} of {})",
+                 fmt::format("vm.overcommit_memory is 2: 'down' is refused if programs have "
+                             "allocated more than the limit without this swap (now {} of {})",
                              control::format_bytes((*commitment)->committed_bytes),
                              control::format_bytes((*commitment)->limit_bytes)),
                  "sysctl vm.overcommit_memory=0, or a larger vm.overcommit_ratio");
 }
 
-// A request over NBD costs the same for 1 page and for 8, and VRAM is at no loss for the pages that
-// were guessed wrongly: README's section on vm.page-cluster has the measurements.
+// A request over NBD costs the same for 1 page and for 8, and wrong guesses cost VRAM nothing:
+// contrib/docs/performance.md, vm.page-cluster, has the measurements.
 Finding check_page_cluster(const Tree& tree) {
   constexpr const char* kName = "vm.page-cluster";
   const std::string value = tree.text("/proc/sys/vm/page-cluster");
@@ -120,7 +121,7 @@ Finding check_page_cluster(const Tree& tree) {
   if (value.empty()) return unknown(kName, "cannot be read", "mount /proc");
   if (value != "0" && value != "1" && value != "2") return ok(kName, value);
   if (areas && std::ranges::any_of(*areas, is_zram)) {
-    return ok(kName, fmt::format("{}, as zram wants it", value));
+    return ok(kName, fmt::format("{}, which suits zram", value));
   }
   return warning(kName,
                  fmt::format("{}: fewer than 8 pages a request, so reading in sequence from VRAM "

@@ -22,7 +22,7 @@ class Tree {
   Result<std::string> read(std::string_view path) const;
   // The same; empty if it cannot be read.
   std::string text(std::string_view path) const { return read(path).value_or(""); }
-  // What follows "KEY:" or "KEY=" at the begin of a line, without white space around it.
+  // The text after "KEY:" or "KEY=" at the beginning of a line, without white space around it.
   std::optional<std::string> field(std::string_view path, std::string_view key) const;
   // The names in a directory, sorted; none if it cannot be read.
   std::vector<std::string> names(std::string_view directory) const;

@@ -1,4 +1,4 @@
-// The grid of loads that are measured, and what is asked of the engine in each.
+// The grid of loads that are measured, and the targets of the engine in each.
 #pragma once
 
 #include <string>
@@ -23,12 +23,12 @@ std::vector<Cell> all_cells();
 
 enum class Metric { throughput, p50, p99, cpu_per_page };
 
-// What the engine's value divided by the per-request server's must be.
+// The limit for the engine's value divided by the per-request server's.
 struct Target {
   Metric metric;
   double ratio;
 
-  // Throughput is to be at least so high, everything else at most.
+  // Throughput must be at least this high, everything else at most.
   bool is_met(double measured) const {
     return metric == Metric::throughput ? measured >= ratio : measured <= ratio;
   }

@@ -70,7 +70,7 @@ po::options_description describe(Settings& settings) {
   return options;
 }
 
-// Throws what a wrong command line deserves.
+// Throws the error for a wrong command line.
 std::vector<Cell> choose_cells(const Settings& settings) {
   if (settings.backend != "ram" && settings.backend != "vram") {
     throw po::error("--backend is ram or vram");

@@ -25,7 +25,7 @@ struct Measurement {
   double p99_us;
   // CPU time of this process without the threads of the load, for each 4 KiB moved.
   double cpu_us_per_page;
-  // CPU time of the load for each request: what no server can be faster than.
+  // CPU time of the load for each request: no server can be faster.
   double load_us_per_request;
 
   double value(Metric metric) const;

@@ -1,4 +1,4 @@
-// What the parts of the engine and of the load cost alone.
+// The cost of each part of the engine and of the load alone.
 #include <benchmark/benchmark.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -116,8 +116,8 @@ void pattern_check(benchmark::State& state) {
 }
 BENCHMARK(pattern_check);
 
-// READ replies for a thread that reads them as fast as it can, page by page. The CPU column is what
-// the sender pays; the pages stay the same, so that no time goes into waiting for their return.
+// READ replies for a thread that reads them as fast as it can, page by page. The CPU column is the
+// sender's time; the pages stay the same, so that no time is spent waiting for their return.
 class Replies {
  public:
   explicit Replies(std::size_t pages) : memory_bytes_((pages + 1) * kPageBytes) {

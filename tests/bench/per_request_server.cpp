@@ -42,7 +42,7 @@ class Session {
     while (auto request = receive_request(0)) {
       if (request->length <= kSlotBytes) {
         if (!admit(*request)) return broken();
-        // What the batch may not hold is served right after it.
+        // A request that the batch may not hold is served right after it.
         request = take_queued();
         if (!serve_batch()) return broken();
       }

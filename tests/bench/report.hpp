@@ -1,4 +1,4 @@
-// The tables of a run: what was measured, and which targets are met.
+// The tables of a run: the measurements, and the targets that are met.
 #pragma once
 
 #include <string>

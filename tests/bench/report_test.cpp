@@ -1,4 +1,4 @@
-// What is asked of the engine, and how measurements are judged by it.
+// The targets of the engine, and how measurements are judged by them.
 #include "tests/bench/report.hpp"
 
 #include <gmock/gmock.h>

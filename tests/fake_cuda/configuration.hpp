@@ -1,4 +1,4 @@
-// What the environment orders (README.md has the variables).
+// The orders from the environment (README.md has the variables).
 #pragma once
 
 #include <cstdint>

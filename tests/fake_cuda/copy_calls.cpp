@@ -54,7 +54,7 @@ void write_word(api::CUdeviceptr target, unsigned int value) {
   std::atomic_ref(*reinterpret_cast<unsigned int*>(target)).store(value, std::memory_order_release);
 }
 
-/// A page in VRAM with a defect: whoever reads it loses the context.
+/// A page in VRAM with a defect: a process that reads it loses the context.
 bool is_of_bad_page(const Copy& copy) {
   const auto& s = state();
   const auto source = reinterpret_cast<api::CUdeviceptr>(copy.source);
@@ -106,7 +106,7 @@ void carry_out(const Copy& copy, int device) {
   }
 }
 
-/// CUDA_ERROR_NOT_READY: the device hangs, and what is queued is never done.
+/// CUDA_ERROR_NOT_READY: the device hangs, and queued work is never done.
 api::CUresult drain(api::CUstream stream) {
   for (std::size_t i = 0; i < stream->queued; ++i) {
     if (!state().hung) {
@@ -262,7 +262,7 @@ api::CUresult cuMemcpyBatchAsync(api::CUdeviceptr* targets, api::CUdeviceptr* so
   return api::CUDA_SUCCESS;
 }
 
-// Whoever waits for the word does not call again, so this is where the stream gets its work done.
+// A thread that waits for the word does not call again, so the stream does its work here.
 api::CUresult cuStreamWriteValue32_v2(api::CUstream stream, api::CUdeviceptr target,
                                       unsigned int value, unsigned int) {
   if (auto result = enter_with_context("cuStreamWriteValue32_v2"); result != api::CUDA_SUCCESS) {

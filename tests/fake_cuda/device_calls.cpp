@@ -16,7 +16,7 @@ using fake_cuda::state;
 
 namespace {
 
-/// What somebody has put into the folder of the state.
+/// A file that a test has put into the folder of the state.
 bool has_file(const char* name) {
   return access((state().configuration.directory + "/" + name).c_str(), F_OK) == 0;
 }

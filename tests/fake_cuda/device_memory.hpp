@@ -14,7 +14,7 @@ class DeviceMemory {
 
   std::uint64_t total_bytes() const { return total_bytes_; }
 
-  /// What no allocation of any process covers.
+  /// The memory that no allocation of any process covers.
   std::uint64_t free_bytes() const;
 
   /// A new file descriptor that holds `size_bytes` of the device; -1 if there is no such range

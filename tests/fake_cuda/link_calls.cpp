@@ -1,4 +1,4 @@
-// Compiling: what comes out is the text that went in, marked as compiled.
+// Compiling: the result is the given text, marked as compiled.
 #include <string>
 #include <string_view>
 

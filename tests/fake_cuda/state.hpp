@@ -1,4 +1,4 @@
-// What the library remembers within one process. Tables have fixed sizes and streams their queues
+// The state of the library within one process. Tables have fixed sizes and streams their queues
 // from creation on, so that copies allocate nothing: they run while the machine has no memory.
 #pragma once
 
@@ -23,7 +23,7 @@ struct Allocation {
   DeviceMemory::Range range{};
 };
 
-/// A range of addresses, and what is mapped there: nothing or one whole allocation.
+/// A range of addresses, and the memory mapped there: nothing or one whole allocation.
 struct Reservation {
   std::byte* base = nullptr;  // null: not in use
   std::size_t size_bytes = 0;

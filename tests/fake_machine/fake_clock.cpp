@@ -39,7 +39,7 @@ class FakeTimer : public Timer {
     woken_.cancel();
   }
 
-  // When somebody who waits is to be woken.
+  // The next time at which a waiting coroutine must be woken.
   std::optional<Clock::TimePoint> due() const {
     return waiters_ > 0 && !is_over_ ? deadline_ : std::nullopt;
   }

@@ -1,4 +1,4 @@
-// A clock that stands still until all work that can go on has gone on, and then jumps.
+// A clock that stands still while any work can proceed, and then jumps.
 #pragma once
 
 #include <set>
@@ -17,9 +17,9 @@ class FakeClock : public Clock {
   std::int64_t wall_time() const override { return 1'700'000'000; }
   std::unique_ptr<Timer> make_timer() override;
 
-  // To the next moment at which somebody's time is over. False: nobody waits for time.
+  // To the next moment for which some work waits. False: no work waits for time.
   bool jump();
-  // The whole machine is asleep for that long: nobody can do anything, however late it is then.
+  // The whole machine is asleep for that long: no work is done meanwhile.
   void sleep_through(std::chrono::nanoseconds time) { now_ += time; }
 
  private:

@@ -46,7 +46,7 @@ class FakeMachine {
   FakeMachine();
   FakeMachine(const FakeMachine&) = delete;
 
-  // Runs until `work` is over; the clock jumps whenever nothing else can go on. Ends the test
+  // Runs until `work` is over; the clock jumps whenever no other work can proceed. Ends the test
   // program if the work waits for something that never comes.
   template <class T>
   T run(awaitable<T> work) {
@@ -57,9 +57,9 @@ class FakeMachine {
     return *std::move(result);
   }
   void run_until(const std::function<bool()>& is_over);
-  // All that can go on without time passing.
+  // Runs all work that can proceed without time passing.
   void settle();
-  // All that can go on within that time.
+  // Runs all work that can proceed within that time.
   void pass(std::chrono::nanoseconds time);
 
   asio::io_context io{1};

@@ -46,7 +46,7 @@ class FakeSwap : public SwapCalls {
   std::vector<CgroupExcess> crowded;
   // With what crowded_groups() was called last.
   mutable std::uint64_t asked_for_bytes = 0;
-  // swapoff on one of them goes on until it is killed.
+  // swapoff on one of them runs until it is killed.
   std::set<std::string> off_waits;
   // So many are refused, for another one is under way.
   unsigned refuse_offs = 0;

@@ -52,7 +52,7 @@ class FakeLink : public WorkerLink, public std::enable_shared_from_this<FakeLink
     if (!packet) return packet.error();
     return std::optional<Packet>(*std::move(packet));
   }
-  // A worker that serves nobody ends with its channel.
+  // A worker that serves no device ends with its channel.
   void close() override {
     is_open_ = false;
     received_.cancel();

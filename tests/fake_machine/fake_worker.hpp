@@ -27,14 +27,14 @@ class FakeWorker {
 
   // Its memory stays where others hold descriptors of it; its sockets are closed.
   void die();
-  // What it says unasked, to the supervisor that is there.
+  // Sends a message without a request, to the present supervisor.
   void tell(const messages::Message& message, std::vector<UniqueFd> fds = {});
   // The supervisor's next attempt to receive from it fails so.
   void fail_receive(int code);
   // As by SIGSTOP and SIGCONT: requests wait, and are then answered to who sent them.
   void stop() { is_stopped_ = true; }
   void go_on();
-  // What it does when its context finds no room.
+  // Does the same as a worker whose context finds no room.
   void give_up_reserve();
   // Whether anybody has a descriptor of the reserve that it made.
   bool is_reserve_held() const;
@@ -86,7 +86,7 @@ class FakeWorker {
 
   Steps& steps_;
   UniqueFd reserve_watch_;        // a pipe that ends with its other end, which is the reserve
-  std::vector<UniqueFd> driver_;  // what it has loaded: the library, and the page kernel
+  std::vector<UniqueFd> driver_;  // the files that it has loaded: the library, and the page kernel
   std::weak_ptr<FakeLink> link_;  // to the latest supervisor
   bool is_stopped_ = false;
   std::deque<Waiting> waiting_;
@@ -117,9 +117,9 @@ class FakeLauncher : public WorkerLauncher {
   // The driver that a new worker loads if it is given none; empty: there is none.
   std::string driver_path;
   bool has_page_kernel = false;
-  bool fails_with_kept_driver = false;  // new workers cannot start with what they are given
+  bool fails_with_kept_driver = false;  // new workers cannot start with the files that they get
   bool is_exclusive = false;            // the compute mode of the card
-  std::uint64_t context_bytes = 0;      // what a context takes there
+  std::uint64_t context_bytes = 0;      // the size of a context there
   bool has_room = true;                 // for a reserve of that size
   // How many reserves of any worker are held by anybody.
   long reserves_held() const {

@@ -1,4 +1,4 @@
-// What the supervisor did to the machine, in order, and which step is to fail.
+// The supervisor's steps on the machine, in order, and the step that must fail.
 #pragma once
 
 #include <boost/asio/post.hpp>
@@ -13,7 +13,7 @@ namespace vramswap::fake {
 
 class Steps {
  public:
-  // Notes the step. An error: it is the one that is to fail.
+  // Notes the step. An error: it is the step that must fail.
   Result<void> take(std::string name) {
     names_.push_back(name);
     if (fails_at_ && names_.size() - 1 == *fails_at_) {
@@ -22,7 +22,7 @@ class Steps {
     }
     return {};
   }
-  // The same for what takes time in the kernel: others go on meanwhile.
+  // The same for a step that takes time in the kernel: other work proceeds meanwhile.
   awaitable<Result<void>> take(asio::io_context& io, std::string name) {
     auto result = take(std::move(name));
     ErrorCode ignored;

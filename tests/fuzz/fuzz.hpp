@@ -1,5 +1,5 @@
-// What the fuzz targets share. Each defines LLVMFuzzerTestOneInput: libFuzzer calls it with inputs
-// that it makes up, replay_main.cpp with those of the corpus.
+// Code that the fuzz targets share. Each defines LLVMFuzzerTestOneInput: libFuzzer calls it with
+// inputs that it makes up, replay_main.cpp with those of the corpus.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace vramswap::fuzz {
 
-// What must hold for every input. A fuzzer takes the abort for a finding.
+// A condition that must hold for every input. A fuzzer reports the abort as a finding.
 inline void require(bool holds, std::string_view what, std::string_view detail = {}) {
   if (holds) return;
   const std::string text = "does not hold: " + std::string(what) + " " + std::string(detail) + "\n";

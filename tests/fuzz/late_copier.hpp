@@ -50,7 +50,7 @@ class LateCopier final : public Copier {
     std::size_t& done = done_[index(direction)][slot];
     const auto& pending = pending_[index(direction)][slot];
     for (std::size_t end = copies; done < copies; ++done) {
-      // They have no order, so what comes first on the wire is not what is stored first.
+      // They have no order, so the first copy on the wire is not stored first.
       const Copy& next = pending[direction == Direction::to_host ? done : --end];
       void* stored = reinterpret_cast<void*>(next.address);
       if (direction == Direction::to_host) {

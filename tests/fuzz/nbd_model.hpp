@@ -1,5 +1,5 @@
-// What a stream of NBD requests must do to a device, and how each must be answered. Written anew
-// from the protocol, request by request, without any code of the worker.
+// The effect that a stream of NBD requests must have on a device, and the right answer to each.
+// Written from the protocol, request by request, without any code of the worker.
 #pragma once
 
 #include <cstddef>

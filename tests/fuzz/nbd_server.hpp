@@ -28,8 +28,8 @@ class NbdServer {
 
   LateCopier& copier() { return copier_; }
 
-  // What a receive call has returned; nothing only serves the READs that wait. No value: all of it
-  // is served.
+  // Takes the bytes of a receive call; without bytes it only serves the READs that wait. No value:
+  // all bytes are served.
   std::optional<Batch::Stop> receive(std::span<const std::byte> bytes);
   std::size_t max_bytes() const { return Staging::kReceiveBytes - connection_->carry_bytes; }
   // Requests are answered one batch later otherwise.
@@ -63,12 +63,12 @@ class NbdServer {
   NbdModel* model_ = nullptr;
   unsigned turn_ = 0;
   unsigned area_ = 0;
-  // As long as what was received, for the address sanitizer.
+  // Exactly as long as the received bytes, for the address sanitizer.
   std::array<std::vector<std::byte>, Staging::kReceiveAreas> areas_;
   bool eager_ = false;
   bool early_headers_ = false;
   bool is_cut_off_ = false;
-  // What was sent and not read. Lent memory is looked at when the peer reads it.
+  // Bytes that were sent and not read. Lent memory is compared when the peer reads it.
   struct Sent {
     std::vector<std::byte> copied;
     std::span<const std::byte> bytes;

@@ -1,5 +1,5 @@
 // A datagram of the kernel's nbd driver. No length in it leads outside of it. The same bytes are
-// the arguments of a request, whose attributes are found again in what is encoded.
+// the arguments of a request, and the encoded request must contain these attributes.
 #include <linux/nbd-netlink.h>
 #include <linux/netlink.h>
 

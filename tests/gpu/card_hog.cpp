@@ -1,5 +1,5 @@
-// Another program on the card: takes all memory that is free there, says "full", and holds it until
-// it is killed. SIGUSR1: takes what has become free, and says so again.
+// Another program on the card: takes all memory that is free there, prints "full", and holds it
+// until it is killed. SIGUSR1: takes memory that has become free, and prints "full" again.
 #include <csignal>
 #include <cstdint>
 #include <cstdio>

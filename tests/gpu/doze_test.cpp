@@ -1,5 +1,6 @@
-// A worker that dozes on a real card: what that saves, what the first request afterwards costs, and
-// that the VRAM holds its content meanwhile. The power is measured, not judged: it is the card's.
+// A worker that dozes on a real card: the power that it saves, the cost of the first request
+// afterwards, and that the VRAM keeps its content meanwhile. The power is measured, not judged: it
+// is the card's.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>

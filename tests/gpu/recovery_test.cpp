@@ -1,5 +1,6 @@
 // Workers that die on a real card, again and again under load: by SIGKILL, and by a GPU exception
-// of their own. What they left unanswered is sent again to the next one, and no byte may be wrong.
+// of their own. Their unanswered requests are sent again to the next worker, and no byte may be
+// wrong.
 //
 // On a machine without the build's libraries, in about five minutes:
 //   mkdir -p build/card && cp build/dev/bin/{recovery_gpu_test,test_worker} build/card

@@ -34,7 +34,7 @@ class TestSegment {
   // A worker in the place of the last one, over the same memory. Throws where that fails.
   void start_worker(std::chrono::seconds doze_after = std::chrono::seconds(0));
   WorkerProcess& worker() { return *worker_; }
-  // What the first worker found that a context takes.
+  // The size of a context as the first worker measured it.
   std::uint64_t context_bytes() const { return context_bytes_; }
   std::vector<int> sockets() const;
   // Moves to a new store, as the supervisor has it done. A worker that dies meanwhile is an error;

@@ -219,7 +219,7 @@ class WorkerOnGpu : public testing::Test {
     for (auto& done : running) done.get();
   }
 
-  // Prints what was done.
+  // Prints the counts of the run.
   void expect_clean(const char* what, std::size_t gpu, const LoadResult& result) {
     fmt::print("GPU {}, {}: {}\n", gpu, what, result.summary());
     std::fflush(stdout);
@@ -249,7 +249,7 @@ TEST_F(WorkerOnGpu, EveryByteIsRightUnderLoadAfterItsDeathAndAfterItIsFreed) {
     expect_clean("verify after SIGKILL", number, gpu.verify());
     gpu.remove_segments();
 
-    // The descriptors still hold the memory: look what was left in it.
+    // The descriptors still hold the memory: look at its content.
     gpu.start_worker(hardened_);
     gpu.expect_zeros_everywhere();
     gpu.import_segments();

@@ -1,2 +1,2 @@
-// Nothing: what is tested is that the libraries link.
+// Empty: the test is that the libraries link.
 int main() {}

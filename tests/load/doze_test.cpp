@@ -156,7 +156,7 @@ unsigned count_dozes_between_bursts(unsigned seed) {
     expect_nothing_wrong(burst);
     EXPECT_EQ(burst.ended_connections, 0U) << burst.summary();
     std::this_thread::sleep_for(milliseconds(900 + random() % 1200));
-    // Reads what has been said so far.
+    // Reads the messages so far.
     served.worker().state = WorkerState::serving;
     if (served.worker().wait_for_state(WorkerState::dozing, milliseconds(0))) ++dozes;
   }

@@ -1,5 +1,5 @@
-// A GPU exception on demand, for tests of what a worker does after one. Production code has no way
-// to cause it: vramswap launches no kernels.
+// A GPU exception on demand, for tests of a worker after one. Production code has no way to cause
+// it: vramswap launches no kernels.
 #pragma once
 
 namespace vramswap::load {

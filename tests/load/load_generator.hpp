@@ -1,6 +1,6 @@
-// A load in the kernel's place: random requests over the sockets of one segment, with every byte
-// that comes back compared with what must be there. No two requests in flight overlap, as the
-// kernel guarantees for a swap area, so each page has exactly one right content at any time.
+// A load in the kernel's place: random requests over the sockets of one segment, and every byte
+// that comes back is compared with the right one. No two requests in flight overlap, as the kernel
+// guarantees for a swap area, so each page has exactly one right content at any time.
 #pragma once
 
 #include <atomic>
@@ -68,14 +68,14 @@ class LoadGenerator {
   LoadGenerator(std::uint32_t segment, std::uint64_t size_bytes, LoadOptions options = {});
   ~LoadGenerator();
 
-  // How it goes on from the next run. What the pages hold is remembered.
+  // The options from the next run on. The content of the pages is remembered.
   void set_options(LoadOptions options) { options_ = options; }
 
   // Writes every page once, so that no READ after it is of a page that was never written.
   LoadResult write_all(std::span<const int> sockets);
   // Loads all sockets at once and returns when the time is over and everything in flight has been
-  // answered, or when all connections have ended. What an ended connection left unanswered is sent
-  // again by the next run or verify, as the kernel does after RECONFIGURE.
+  // answered, or when all connections have ended. The next run or verify sends the unanswered
+  // requests of an ended connection again, as the kernel does after RECONFIGURE.
   LoadResult run(std::span<const int> sockets, std::chrono::milliseconds duration);
   // Reads every page once.
   LoadResult verify(std::span<const int> sockets);
@@ -87,7 +87,7 @@ class LoadGenerator {
     Command command;
     std::uint64_t first_page;
     std::uint32_t page_count;
-    std::uint32_t version;  // what the pages hold once a WRITE, TRIM or WRITE_ZEROES is answered
+    std::uint32_t version;  // the pages' content once a WRITE, TRIM or WRITE_ZEROES is answered
   };
   using Clock = std::chrono::steady_clock;
   class Connection;
@@ -109,7 +109,7 @@ class LoadGenerator {
   const std::uint64_t page_count_;
   LoadOptions options_;
   std::uint64_t seeds_given_ = 0;  // so that no run repeats another
-  // For each page: whether a request in flight covers it, and what it holds. A thread that has
+  // For each page: whether a request in flight covers it, and its content. A thread that has
   // claimed a page may use its version.
   std::unique_ptr<std::atomic<bool>[]> claimed_;
   std::vector<std::uint32_t> versions_;

@@ -1,4 +1,4 @@
-// Whole worker processes under load: what dies, what is served again, and that no byte is wrong.
+// Whole worker processes under load: deaths, resent requests, and that no byte is wrong.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -136,7 +136,7 @@ TEST_F(WorkerUnderLoad, OneThreadAConnectionMakesTheSameLoad) {
     EXPECT_GT(result.cpu_time, result.elapsed / 100);
   }
   expect_clean(verify());
-  // It ends with its worker, and what was unanswered is sent again.
+  // It ends with its worker, and unanswered requests are sent again.
   run_until_killed();
   spawn();
   import_again();
@@ -165,7 +165,7 @@ TEST_F(WorkerUnderLoad, KilledAgainAndAgainItLosesNothing) {
   expect_clean(verify());
 }
 
-TEST_F(WorkerUnderLoad, ServesOnWithoutASupervisor) {
+TEST_F(WorkerUnderLoad, KeepsServingWithoutASupervisor) {
   expect_clean(run(milliseconds(300)));
   worker_->close_channel();
   const auto result = run(seconds(1));
@@ -174,7 +174,7 @@ TEST_F(WorkerUnderLoad, ServesOnWithoutASupervisor) {
 }
 
 // The end of a socket leaves a message unread in the channel, whose end is then an ECONNRESET.
-TEST_F(WorkerUnderLoad, ServesOnAfterASupervisorThatDidNotListen) {
+TEST_F(WorkerUnderLoad, KeepsServingAfterASupervisorThatDidNotListen) {
   sockets_.pop_back();
   std::this_thread::sleep_for(milliseconds(100));
   worker_->close_channel();

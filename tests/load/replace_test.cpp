@@ -48,7 +48,7 @@ TEST_F(Replaced, ItIsTheOtherProgramThatServes) {
   expect_uninterrupted(served.run(milliseconds(200)));
 }
 
-TEST_F(Replaced, WhatWasSaidBeforeIsKnownAfterwards) {
+TEST_F(Replaced, TheDescriptionIsKnownAfterwards) {
   ASSERT_TRUE(served.worker().describe("a \"text\"\nof two lines"));
   ASSERT_TRUE(served.worker().replace(test_worker()));
   const auto adopted = served.worker().adopt();

@@ -1,4 +1,4 @@
-// What a worker says it has served is what the load asked of it.
+// The statistics of a worker match the requests of the load.
 #include <gtest/gtest.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -53,7 +53,7 @@ void expect_matches(const IoStats& stats, const LoadResult& load) {
   EXPECT_LE(stats.writes.latency.max(), load.write_latency.max() + kPreempted);
 }
 
-TEST(Stats, AreWhatTheLoadAskedFor) {
+TEST(Stats, MatchTheLoad) {
   ServedSegment served({});
   EXPECT_EQ(stats_after(served, 0).reads.requests, 0U);
   LoadResult load = served.run(seconds(1));
@@ -74,7 +74,7 @@ TEST(Stats, AreWhatTheLoadAskedFor) {
   EXPECT_EQ(both.trims, mixed.trims);
 }
 
-TEST(Stats, CountWhatWasAnsweredWithAnError) {
+TEST(Stats, CountRequestsAnsweredWithAnError) {
   ServedSegment served({});
   const int socket = served.sockets()[0].get();
   ASSERT_TRUE(send_header(

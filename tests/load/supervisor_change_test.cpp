@@ -1,4 +1,4 @@
-// Workers whose supervisor has gone: they serve on, and take the next one that comes.
+// Workers whose supervisor has gone: they keep serving, and accept the next one.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <poll.h>
@@ -29,7 +29,7 @@ std::vector<std::pair<std::uint32_t, unsigned>> named(const messages::Adopted::S
   return names;
 }
 
-TEST_F(SupervisorChange, TheNextSupervisorFindsEverythingWhileIoGoesOn) {
+TEST_F(SupervisorChange, TheNextSupervisorFindsEverythingDuringIo) {
   ServedSegment served({.worker_socket = worker_socket});
   std::string text = "nobody has described anything yet";
   ASSERT_EQ(served.worker().adopt().value().description, "");
@@ -56,7 +56,7 @@ TEST_F(SupervisorChange, TheNextSupervisorFindsEverythingWhileIoGoesOn) {
   expect_uninterrupted(served.verify());
 }
 
-TEST_F(SupervisorChange, WhatIsHandedOverIsTheMemoryItself) {
+TEST_F(SupervisorChange, TheHandoverHasTheMemoryItself) {
   ServedSegment served({.worker_socket = worker_socket});
   expect_uninterrupted(served.run(milliseconds(300)));
   served.worker().close_channel();
@@ -120,7 +120,7 @@ TEST_F(SupervisorChange, AfterTheKernelsGoodByeItEnds) {
   EXPECT_EQ(served.worker().wait(seconds(10)), 0);
 }
 
-// The worker learns of both in one turn: it must not go on to wait for the next supervisor alone.
+// The worker learns of both in one turn: it must not continue to wait for the next supervisor.
 TEST_F(SupervisorChange, AGoodByeAtTheEndOfTheSupervisorEndsIt) {
   for (int round = 0; round < 20; ++round) {
     ServedSegment served({.worker_socket = directory / ("worker-" + std::to_string(round))});

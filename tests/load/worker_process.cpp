@@ -40,7 +40,7 @@ std::string why_not_hardened() {
   if (pipe2(ends, O_CLOEXEC) != 0) return "pipe2 failed";
   const UniqueFd read_end(ends[0]);
   UniqueFd write_end(ends[1]);
-  // In a child, because what it does cannot be undone.
+  // In a child, because its effects cannot be undone.
   const pid_t child = fork();
   if (child == 0) {
     auto result = harden_process();
@@ -163,7 +163,7 @@ bool WorkerProcess::wait_for_state(WorkerState wanted, std::chrono::milliseconds
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         deadline - std::chrono::steady_clock::now());
     pollfd wait{channel_.get(), POLLIN, 0};
-    // What is there already is read first: only the last word counts.
+    // Reads the waiting messages first: only the last one counts.
     const int ready = poll(
         &wait, 1, state == wanted ? 0 : static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
     if (ready <= 0) return state == wanted;

@@ -1,6 +1,6 @@
 // The other end of a served socket, as the kernel's nbd driver works it: a request header is one
 // send with MSG_MORE, each page of a payload one more; a reply is received as 16 bytes, then page
-// by page. Encoded here anew, not by the code under test.
+// by page. Encoded here, not by the code under test.
 #pragma once
 
 #include <cstdint>

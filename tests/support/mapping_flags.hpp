@@ -1,4 +1,4 @@
-// What the kernel says of this process's own mappings.
+// The kernel's flags of this process's own mappings.
 #pragma once
 
 #include <fstream>

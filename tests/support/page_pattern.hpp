@@ -1,5 +1,5 @@
-// What a page must hold: a pattern that depends on which page it is and on how often the load has
-// written it. A page that is stale, misplaced, torn or zeroed has wrong words.
+// The right content of a page: a pattern that depends on the page's number and on how often the
+// load has written it. A page that is stale, misplaced, torn or zeroed has wrong words.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Packages from the mirror that this machine's apt uses, whose own lists and caches are not touched. For
-# the scripts that fetch what the guests are made of.
+# Packages from the mirror that this machine's apt uses; apt's own lists and caches are not touched. For the
+# scripts that fetch parts of the guests.
 
 # Prints the site this machine's apt takes its distribution from. Matching the release's name leaves
 # out third-party sources, which call their component "main" as well.
@@ -52,7 +52,7 @@ APT::Update::Error-Mode "any";
 END_OF_CONF
 }
 
-# What the scripts share that leave CACHE_DIR/ARCHIVE.cpio, made of packages of this machine's own release.
+# Shared by the scripts that make CACHE_DIR/ARCHIVE.cpio of packages of this machine's own release.
 
 skip() {
   echo "$archive skipped: $*"
@@ -85,7 +85,7 @@ begin_archive() { # ARCHIVE CACHE_DIR
   ln -s usr/bin usr/sbin usr/lib usr/lib64 "$tree"
 }
 
-# Downloads to $work/packages what an installation of these packages needs, as far as FILTER lets the names
+# Downloads to $work/packages all that an installation of these packages needs, as far as FILTER lets the names
 # through. COMPONENTS are those of Ubuntu, whose main has not all of Debian's.
 download_packages() { # COMPONENTS FILTER PACKAGE...
   local components=main filter=$2 mirror packages

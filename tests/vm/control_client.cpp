@@ -1,4 +1,4 @@
-// A client of the control socket that means no good:
+// A hostile client of the control socket:
 //   control_client SOCKET idle COUNT          connects COUNT times and says nothing
 //   control_client SOCKET deaf COUNT          connects COUNT times, asks for the status and reads
 //   nothing control_client SOCKET mutate COUNT SEED   sends COUNT messages that look like requests,
@@ -39,7 +39,7 @@ constexpr std::string_view kPieces[] = {
 
 sockaddr_un address{};
 
-// Ends the program where there is nobody to talk to: a case that goes on then shows nothing.
+// Ends the program if no process listens: a case that continued would prove nothing.
 int dial() {
   const int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (connection < 0 ||

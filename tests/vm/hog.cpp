@@ -63,7 +63,7 @@ class Hog {
     work_.options = options;
     work_.seed = options.seed;
     // The hog's own pages stay in memory, so that a lost page is always one of the pattern's: the
-    // lock covers the threads' stacks, and is lifted for what is mapped later.
+    // lock covers the threads' stacks, and is lifted for later mappings.
     if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) die("hog: mlockall");
     start_threads();
     if (mlockall(MCL_CURRENT) != 0) die("hog: mlockall");
@@ -91,8 +91,9 @@ class Hog {
   void write() { run(Action::write); }
   void verify() { run(Action::verify); }
 
-  // The other way round than the last time: the pages of the last time's end are still in memory,
-  // and what is in swap is read once. The same way round, each page would push out the next one.
+  // In the opposite order to the last time: the pages from the end of the last time are still in
+  // memory, and those in swap are read once. In the same order, each page would push out the next
+  // one.
   void verify_back_and_forth() {
     work_.is_backwards = !work_.is_backwards;
     verify();

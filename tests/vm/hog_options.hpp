@@ -12,7 +12,7 @@ constexpr unsigned max_threads = 16;
 // In what order a share's pages are verified; they are always written in order.
 enum class Order {
   sequential,
-  scattered,  // by a stride that is far longer than what the kernel reads ahead
+  scattered,  // by a stride that is far longer than the kernel's readahead
   random,     // each page once, and neither its neighbours nor a stride predict the next
 };
 
@@ -27,7 +27,7 @@ struct Options {
   bool hold = false;
 };
 
-// Says what is wrong usage, and ends the program with 2.
+// Reports wrong usage, and ends the program with 2.
 Options parse(int argc, char** argv);
 
 }  // namespace hog

@@ -1,5 +1,4 @@
-// The pages of the hog: what is written into them, how they are verified, and how long each one
-// took to come.
+// The pages of the hog: their content, how they are verified, and how long each one took to come.
 #pragma once
 
 #include <pthread.h>
@@ -18,7 +17,7 @@ constexpr std::size_t page_size = 4096;
 struct Tally {
   std::uint64_t words_verified = 0;
   std::uint64_t wrong_words = 0;
-  std::uint64_t lost_pages = 0;  // in every pass anew
+  std::uint64_t lost_pages = 0;  // counted again in every pass
   std::chrono::nanoseconds max_stall{0};
 };
 
@@ -48,7 +47,7 @@ struct Share {
 // Before the first page: a page that the kernel cannot bring back counts as lost, and does not end
 // the program.
 void survive_lost_pages();
-// Does what the work's action says with each page.
+// Applies the work's action to each page.
 void run_pages(Share& share);
 
 }  // namespace hog

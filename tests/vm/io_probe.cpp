@@ -1,11 +1,11 @@
-// Says what becomes of I/O on a device, swap or not, past the page cache:
+// Shows the results of I/O on a device, swap or not, past the page cache:
 //   io_probe DEVICE LIMIT_MS read:PAGE... write:PAGE:VALUE...
 // All requests start at once. Prints one line when all have ended or the limit is over, and another
 // when the rest have ended: "read:1=7 write:2:8=done". A page that was written here reads as its
 // value (1 to 255), an empty one as 0, anything else as "wrong". An error is its name, a request
 // without an answer so far "queued".
 //
-// The kernel lets nobody write to swap but the program that saves an image there for hibernation:
+// The kernel lets only the program that saves an image for hibernation write to swap:
 //   io_probe --open-swap DEVICE </dev/snapshot
 // makes DEVICE that swap for as long as the shell that ran it keeps /dev/snapshot open.
 //

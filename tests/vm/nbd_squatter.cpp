@@ -17,7 +17,7 @@ namespace {
 constexpr unsigned long block_size = 4096;
 constexpr unsigned long block_count = 1024;
 
-// Whoever opens the device reads its partition table: unanswered, that would hang for ever.
+// A program that opens the device reads its partition table: unanswered, that would hang forever.
 void serve(int socket) {
   static std::array<char, block_size * block_count> zeros;
   nbd_request request;

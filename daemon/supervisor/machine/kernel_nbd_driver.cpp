@@ -51,8 +51,8 @@ awaitable<Result<void>> KernelNbdDriver::open() {
     }
     client = netlink::NbdClient::open();
     if (!client && client.error().code == ENOENT) {
-      co_return fail(fmt::format("the kernel has its nbd module, and does not show it here: {}",
-                                 kOutsideAdvice));
+      co_return fail(fmt::format(
+          "the nbd module is loaded, but the kernel does not show it here: {}", kOutsideAdvice));
     }
   }
   if (!client) co_return client.error();

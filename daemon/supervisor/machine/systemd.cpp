@@ -175,7 +175,7 @@ awaitable<void> Systemd::reexecute_init_when_idle() {
 awaitable<void> Systemd::reexecute_init() {
   const UniqueFd marker(open(kReexecuted, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!marker) co_return;
-  log_info("has init execute itself again: it has memory that its swap limit does not cover");
+  log_info("telling init to execute itself again: its swap limit does not cover all of its memory");
   std::vector<std::string> arguments{"systemctl", "daemon-reexec"};
   const auto done = co_await run_program(io_, std::move(arguments));
   if (!done) log_error(done.error().message);

@@ -41,10 +41,10 @@ std::size_t slot_index(const std::string& path) {
 
 Error left_alone(const WorkerProcess& worker, const Error& error) {
   return {
-      fmt::format("worker {} cannot be taken over now, and serves on: {}. If it is stopped, let "
-                  "it go on (kill -CONT {}); do not kill it, it may be the only holder of the "
-                  "swapped pages",
-                  worker.pid(), error.message, worker.pid()),
+      fmt::format(
+          "worker {} cannot be taken over now, but keeps serving: {}. If it is stopped, continue "
+          "it (kill -CONT {}). Do not kill it: it may hold the only copy of the swapped pages",
+          worker.pid(), error.message, worker.pid()),
       error.code};
 }
 
@@ -139,7 +139,7 @@ awaitable<Result<void>> stop_unclaimed_workers(const ReattachedWorkers& workers)
     bool is_empty = true;
     for (const auto& segment : unclaimed->state.segments) {
       if (!segment.connections.empty()) {
-        co_return fail(fmt::format("worker {} serves a device, but does not know of which pool",
+        co_return fail(fmt::format("worker {} serves a device, but has no description of its pool",
                                    worker.pid()));
       }
       const messages::Remove remove{segment.id};

@@ -279,7 +279,7 @@ awaitable<Result<PoolParts>> Pool::find_parts(NamedFds inherited) {
                 {.message_id = message_ids::kRecoveryFailed});
     }
     is_logged = true;
-    publisher_.show_note("cannot take over what is up yet: " + parts.error().message);
+    publisher_.show_note("cannot take over the swap yet: " + parts.error().message);
     co_await machine_.clock.sleep(pause);
   }
 }

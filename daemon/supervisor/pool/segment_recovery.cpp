@@ -47,8 +47,7 @@ awaitable<Result<void>> Segment::restore_store() {
     if (answer) {
       is_in_worker_ = true;
       // It has given up those that ended the workers before it.
-      note_lost(pages->count(PageState::lost) - lost_before,
-                "they end each worker that copies them");
+      note_lost(pages->count(PageState::lost) - lost_before, "each worker that copies them dies");
       // The worker that died may not have said all.
       update_lost_pages();
     }
@@ -218,7 +217,7 @@ awaitable<void> Segment::connect_until_complete([[maybe_unused]] Gate::Pass pass
     is_logged = true;
     longest_pause = offered.error().code == EINVAL ? kForgottenPause : kLongestOfferPause;
   }
-  if (is_logged) log_info(fmt::format("{}: all connections are there again", path()));
+  if (is_logged) log_info(fmt::format("{}: all connections are restored", path()));
 }
 
 Result<void> Segment::adopt_from_worker(const messages::Adopted::Segment& held) {
@@ -237,7 +236,7 @@ awaitable<Result<void>> Segment::adopt_memory(NamedFds& inherited) {
     const messages::HandOver hand_over{known_.id};
     auto answer = co_await slot_.ask(hand_over, {}, kHandOverTimeout);
     if (!answer) co_return answer.error();
-    if (answer->fds.size() != 2) co_return fail("worker: hands over no memory");
+    if (answer->fds.size() != 2) co_return fail("worker: it handed over no memory");
     // If this adoption fails, the next attempt has them, whatever has become of the worker.
     auto pages = PageMap::map(answer->fds[0].get(), page_count());
     if (!pages) co_return pages.error();

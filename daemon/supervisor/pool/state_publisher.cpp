@@ -154,7 +154,7 @@ Result<NamedFds> StatePublisher::handover_fds() const {
   }
   for (const auto& slot : parts_.slots) slot->add_to(fds);
   for (const auto& [name, fd] : fds) {
-    if (!fd) return fail(fmt::format("{}: there is no descriptor of it to hand over", name));
+    if (!fd) return fail(fmt::format("{}: no descriptor to hand over", name));
   }
   return fds;
 }

@@ -30,8 +30,8 @@ Result<void> check_machine_has_room(const MemoryInfo& memory, const SwapUse& use
   if (use.used_bytes + margin <= memory.available_bytes + use.other_free_bytes) return {};
   return fail(
       fmt::format("the {} in use do not fit elsewhere: {} of memory are available and {} of "
-                  "other swap are free, {} of which must stay so; end programs or add "
-                  "swap, or try all the same with --force",
+                  "other swap are free, {} of which must stay free; end programs or add swap, or "
+                  "try anyway with --force",
                   format_bytes(use.used_bytes), format_bytes(memory.available_bytes),
                   format_bytes(use.other_free_bytes), format_bytes(margin)));
 }
@@ -44,7 +44,7 @@ Result<void> check_commitment_holds(const std::optional<MemoryCommitment>& commi
     return {};
   return fail(fmt::format(
       "vm.overcommit_memory is 2, and programs have allocated {} of the {} that they may "
-      "(Committed_AS and CommitLimit of /proc/meminfo): the kernel does not let go of {} of swap; "
+      "(Committed_AS and CommitLimit of /proc/meminfo): the kernel refuses to remove {} of swap; "
       "end programs, or raise vm.overcommit_ratio or vm.overcommit_kbytes",
       format_bytes(commitment->committed_bytes), format_bytes(commitment->limit_bytes),
       format_bytes(use.size_bytes)));
@@ -75,13 +75,13 @@ Result<void> check_groups_have_room(const std::vector<CgroupExcess>& crowded, co
   if (worst == nullptr) return {};
   return fail(fmt::format(
       "the pages in use do not fit into their control groups: {} more would come back into {} than "
-      "its {} of {} has room for, and the kernel would {} programs in it{}; raise its {}, stop "
-      "something in it, or try all the same with --force",
+      "its {} of {} has room for, and the kernel would {} programs in it{}; raise its {}, end "
+      "programs in it, or try anyway with --force",
       format_bytes(worst->excess_bytes), worst->name, worst->limit,
       format_bytes(worst->limit_bytes), worst->limit == "memory.max" ? "kill" : "all but stop",
       count == 1   ? ""
-      : count == 2 ? " (so it is with 1 more group)"
-                   : fmt::format(" (so it is with {} more groups)", count - 1),
+      : count == 2 ? " (and in 1 more group)"
+                   : fmt::format(" (and in {} more groups)", count - 1),
       worst->limit));
 }
 

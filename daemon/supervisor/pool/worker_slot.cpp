@@ -210,8 +210,8 @@ awaitable<void> WorkerSlot::recover([[maybe_unused]] Gate::Pass pass, Gate::Pass
       break;
     }
     problem_ = result.error().message;
-    log_error(fmt::format("{}; trying again in {} ms. The swapped pages are kept; mend the cause, "
-                          "and programs that wait for one go on",
+    log_error(fmt::format("{}; trying again in {} ms. The swapped pages are kept. Remove the "
+                          "cause, and programs that wait for one continue",
                           problem_, backoff.count()),
               log_fields(message_ids::kRecoveryFailed));
     publisher_.show();

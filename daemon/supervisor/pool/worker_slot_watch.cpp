@@ -79,8 +79,7 @@ void WorkerSlot::look_for_sign_of_life() {
   if (silent_looks_ < 2 || silent_looks_ * kLookInterval < limit) return;
   if (!std::ranges::all_of(segments_, &Segment::survives_worker)) return;
   log_error(
-      fmt::format("worker {} of {}: no sign of life for {} s: it is killed, and another one "
-                  "follows",
+      fmt::format("worker {} of {}: no sign of life for {} s: killing it to start another one",
                   worker_->pid(), known_.info.name, limit.count()));
   worker_->kill();
   silent_looks_ = 0;

@@ -19,8 +19,8 @@ namespace {
 constexpr std::size_t kMaxConnections = 1024;
 constexpr int kMaxEvents = 64;
 // How often to check whether the peer has read its socket while READs wait for staging memory:
-// about the time that a page takes on its way. No event reports it, because the send buffer is so
-// large that EPOLLOUT is always true.
+// about the transfer time of a page. No event reports it, because the send buffer is so large that
+// EPOLLOUT is always true.
 constexpr timespec kStagingPoll{.tv_sec = 0, .tv_nsec = 50'000};
 constexpr timespec kNow{};
 
@@ -77,7 +77,7 @@ Result<void> IoLoop::prepare(const StoreDevices& devices) {
     return fail_errno("I/O thread", "epoll_ctl", errno);
   }
   epoll_event first_events[1];
-  // Here rather than in the loop, which would turn for ever without ever sleeping.
+  // Checked here, because the loop would repeat forever without sleeping.
   if (look(first_events, &kNow) < 0) {
     return fail_errno("I/O thread", "epoll_pwait2 (it needs Linux 5.11)", errno);
   }
@@ -222,9 +222,9 @@ void IoLoop::serve_waiting_reads() {
   }
 }
 
-// Serves nothing that is left in the socket. The kernel shuts a slow connection down and sends its
-// requests again over another one, so a WRITE that is found here may be older than the content of
-// its page.
+// Serves no request that is left in the socket. The kernel shuts a slow connection down and sends
+// its requests again over another one, so a WRITE that is found here may be older than the content
+// of its page.
 void IoLoop::hang_up(Connection& connection) {
   const auto area = staging_->receive_area(0);
   const ssize_t left = recv(connection.socket.get(), area.data(), area.size(), MSG_DONTWAIT);

@@ -60,7 +60,7 @@ struct IoThreadLink {
   std::vector<ParkedConnection> parked;   // in that pause; complete before `paused` is set
   std::atomic<std::uint64_t> requests_served = 0;
   CopyTimer copy_timer;
-  CopyNotes* copy_notes = nullptr;  // of the worker; null: what is copied is not noted
+  CopyNotes* copy_notes = nullptr;  // of the worker; null: copies are not noted
   unsigned number = 0;              // of the thread, in the notes
   IoCounters counters;
 };

@@ -24,7 +24,7 @@ inline constexpr int kExitStoreHung = 11;
 struct IoThreadOptions {
   // Runs at SCHED_RR 1, and checks it. Only unprivileged tests turn this off.
   bool realtime = true;
-  // Where it notes what it copies, and its number there. They outlive the thread.
+  // The notes of its copies, and its number there. They outlive the thread.
   CopyNotes* copy_notes = nullptr;
   unsigned number = 0;
 };
@@ -49,9 +49,9 @@ class IoThread {
 
   // Stops serving without losing a byte: a partly received message is read to its end and answered;
   // later messages stay in the socket. True: the thread has paused, and no copy is under way.
-  // False: the thread did not pause within `limit` and goes on serving. Reasons: a message that
-  // does not arrive completely, a peer that does not read and so keeps the memory that a READ
-  // needs, or a store that hangs.
+  // False: the thread did not pause within `limit` and keeps serving. Reasons: a message that does
+  // not arrive completely, a peer that does not read and so keeps the memory that a READ needs, or
+  // a store that hangs.
   Result<bool> pause(std::chrono::milliseconds limit);
   // Serves again. Connections that ended during the pause are noticed and reported now.
   Result<void> resume();

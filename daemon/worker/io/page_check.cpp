@@ -11,11 +11,11 @@
 namespace vramswap {
 namespace {
 
-// After these the caller gives up, because the page may be claimed by a batch of its own thread, or
-// by a batch that waits for the caller's.
+// After so many tries the caller gives up: a batch of its own thread may have claimed the page, or
+// a batch that waits for the caller's.
 constexpr unsigned kClaims = 20;
-// Of a segment whose content was replaced all pages are wrong. After so many messages only each
-// power of two gets one.
+// If the content of a segment was replaced, all its pages are wrong. After so many messages only
+// each power of two gets one.
 constexpr std::uint64_t kMessages = 16;
 
 // False: a batch has claimed it, maybe the caller's own.

@@ -1,4 +1,4 @@
-// A page's checksum, and what is done about bytes that do not match it.
+// A page's checksum, and the handling of bytes that do not match it.
 //
 // A WRITE's checksum is taken over the bytes as they arrived; a READ's bytes are compared with it
 // before they leave. A mismatch has one of two reasons: another thread is writing the page, or the
@@ -20,8 +20,8 @@ namespace vramswap {
 
 enum class Look {
   right,  // `data` has the page's bytes
-  wrong,  // they cannot be had: the page is lost now, or a WRITE of it was never finished
-  busy,   // a batch goes on changing the page, or was too slow. Nothing is known of it
+  wrong,  // the bytes are gone: the page is lost now, or a WRITE of it was never finished
+  busy,   // a batch keeps changing the page, or was too slow. The bytes are unknown
 };
 // Reads the page once more, alone, into `data`, while no batch of this worker may change it. If its
 // bytes are wrong again, marks the page as lost, and logs and counts that. Waits up to a

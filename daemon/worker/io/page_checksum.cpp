@@ -1,6 +1,6 @@
 #include "daemon/worker/io/page_checksum.hpp"
 
-// Compiled here rather than called in the library, which takes the slowest way that all processors
+// Compiled here, because the library's own function uses only instructions that all processors
 // have.
 #define XXH_INLINE_ALL
 #include <xxhash.h>

@@ -1,4 +1,4 @@
-// The checksum that a page's bytes are compared by.
+// The checksum of a page's bytes.
 #pragma once
 
 #include <cstddef>

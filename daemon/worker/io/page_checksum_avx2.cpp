@@ -1,5 +1,5 @@
-// Compiled for processors with AVX2, so nothing else may be in this file: the linker could take a
-// function from here for all.
+// Compiled for processors with AVX2, so this file must contain nothing else: the linker could use a
+// function from here for all processors.
 #include <cstddef>
 #include <cstdint>
 

@@ -216,7 +216,7 @@ Result<void> Pipeline::answer_reads(Connection& connection, Batch& batch, bool a
   for (;;) {
     const auto iovs = batch.next_read_replies(connection, copier_for(connection));
     if (!iovs) end_worker(iovs.error());
-    if (batch.is_cut_off() && sent) sent = fail("connection: ended, to have a READ sent again");
+    if (batch.is_cut_off() && sent) sent = fail("connection: ended so that a READ is sent again");
     if (iovs->empty()) return sent;
     if (answer && sent) sent = sender_.lend(connection.socket.get(), *iovs);
   }

@@ -94,7 +94,7 @@ bool ReadReplies::overlap(const transmission::Request& request) const {
 }
 
 // Fills `extent` with the bytes from `offset` on: zeros at once, stored bytes by a planned copy.
-// Returns which of its pages are stored. check() finds out what became of one that is changing.
+// Returns which of its pages are stored. check() decides about a page that is changing.
 std::uint16_t ReadReplies::stage(const ServedSegment& segment, std::uint64_t offset,
                                  std::span<std::byte> extent) {
   unsigned stored_pages = 0;
@@ -142,7 +142,7 @@ std::span<iovec> ReadReplies::early_header(Connection& connection) {
 Result<std::span<iovec>> ReadReplies::next(Connection& connection, Copier& copier,
                                            const Claimant& claimant) {
   wire_.clear();
-  // What is left of a READ that failed adds nothing to the wire.
+  // The rest of a failed READ adds nothing to the wire.
   while (wire_.empty() && replied_extents_ < extents_.size()) {
     std::size_t end = replied_extents_;
     const bool whole_reads = connection.segment.is_suspect() || has_changing_pages_;

@@ -56,8 +56,8 @@ class ReadReplies {
   // `claimant` must have claimed none of the pages.
   Result<std::span<iovec>> next(Connection& connection, Copier& copier, const Claimant& claimant);
   // A READ can be answered neither with its bytes nor with an error: its header promised bytes that
-  // turned out to be wrong, or a batch goes on changing its page. What next() returned last must
-  // not be sent, and the connection must end: the kernel then sends the READ again.
+  // turned out to be wrong, or a batch keeps changing its page. The last result of next() must not
+  // be sent, and the connection must end: the kernel then sends the READ again.
   bool is_cut_off() const { return is_cut_off_; }
 
   // Forgets all replies and releases the chunks that were not lent.

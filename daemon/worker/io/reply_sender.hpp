@@ -16,7 +16,7 @@ class ReplySender {
 
   // Lends the pages that `iovs` point into: vmsplice into a pipe, splice into the socket. The pages
   // must stay unchanged until the peer has read everything from the socket. On a machine without
-  // free memory this keeps the worker going, where copying into new socket buffers livelocks.
+  // free memory this keeps the worker serving, where copying into new socket buffers livelocks.
   Result<void> lend(int socket, std::span<iovec> iovs);
 
   // Copies. For headers alone: they fit into one small buffer, which lending would allocate too.

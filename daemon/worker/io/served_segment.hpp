@@ -24,11 +24,12 @@ struct ServedSegment {
   void set_pages(PageMap map);
   // A page has wrong bytes. The caller has claimed it. Returns how often that has happened.
   std::uint64_t lose_corrupt(std::uint64_t page);
-  // Where pages had wrong bytes there may be more of them. So no header is sent before all of its
-  // READ's bytes were checked: each one that promised too much costs a connection, and the second
-  // until the kernel sends the READ again.
+  // Pages of the segment had wrong bytes, so there may be more. So no header is sent before all
+  // bytes of its READ were checked: a header that promises wrong bytes costs a connection, and a
+  // second until the kernel resends the READ.
   bool is_suspect() const { return pages->corrupt_count() > 0; }
-  // Before pages get another state; the caller has claimed them. Costs a load while none is lost.
+  // Call it before pages get another state; the caller has claimed them. Costs one load while no
+  // page is lost.
   void leave_states(std::uint64_t first, std::uint64_t count) {
     if (lost_pages.load(std::memory_order_relaxed) != 0) count_found_again(first, count);
   }
@@ -39,9 +40,9 @@ struct ServedSegment {
   std::optional<WriteFence> fence;  // created with the first connection
   std::atomic<unsigned> open_connections = 0;
   std::atomic<std::uint64_t> lost_pages = 0;  // that are `lost` in the page map
-  // What the supervisor has not been told yet. At once: the first page is lost, or the last lost
-  // one is there again. Within a second: others are lost, too. So a store whose bytes are all wrong
-  // does not flood it.
+  // News that the supervisor does not have yet. It gets urgent news at once: the first page is
+  // lost, or the last lost page was written again. It hears of further lost pages within a second,
+  // so a store whose bytes are all wrong does not flood it.
   std::atomic<bool> has_urgent_news = false;
   std::atomic<bool> has_news = false;
 

@@ -109,7 +109,8 @@ Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vec
   if (start.has_copy_notes) copy_notes_fd_ = std::move(*next++);
   if (start.has_context_reserve) room_.reserve = std::move(*next++);
   room_.context_bytes = start.context_bytes;
-  // A machine without memory may have kept it waiting for long, and its successor may serve by now.
+  // A machine without memory may have delayed this worker for long, and its successor may serve by
+  // now.
   pollfd supervisor{channel_.get(), POLLRDHUP, 0};
   if (poll(&supervisor, 1, 0) > 0 && supervisor.revents != 0) return fail("the supervisor is gone");
   start_ = start;
@@ -130,10 +131,10 @@ Result<ControlThread::Answer> ControlThread::handle(const Start& start, std::vec
   if (!info) return info.error();
   start_.context_bytes = info->context_bytes;
   set_context_room_aside();
-  // Less what is set aside.
+  // The free memory is smaller now by the reserve.
   info = engine_->device().info();
   if (!info) return info.error();
-  // Another process could take the card meanwhile, for as long as it likes.
+  // Another process could take the card during a doze.
   if (info->is_exclusive) start_.doze_after = std::chrono::seconds(0);
   enter(WorkerEvent::started);
   return Answer{Started{*std::move(info)}};

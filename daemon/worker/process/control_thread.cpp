@@ -59,7 +59,7 @@ Result<void> ControlThread::run() {
   report_write_ = UniqueFd(ends[1]);
   room_.on_given_up = [this] {
     tell(ContextReserve{});
-    // Others have to close it first.
+    // Other processes have to close the reserve first.
     next_reserve_at_ = Clock::now() + kTick;
   };
   if (state_ != WorkerState::fresh) tell(StateChanged{state_});
@@ -76,7 +76,7 @@ Result<void> ControlThread::run() {
 
 // One turn: waits for a report, a packet or a request that ends a doze, and handles it.
 Result<void> ControlThread::wait() {
-  // Without a supervisor the worker goes on serving and waits for the next supervisor.
+  // Without a supervisor the worker keeps serving and waits for the next supervisor.
   const bool had_channel = static_cast<bool>(channel_);
   const int caller = had_channel ? channel_.get() : listener_.get();
   std::vector<pollfd> waits{{report_read_.get(), POLLIN, 0}, {caller, POLLIN, 0}};
@@ -258,7 +258,7 @@ void ControlThread::end_if_hung() {
   std::_Exit(kExitStoreHung);
 }
 
-// Without them the worker serves as well; only a page that kills it would kill the next one, too.
+// The worker can serve without them, but a page that kills it would kill the next worker, too.
 void ControlThread::map_copy_notes() {
   if (!copy_notes_fd_ || copy_notes_) return;
   auto notes = CopyNotes::map(copy_notes_fd_.get(), start_.io_threads);
@@ -269,7 +269,7 @@ void ControlThread::map_copy_notes() {
   }
 }
 
-// For the next context: a full card would refuse it.
+// Sets VRAM aside for the next context, which a full card would refuse.
 void ControlThread::set_context_room_aside() {
   const auto now = Clock::now();
   if (may_come_back() || now < next_reserve_at_) return;
@@ -277,8 +277,8 @@ void ControlThread::set_context_room_aside() {
   const auto since = engine_->copy_started_at();
   if (since && now - *since > kShortCopy) return;
   next_reserve_at_ = now + kReserveInterval;
-  // Where a little is missing, such as the parts of a card that was full before, the margin of what
-  // was measured has to do.
+  // If a little room is missing, as on a card that was full before, the reserve goes without part
+  // of its margin.
   Result<UniqueFd> reserve;
   for (std::uint64_t less : {0, 8, 16, 24}) {
     if ((less <<= 20) > room_.context_bytes) break;
@@ -290,7 +290,7 @@ void ControlThread::set_context_room_aside() {
     lacks_room_ = false;
     tell_of_context_reserve();
   } else if (!std::exchange(lacks_room_, true)) {
-    log_info("no room is set aside for another context: " + reserve.error().message,
+    log_info("the card has no room for another context: " + reserve.error().message,
              {.message_id = message_ids::kNoContextRoom, .worker = getpid()});
   }
 }
@@ -315,7 +315,7 @@ control::IoStats ControlThread::stats() const {
   return sum;
 }
 
-// What the next program is given. The engine must be paused; its sockets are lent.
+// The handover for the next program. The engine must be paused; its sockets are lent.
 WorkerHandover ControlThread::lend_handover(WorkerState state) {
   return {.state = state,
           .owes_answer = state == WorkerState::waking,

@@ -32,7 +32,7 @@ class ControlThread {
   // After exec: continues with what the previous program handed over.
   ControlThread(WorkerHandover handover, WorkerOptions options);
 
-  // Returns when the worker has nothing left to do. An error means that it cannot go on serving.
+  // Returns when the worker has nothing left to do. An error means that it cannot continue serving.
   Result<void> run();
 
  private:
@@ -92,16 +92,16 @@ class ControlThread {
   std::string description_;
   std::chrono::nanoseconds began_at_ = Engine::Clock::now().time_since_epoch();
   control::IoStats earlier_stats_;  // of the programs that ran before in this process
-  DriverFiles driver_;              // what the worker loads to use the GPU
+  DriverFiles driver_;              // the files that the worker loads to use the GPU
   ContextRoom room_;
   bool lacks_room_ = false;                    // which has been logged
-  Engine::Clock::time_point next_reserve_at_;  // when the reserve, if there is none, is tried again
+  Engine::Clock::time_point next_reserve_at_;  // when to try again if there is no reserve
   UniqueFd channel_;                           // empty once the supervisor is gone
   UniqueFd listener_;  // the worker socket, where the next supervisor connects
   UniqueFd report_read_;
   UniqueFd report_write_;
   UniqueFd copy_notes_fd_;  // empty: the supervisor gave none
-  // Whether it is to be handed to the supervisor, who has come after the one that made it.
+  // Whether to hand it to the supervisor, which came after the one that made it.
   bool owes_copy_notes_ = false;
   // Declared before the engine, whose threads use notes and segments.
   std::optional<CopyNotes> copy_notes_;

@@ -48,7 +48,7 @@ class PageReader {
   std::unique_ptr<Copier> copier_;  // declared after the memory, which it has registered
 };
 
-// A page that is none of these; nothing if there is none.
+// A page that is not among these; nothing if there is no other.
 std::optional<std::uint64_t> page_beside(const std::vector<CopyNotes::Page>& pages,
                                          std::uint64_t page_count) {
   for (std::uint64_t page = 0; page < page_count; ++page) {
@@ -61,8 +61,8 @@ void give_up(ServedSegment& segment, std::uint32_t page) {
   if (segment.pages->at(page) != PageState::valid) return;
   segment.pages->set(page, 1, PageState::lost);
   ++segment.lost_pages;
-  log_error(fmt::format("segment {}: page {} is lost: it ends each worker that copies it",
-                        segment.id, page));
+  log_error(fmt::format("segment {}: page {} is lost: each worker that copies it dies", segment.id,
+                        page));
 }
 
 }  // namespace
@@ -76,8 +76,9 @@ Result<void> try_suspects(CopyNotes& notes, StoreDevice& device, ServedSegment& 
   if (due.empty()) return {};
   const auto control = page_beside(due, segment.pages->page_count());
   if (!control) return {};
-  log_info(fmt::format("segment {}: copies of its pages have ended several workers; {} are tried",
-                       segment.id, due.size()));
+  log_info(
+      fmt::format("segment {}: several workers died while they copied its pages; trying {} of them",
+                  segment.id, due.size()));
   auto reader = PageReader::create(device);
   if (!reader) return reader.error();
   for (const auto& page : due) {

@@ -1,4 +1,4 @@
-// Finds the page that kills whoever copies it.
+// Finds the page that kills each worker that copies it.
 #pragma once
 
 #include "daemon/base/error.hpp"
@@ -10,9 +10,9 @@ namespace vramswap {
 
 // For a segment that was just imported, and that nobody uses yet. Pages whose trials have ended
 // several workers are given up: they are lost from now on. The other suspects are copied one by
-// one, each after a page that is none: a card that copies nothing at all is no evidence against a
-// page. An error: a page cannot be copied, and the worker is to end. A copy that hangs does not let
-// this function return.
+// one, each after a page that is no suspect: a card that copies nothing at all is no evidence
+// against a page. An error: a page cannot be copied, and the worker must end. A copy that hangs
+// does not let this function return.
 Result<void> try_suspects(CopyNotes& notes, StoreDevice& device, ServedSegment& segment);
 
 }  // namespace vramswap

@@ -12,7 +12,7 @@
 namespace vramswap {
 
 int run_worker(int channel, int handover_fd, WorkerOptions options) {
-  // Otherwise the process would be called by the number of a descriptor, by which it was started.
+  // Otherwise the kernel would name the process after the descriptor that it was started from.
   prctl(PR_SET_NAME, "vramswap-worker");
   // The worker ends when the supervisor says so. The supervisor handles a Ctrl-C and a stop of the
   // whole control group.

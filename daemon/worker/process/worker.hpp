@@ -20,7 +20,7 @@ struct WorkerOptions {
 };
 
 // Runs the worker and returns its exit status. It answers requests from `channel` until the
-// supervisor closes it, and goes on serving for as long as the kernel may need it. After an exec,
+// supervisor closes it, and keeps serving for as long as the kernel may need it. After an exec,
 // `handover_fd` is the descriptor of the WorkerHandover; otherwise it is -1.
 int run_worker(int channel, int handover_fd = -1, WorkerOptions options = {});
 

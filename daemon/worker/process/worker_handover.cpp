@@ -93,7 +93,7 @@ Result<WorkerHandover> decode(const std::string& text) {
     json.at("driver").get_to(handover.driver);
     json.at("channel").get_to(handover.channel);
     json.at("listener").get_to(handover.listener);
-    // A program of the time before them has none.
+    // A program of an earlier version has none.
     if (json.contains("copy_notes")) json.at("copy_notes").get_to(handover.copy_notes);
     json.at("context_reserve").get_to(handover.context_reserve);
     json.at("segments").get_to(handover.segments);
@@ -129,7 +129,7 @@ Result<UniqueFd> pipe_with(const std::string& text) {
     return fail_errno("worker handover", "pipe2", errno);
   UniqueFd read_end(ends[0]);
   const UniqueFd write_end(ends[1]);
-  // In the larger one, if the usual size will not do.
+  // Enlarges the pipe if the usual size is too small.
   fcntl(write_end.get(), F_SETPIPE_SZ, static_cast<int>(text.size()));
   const ssize_t written = write(write_end.get(), text.data(), text.size());
   if (written < 0) return fail_errno("worker handover", "write", errno);

@@ -1,5 +1,5 @@
-// What a worker hands to the program that replaces it in the same process (exec): its memory, its
-// sockets and its channel, as descriptors that stay open. Only the GPU context is lost.
+// The things that a worker hands to the program that replaces it in the same process (exec): its
+// memory, its sockets and its channel, as descriptors that stay open. Only the GPU context is lost.
 #pragma once
 
 #include <chrono>

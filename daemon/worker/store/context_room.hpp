@@ -10,12 +10,12 @@ namespace vramswap {
 
 struct ContextRoom {
   std::uint64_t context_bytes = 0;  // as in StoreDeviceInfo
-  // Memory that is set aside for it, which other programs cannot take; empty: there is none.
+  // Memory set aside for the context, which other programs cannot take; empty: none.
   UniqueFd reserve;
-  // Others who have a descriptor of the reserve are to close it: the card is full.
+  // Other processes with a descriptor of the reserve must close it: the card is full.
   std::function<void()> on_given_up = [] {};
 
-  // A context was made, and there is little left: what the driver takes later may not fit.
+  // A context was made, and little room is left: memory that the driver takes later may not fit.
   bool is_tight = false;
 
   void give_up() {

@@ -1,4 +1,5 @@
-// A Copier that notes which pages it is copying, for the worker after the one that a copy kills.
+// A Copier that notes which pages it is copying. If a copy kills the worker, the next one reads the
+// notes.
 #pragma once
 
 #include <array>
@@ -37,7 +38,7 @@ class NotingCopier final : public Copier {
   static std::size_t index(Direction direction, unsigned slot) {
     return (direction == Direction::to_host ? 0 : kSlots) + slot;
   }
-  // Whoever gets the error ends the worker.
+  // The caller ends the worker on an error.
   Result<void> noted(Result<void> result) {
     if (!result) notes_.note_failure();
     return result;

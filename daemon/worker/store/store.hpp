@@ -69,8 +69,8 @@ class StoreDevice {
   // fd holds no store any more as far as the device can tell: it fails before and after a fresh
   // store was made and imported.
   virtual Result<std::unique_ptr<Store>> import(UniqueFd fd, std::uint64_t size_bytes) = 0;
-  // Sets memory aside, which nobody can take while somebody has the fd. `size_bytes` is a multiple
-  // of the granularity. Only a device with a context needs that.
+  // Sets memory aside. No program can take it while any process has the fd. `size_bytes` is a
+  // multiple of the granularity. Only a device with a context needs that.
   virtual Result<UniqueFd> set_aside(std::uint64_t) { return fail("nothing can be set aside"); }
   // Must be called on the thread that will use the Copier. `host` outlives the Copier.
   virtual Result<std::unique_ptr<Copier>> make_copier(std::span<std::byte> host) = 0;

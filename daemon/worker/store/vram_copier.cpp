@@ -27,9 +27,9 @@ constexpr std::size_t kLongBatchBytes = 512 << 10;
 constexpr std::size_t kLongCopyBytes = 64 << 10;
 
 // How long to sleep over the flags before asking the driver at each look, which also reports
-// errors. Longer than any batch takes on a busy card, because a thread that asks holds the driver's
-// lock, and all other threads wait for it. (With 0.2 ms, 8 threads that read 1 MiB each had a
-// quarter of the throughput.)
+// errors. Longer than any batch on a busy card, because a thread that asks holds the driver's lock,
+// and all other threads wait for it. (With 0.2 ms, 8 threads that read 1 MiB each had a quarter of
+// the throughput.)
 constexpr std::chrono::milliseconds kFlagWait{20};
 
 struct FreeFlags {
@@ -181,7 +181,7 @@ class VramCopier final : public Copier {
     });
   }
 
-  // Without the page kernel, or where it gains nothing.
+  // For when the page kernel is missing or gains nothing.
   Result<void> copy(Direction direction, std::span<const Copy> batch) {
     if (batch.size() > 1 && stream(direction).has_batch_copy()) return copy_batch(direction, batch);
     for (const Copy& copy : batch) {

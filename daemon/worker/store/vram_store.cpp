@@ -27,21 +27,21 @@
 namespace vramswap {
 namespace {
 
-// How long a context that finds no room is tried again, and how often.
+// How long, and how often, to try again if the card has no room for the context.
 constexpr std::chrono::seconds kRoomTimeout{5};
 constexpr std::chrono::milliseconds kRoomInterval{10};
-// What a context takes where it cannot be measured, or the measured figure is out of these bounds:
-// other programs have taken or freed memory meanwhile. 528 MiB on an H200.
+// The assumed size of a context if it cannot be measured, or if the measured size is out of these
+// bounds, because other programs took or freed memory meanwhile. 528 MiB on an H200.
 constexpr std::uint64_t kUsualContextBytes = 608ULL << 20;
 constexpr std::uint64_t kSmallestContextBytes = 128ULL << 20;
 constexpr std::uint64_t kLargestContextBytes = 2ULL << 30;
-// More than what was measured, for what the driver takes while the worker serves.
+// Added to the measured size, for memory that the driver takes while the worker serves.
 constexpr std::uint64_t kMarginBytes = 32ULL << 20;
 constexpr std::uint64_t kLeastRoom = 8ULL << 20;
 
-// Whether an import that failed so may succeed later. 999 (UNKNOWN) is not among these: it is what
-// the driver says of a descriptor without memory. can_import_fresh_memory() tells that from a
-// failure of the driver as a whole.
+// Whether an import that failed with this error may succeed later. 999 (UNKNOWN) is not such an
+// error: the driver returns it for a descriptor without memory. can_import_fresh_memory() tells
+// that from a failure of the driver as a whole.
 bool may_pass(const cuda::Error& error) {
   switch (error.code) {
     case cuda::api::CUDA_SUCCESS:  // not an error of the driver
@@ -100,8 +100,8 @@ cuda::Result<cuda::Driver> load_driver(DriverFiles& files) {
   return driver;
 }
 
-// On a full card it gives the reserve up, which is free when the supervisor and the service manager
-// have closed it, too.
+// On a full card it gives the reserve up. That memory is free once the supervisor and the service
+// manager have closed it, too.
 cuda::Result<cuda::Context> create_context(const cuda::Driver& driver,
                                            const cuda::DeviceInfo& device, ContextRoom& room) {
   const bool had_reserve = static_cast<bool>(room.reserve);
@@ -116,8 +116,8 @@ cuda::Result<cuda::Context> create_context(const cuda::Driver& driver,
   }
 }
 
-// The context found room, but the driver takes more than that: 17 MiB on an H200. A worker in the
-// place of a dead one finds what that one has left, which is just enough.
+// The context found room, but the driver takes more later: 17 MiB on an H200. A worker that
+// replaces a dead one finds the room that the dead one left, which is just enough.
 void make_room_for_the_rest(const cuda::Context& context, ContextRoom& room) {
   const auto deadline = std::chrono::steady_clock::now() + kRoomTimeout;
   const bool had_reserve = static_cast<bool>(room.reserve);
@@ -131,7 +131,7 @@ void make_room_for_the_rest(const cuda::Context& context, ContextRoom& room) {
   }
 }
 
-// By all programs on the card; nothing if nobody knows.
+// Used by all programs on the card; nothing if NVML cannot tell.
 std::optional<std::uint64_t> used_memory(const std::string& uuid, const std::string& driver_path) {
   const auto used = cuda::used_memory(uuid, driver_path);
   if (used) return *used;
@@ -139,14 +139,14 @@ std::optional<std::uint64_t> used_memory(const std::string& uuid, const std::str
   return std::nullopt;
 }
 
-// `compiled` holds the kernel as it was compiled before, or does so afterwards.
+// `compiled` holds the compiled kernel; if it is empty, this function fills it.
 cuda::Result<cuda::PageKernel> load_page_kernel(const cuda::Context& context, UniqueFd& compiled,
                                                 HostMemory memory) {
   if (compiled) {
     const auto image = read_file(fmt::format("/proc/self/fd/{}", compiled.get()));
     auto kernel = cuda::PageKernel::load(context, image ? *image : "");
     if (kernel) return kernel;
-    log_error("the page kernel is compiled again: " + kernel.error().message());
+    log_error("compiling the page kernel again: " + kernel.error().message());
     compiled.reset();
   }
   const auto image = cuda::PageKernel::compile(context);
@@ -253,7 +253,7 @@ class VramDevice final : public StoreDevice {
   }
 
  private:
-  // Other programs may take or free memory meanwhile, so the result may make no sense.
+  // Other programs may take or free memory meanwhile, so the difference may be wrong.
   std::uint64_t measure_context(std::uint64_t granularity) const {
     const auto used =
         used_before_ ? used_memory(context_.device().uuid, driver_path_) : std::nullopt;
@@ -262,7 +262,7 @@ class VramDevice final : public StoreDevice {
         *used <= *used_before_ + kLargestContextBytes) {
       return round_up(*used - *used_before_ + kMarginBytes, granularity);
     }
-    log_info(fmt::format("what a context takes cannot be measured: {} MiB are set aside for it",
+    log_info(fmt::format("the size of a context cannot be measured: setting {} MiB aside for it",
                          kUsualContextBytes >> 20));
     return kUsualContextBytes;
   }

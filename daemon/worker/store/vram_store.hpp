@@ -13,13 +13,12 @@
 namespace vramswap {
 
 // Loads the CUDA driver and creates a context on the GPU that `selector` names (index, UUID or PCI
-// address; empty: the first GPU). The context stays with the process: call this only once.
-// It loads the files in `files`, and those that are missing there are there afterwards, as far as
-// they could be opened. What is compiled is kept in `memory`: a worker that wakes reads it before
-// it serves, so it must not be swapped out. If the card is full, the reserve in `room` is given up
-// and the context is tried again for some seconds. What a context takes is measured by info(),
-// unless it is in `room` already. `room` outlives the device. In `drm_directory` the kernel lists
-// display connectors, e.g. card0-DP-1/status.
+// address; empty: the first GPU). The context stays with the process: call this only once. It loads
+// the files in `files`, and adds those that are missing there, as far as they can be opened.
+// Compiled code is kept in `memory`: a worker that wakes reads it before it serves, so it must not
+// be swapped out. If the card is full, it gives up the reserve in `room` and tries again for some
+// seconds. info() measures the size of a context, unless it is in `room` already. `room` outlives
+// the device. In `drm_directory` the kernel lists display connectors, e.g. card0-DP-1/status.
 Result<std::unique_ptr<StoreDevice>> make_vram_device(
     const std::string& selector, DriverFiles& files, HostMemory memory, ContextRoom& room,
     const std::string& drm_directory = "/sys/class/drm");

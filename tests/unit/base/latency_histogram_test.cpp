@@ -85,7 +85,7 @@ TEST(LatencyHistogram, SumAndDifferenceBelongTogether) {
   EXPECT_EQ(sum.since(sum).max(), nanoseconds(0));
   EXPECT_EQ(sum.since({}), sum);
 
-  // The longest of all came before: what it was since then is known by its bucket.
+  // The longest latency of all came before; only its bucket tells the longest since then.
   LatencyHistogram again = sum;
   again.record(nanoseconds(1000));
   EXPECT_GE(again.since(sum).max().count(), 1000);

@@ -1,4 +1,4 @@
-// Counts what the whole process allocates with operator new, loaded libraries included.
+// Counts the allocations of the whole process with operator new, loaded libraries included.
 #pragma once
 
 #include <cstddef>

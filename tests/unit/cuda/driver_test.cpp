@@ -147,7 +147,8 @@ TEST_F(DriverTest, AFileThatTookItsNameMeanwhileIsNotItsFile) {
     std::filesystem::rename(directory() / "new", file);
     const auto opened = driver->open_file();
     ASSERT_FALSE(opened);
-    EXPECT_EQ(opened.error().message(), file.string() + ": another file has that name by now");
+    EXPECT_EQ(opened.error().message(),
+              file.string() + ": the file was replaced after the driver was loaded");
   });
 }
 
@@ -185,7 +186,7 @@ TEST_F(DriverTest, SaysWhyThereIsNoContext) {
   auto context = Context::create(*driver, *device);
   ASSERT_FALSE(context);
   EXPECT_EQ(context.error().message(),
-            "GPU 0000:0a:00.0: cuDevicePrimaryCtxRetain: CUDA_ERROR_DEVICE_UNAVAILABLE (46); see "
+            "GPU 0000:0a:00.0: cuDevicePrimaryCtxRetain: CUDA_ERROR_DEVICE_UNAVAILABLE (46); check "
             "with nvidia-smi whether its compute mode is exclusive or prohibited");
 }
 

@@ -116,7 +116,7 @@ class PageKernelTest : public test::FakeCudaTest {
   std::array<PageKernel::Page, PageKernel::kMaxPages> pages_{};
 };
 
-// The sizes are those at the limits of what it chooses its parameters by.
+// The sizes are at the limits by which it chooses its parameters.
 class PageKernelCountTest : public PageKernelTest, public testing::WithParamInterface<unsigned> {};
 
 INSTANTIATE_TEST_SUITE_P(Pages, PageKernelCountTest, testing::Values(1, 16, 17, 64, 65, 480),

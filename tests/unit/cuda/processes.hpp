@@ -21,7 +21,7 @@ class Child {
   explicit Child(const std::function<void()>& body) : pid_(fork()) {
     if (pid_ == 0) {
       body();
-      // Not exit(): what the parent had registered for its own end is not the child's to run.
+      // Not exit(): the child must not run the exit handlers that the parent registered.
       std::fflush(nullptr);
       _exit(testing::Test::HasFailure() ? 1 : 0);
     }

@@ -60,7 +60,7 @@ TEST_F(WaitTest, AfterTheSpinEachLookIsFollowedByASleepThatGrows) {
     wait_.pause();
     ASSERT_EQ(sleeps.size(), look + 1);
     EXPECT_GE(sleeps[look], sleeps[look - 1]);
-    // It is late by little in comparison with what it has waited.
+    // It is late by little, compared with the time that it has waited.
     EXPECT_LE(sleeps[look], microseconds(50) + sum / 3);
     sum += sleeps[look];
   }

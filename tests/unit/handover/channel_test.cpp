@@ -51,7 +51,7 @@ TEST_F(Channel, PassesAsManyDescriptorsAsPromised) {
   EXPECT_EQ(receive().fds.size(), kMaxPacketFds);
 }
 
-TEST_F(Channel, RefusesWhatTheOtherSideCouldNotReceive) {
+TEST_F(Channel, RefusesPacketsThatTheOtherSideCouldNotReceive) {
   EXPECT_EQ(send_packet(ours(), std::string(kMaxPacketBytes + 1, 'x')).error().code, EMSGSIZE);
   const std::vector<int> fds(kMaxPacketFds + 1, STDERR_FILENO);
   EXPECT_EQ(send_packet(ours(), "many", fds).error().code, EMSGSIZE);
@@ -59,7 +59,7 @@ TEST_F(Channel, RefusesWhatTheOtherSideCouldNotReceive) {
   EXPECT_EQ(send_packet(ours(), "").error().code, EMSGSIZE);
 }
 
-TEST_F(Channel, APacketCutShortIsAnErrorAndTheChannelGoesOn) {
+TEST_F(Channel, ATruncatedPacketIsAnErrorAndTheChannelKeepsWorking) {
   const std::string text(kMaxPacketBytes + 1, 'x');
   ASSERT_GT(send(ours(), text.data(), text.size(), 0), 0);
   ASSERT_TRUE(send_packet(ours(), "next"));

@@ -55,7 +55,7 @@ TEST_F(CopyNotesTest, APageIsTriedAfterTheThirdDeath) {
   EXPECT_THAT(worker().convicted(3), IsEmpty());
 }
 
-TEST_F(CopyNotesTest, OnlyWhatWasUnderWayEachTimeIsTried) {
+TEST_F(CopyNotesTest, OnlyPagesUnderWayEachTimeAreTried) {
   die_of({range(kThird, 7, 2), range(kFourth, 0, 1)});
   die_of({range(kThird, 8, 1), range(kThird, 20, 5)}, 1);
   die_of({range(kThird, 8, 3)});
@@ -74,7 +74,7 @@ TEST_F(CopyNotesTest, ABatchThatHasEndedIsNoReason) {
   EXPECT_THAT(worker().due_for_trial(3), IsEmpty());
 }
 
-// It was killed, or has crashed, whatever it was copying.
+// The worker was killed, or crashed for another reason, while it copied.
 TEST_F(CopyNotesTest, ADeathOfAnotherKindIsNotCounted) {
   for (int death = 0; death < 2; ++death) die_of({range(kThird, 7, 1)});
   for (int death = 0; death < 3; ++death) {

@@ -37,7 +37,7 @@ TEST(PageMap, RunsEndWhereTheStateChangesOrTheLimitIs) {
   EXPECT_EQ(map->count(PageState::valid), 7U);
 }
 
-TEST(PageMap, LosesWhatWasValid) {
+TEST(PageMap, LosesValidPages) {
   const auto fd = PageMap::create(16);
   auto map = PageMap::map(fd->get(), 16);
   map->set(4, 8, PageState::valid);

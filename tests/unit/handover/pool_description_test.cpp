@@ -118,14 +118,14 @@ TEST(PoolDescription, ReadsBack) {
   EXPECT_EQ(encode(*back), encode(some_description()));
 }
 
-TEST(PoolDescription, AnotherVersionIsNamedWithWhatToDo) {
+TEST(PoolDescription, AnotherVersionIsNamedWithAdvice) {
   const std::string version = fmt::format("\"version\":{}", messages::kVersion);
   const std::string other = fmt::format("\"version\":{}", messages::kVersion + 1);
   const auto error = error_of(replaced(encode(some_description()), version, other));
   EXPECT_THAT(error, HasSubstr(fmt::format("({}, this is {})", messages::kVersion + 1,
                                            messages::kVersion)));
-  EXPECT_THAT(error, HasSubstr("take it down with that one"));
-  // Before anything else: what follows may mean anything.
+  EXPECT_THAT(error, HasSubstr("take it down with that version"));
+  // Checked first: the rest of the text may mean anything.
   EXPECT_THAT(error_of("{" + other + "}"), HasSubstr("another version"));
 }
 
@@ -137,7 +137,7 @@ TEST(PoolDescription, ADeviceThatIsNotThereIsAnError) {
   EXPECT_THAT(error_of(encode(description)), StartsWith("malformed description of a pool"));
 }
 
-TEST(PoolDescription, WhatIsNoUpRequestIsAnError) {
+TEST(PoolDescription, AFaultyUpRequestIsAnError) {
   const std::string good = encode(some_description());
   EXPECT_THAT(error_of(replaced(good, R"(\"priority\":-1)", R"(\"priority\":-7)")),
               HasSubstr("priority"));

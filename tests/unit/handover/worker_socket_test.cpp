@@ -82,7 +82,7 @@ TEST_F(Rendezvous, ASocketThatADeadWorkerLeftIsReplaced) {
   EXPECT_TRUE(connect(socket_));
 }
 
-TEST_F(Rendezvous, NobodyThereIsToldFromNothingThere) {
+TEST_F(Rendezvous, ADeadListenerIsToldFromAMissingSocket) {
   EXPECT_EQ(connect(socket_).error().code, ENOENT);
   auto listener = listen(socket_).value();
   // One that waits to be accepted hears of the end, too.
@@ -94,8 +94,8 @@ TEST_F(Rendezvous, NobodyThereIsToldFromNothingThere) {
   EXPECT_THAT(connect(socket_).error().message, HasSubstr(socket_ + ": connect: ECONNREFUSED"));
 }
 
-// A supervisor must know whom to watch, and not its own pid or that of an heir of the socket.
-TEST_F(Rendezvous, ThePeerIsWhoListens) {
+// A supervisor must know which process to watch: not itself, nor one that inherited the socket.
+TEST_F(Rendezvous, ThePeerIsTheListeningProcess) {
   const pid_t worker = fork();
   if (worker == 0) {
     const auto listener = listen(socket_);
@@ -113,7 +113,7 @@ TEST_F(Rendezvous, ThePeerIsWhoListens) {
   EXPECT_EQ(connection->worker, worker);
 }
 
-TEST_F(Rendezvous, WhereNobodyWaitsNothingIsAccepted) {
+TEST_F(Rendezvous, WithoutAClientNothingIsAccepted) {
   const auto listener = listen(socket_).value();
   fcntl(listener.get(), F_SETFL, O_NONBLOCK);
   EXPECT_FALSE(accept(listener.get()));
@@ -143,7 +143,7 @@ TEST_F(Rendezvous, FindsWorkersAndNothingElse) {
   EXPECT_THAT(find(directory_), ElementsAre(path(directory_, 0), path(directory_, 1)));
 }
 
-TEST_F(Rendezvous, WhatCannotBeDoneIsNamed) {
+TEST_F(Rendezvous, AFailedOperationIsNamed) {
   const std::string too_long = directory_ + '/' + std::string(200, 'x');
   EXPECT_EQ(listen(too_long).error().code, ENAMETOOLONG);
   EXPECT_EQ(connect(too_long).error().code, ENAMETOOLONG);

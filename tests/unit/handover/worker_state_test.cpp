@@ -31,7 +31,7 @@ TEST(WorkerState, TheTableIsThisAndNothingElse) {
   }
 }
 
-// From everywhere, and for ever: there is no state in which the kernel would wait for good.
+// From every state: in none of them may the kernel wait forever.
 TEST(WorkerState, EveryStateLeadsToServing) {
   for (int s = 0; s < kWorkerStateCount; ++s) {
     std::set<State> reached{State{s}};

@@ -33,7 +33,7 @@ TEST(ErrnoFromLibnl, IsZeroForSuccessOnly) {
   for (int code = 1; code <= NLE_MAX + 1; ++code) EXPECT_GT(errno_from_libnl(-code), 0) << code;
 }
 
-TEST(ErrnoFromLibnl, UndoesWhatLibnlDidToErrnosThatMatter) {
+TEST(ErrnoFromLibnl, UndoesLibnlsMappingOfImportantErrnos) {
   for (const int code : {ENOENT, EPERM, EACCES, EBUSY, ENOMEM, EINVAL, EOPNOTSUPP, EAFNOSUPPORT,
                          EPROTONOSUPPORT, ENODEV, EAGAIN, EINTR, EBADF, ERANGE, EADDRNOTAVAIL})
     EXPECT_EQ(errno_from_libnl(-nl_syserr2nlerr(code)), code);

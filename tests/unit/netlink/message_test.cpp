@@ -175,7 +175,7 @@ TEST(CollectAnswer, SkipsAnswersToOtherRequests) {
   EXPECT_TRUE(answer.reply.empty());
 }
 
-TEST(CollectAnswer, RefusesWhatIsNoNetlink) {
+TEST(CollectAnswer, RefusesMalformedNetlink) {
   Answer answer;
   EXPECT_FALSE(collect_answer(std::span<const std::byte>(recorded::kConnectAck).first(20),
                               header_of(recorded::kConnectRequest), answer));

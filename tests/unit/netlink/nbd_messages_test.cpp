@@ -23,7 +23,7 @@ std::span<const std::byte> payload_of(std::span<const std::byte> datagram) {
   return only_message(datagram).payload;
 }
 
-TEST(EncodeConnect, MatchesWhatTheKernelAccepted) {
+TEST(EncodeConnect, MatchesTheBytesThatTheKernelAccepted) {
   const ConnectRequest request{
       .index = std::nullopt,
       .size_bytes = 16 << 20,
@@ -69,7 +69,7 @@ TEST(EncodeConnect, RefusesMoreThanAnAttributeCanHold) {
             EMSGSIZE);
 }
 
-TEST(EncodeReconfigure, MatchesWhatTheKernelAccepted) {
+TEST(EncodeReconfigure, MatchesTheBytesThatTheKernelAccepted) {
   const ReconfigureRequest request{
       .index = 0,
       .timeout = 30s,
@@ -82,7 +82,7 @@ TEST(EncodeReconfigure, MatchesWhatTheKernelAccepted) {
   EXPECT_THAT(*bytes, is_exactly(recorded::kReconfigureRequest));
 }
 
-TEST(EncodeDisconnect, MatchesWhatTheKernelAccepted) {
+TEST(EncodeDisconnect, MatchesTheBytesThatTheKernelAccepted) {
   const auto bytes = encode_disconnect(header_of(recorded::kDisconnectRequest), 0);
   ASSERT_TRUE(bytes);
   EXPECT_THAT(*bytes, is_exactly(recorded::kDisconnectRequest));

@@ -15,7 +15,7 @@ inline Message only_message(std::span<const std::byte> datagram) {
   return messages->at(0);
 }
 
-/// What a recorded request was addressed with.
+/// The address of a recorded request.
 inline RequestHeader header_of(std::span<const std::byte> request) {
   const Message message = only_message(request);
   return {.family = message.type, .port = message.port, .sequence = message.sequence};

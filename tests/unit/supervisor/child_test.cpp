@@ -59,7 +59,7 @@ TEST(Child, DestructionLeavesNoProcess) {
   EXPECT_EQ(errno, ECHILD);
 }
 
-// A status that nobody has is not that of a success: it may be a swapoff's.
+// A missing status does not count as success: it may be that of a swapoff.
 TEST(Child, AStatusThatTheKernelDoesNotKeepIsAnError) {
   asio::io_context io;
   auto child = Child::start(io, kSleep);
@@ -119,7 +119,7 @@ TEST(RunProgram, FailureHasTheLastLineOfStderr) {
   EXPECT_THAT(result.error().message, testing::Not(HasSubstr("first\n")));
 }
 
-TEST(RunProgram, WhatCannotBeLoadedSaysSo) {
+TEST(RunProgram, AProgramThatCannotBeLoadedIsAnError) {
 #ifdef __SANITIZE_THREAD__
   GTEST_SKIP() << "the thread sanitizer cannot follow two processes in one memory";
 #endif
@@ -130,9 +130,9 @@ TEST(RunProgram, WhatCannotBeLoadedSaysSo) {
   EXPECT_THAT(run_words({"/dev/null"}).error().message, HasSubstr("/dev/null: execve: EACCES"));
 }
 
-// An end of a socket that leaks into mkswap hides the end of a connection from the kernel.
-// While a helper loads its program the supervisor waits for it. If the helper waited for the swap
-// meanwhile, nobody would bring the worker back that serves it.
+// An end of a socket that leaks into mkswap hides the end of a connection from the kernel. While a
+// helper loads its program the supervisor waits for it. If the helper waited for the swap
+// meanwhile, no process would replace the worker that serves it.
 TEST(StartProgram, AHelperDoesNotWaitForTheSwap) {
   asio::io_context io;
   if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) GTEST_SKIP() << "needs CAP_SYS_RESOURCE";

@@ -1,4 +1,4 @@
-// Who is let in at the control socket.
+// Which clients are let in at the control socket.
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -20,7 +20,7 @@ TEST_F(ControlAcceptTest, AUserHasFourPlacesAndAFifthClientIsClosedAtOnce) {
   expect_served(kRoot);
 }
 
-TEST_F(ControlAcceptTest, WhoIsClosedIsNotHeard) {
+TEST_F(ControlAcceptTest, AClosedClientIsNotHeard) {
   const auto clients = connect(kUser, 4);
   const UniqueFd another = connect_only();
   // Before the server has seen it.
@@ -43,7 +43,7 @@ TEST_F(ControlAcceptTest, AllUsersTogetherHaveThirtyTwoPlacesAndRootHasItsOwn) {
   EXPECT_EQ(open_among(of_root), 64U);
 }
 
-TEST_F(ControlAcceptTest, RootTakesNobodysPlace) {
+TEST_F(ControlAcceptTest, RootTakesNoOtherUsersPlace) {
   const auto of_root = connect(kRoot, 64);
   expect_served(kUser);
 }
@@ -87,7 +87,7 @@ TEST_F(ControlAcceptTest, UsersLeaveTheUpperHalfOfTheDescriptorsAlone) {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-TEST_F(ControlAcceptTest, WithoutDescriptorsOrMemoryItTriesNowAndThenAndGoesOn) {
+TEST_F(ControlAcceptTest, WithoutDescriptorsOrMemoryItTriesAgainUntilItSucceeds) {
   for (const int code : {EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM}) {
     accept_fails_with_ = code;
     const UniqueFd client = connect(kUser);
@@ -102,7 +102,7 @@ TEST_F(ControlAcceptTest, WithoutDescriptorsOrMemoryItTriesNowAndThenAndGoesOn) 
   }
 }
 
-TEST_F(ControlAcceptTest, AClientThatGoesAtOnceHoldsUpNobody) {
+TEST_F(ControlAcceptTest, AClientThatLeavesAtOnceDelaysNoOther) {
   for (const int code : {ECONNABORTED, EINTR, EAGAIN}) {
     accept_fails_with_ = code;
     user_ = kUser;
@@ -115,7 +115,7 @@ TEST_F(ControlAcceptTest, AClientThatGoesAtOnceHoldsUpNobody) {
   }
 }
 
-TEST_F(ControlAcceptTest, WhoIsNotKnownIsNotLetIn) {
+TEST_F(ControlAcceptTest, AnUnknownUserIsNotLetIn) {
   auto calls = ControlServer::Calls::of_kernel();
   calls.user_of = [](int) -> Result<uid_t> { return errno_error("test", "SO_PEERCRED", EINVAL); };
   server_.reset();  // it removes its socket
@@ -129,7 +129,7 @@ TEST_F(ControlAcceptTest, WhoIsNotKnownIsNotLetIn) {
   EXPECT_FALSE(gets_in(kRoot));
 }
 
-TEST_F(ControlAcceptTest, TheKernelSaysWhoTheUserIs) {
+TEST_F(ControlAcceptTest, TheKernelNamesTheUser) {
   std::array<int, 2> ends{};
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
   const UniqueFd one(ends[0]);
@@ -137,7 +137,7 @@ TEST_F(ControlAcceptTest, TheKernelSaysWhoTheUserIs) {
   EXPECT_EQ(ControlServer::Calls::of_kernel().user_of(one.get()).value(), geteuid());
 }
 
-TEST_F(ControlAcceptTest, AfterCloseNobodyGetsInAndWhoIsInStays) {
+TEST_F(ControlAcceptTest, AfterCloseNoClientGetsInAndEarlierOnesStay) {
   const UniqueFd client = connect(kUser);
   server_->close();
   machine_.settle();

@@ -40,7 +40,7 @@ class ControlTest : public testing::Test {
     machine_.settle();
   }
 
-  // Says done to whoever asks for anything.
+  // Answers Done to any request.
   virtual awaitable<void> handle(std::shared_ptr<ControlSession> session) {
     ++requests_;
     session->send(control::Done{});
@@ -70,7 +70,7 @@ class ControlTest : public testing::Test {
               static_cast<ssize_t>(text.size()));
     machine_.settle();
   }
-  // What the server has said so far.
+  // The server's replies so far.
   std::string read(const UniqueFd& socket) {
     std::string text;
     std::array<char, 65536> buffer;

@@ -76,7 +76,7 @@ TEST_F(ControlSessionTest, AUsersRequestHasAtMostFourKibibytes) {
   EXPECT_EQ(requests_, 2U);
 }
 
-TEST_F(ControlSessionTest, WhatIsNoRequestIsAnswered) {
+TEST_F(ControlSessionTest, AMalformedRequestIsAnswered) {
   EXPECT_THAT(reply_to(kUser, "nonsense\n"), HasSubstr("malformed"));
   EXPECT_THAT(reply_to(kUser, std::string(4095, '[') + '\n'), HasSubstr("malformed"));
 }
@@ -110,7 +110,7 @@ TEST_F(LargeReplyTest, AUserHasFiveSecondsToTakeAReply) {
   EXPECT_FALSE(is_open_);
 }
 
-TEST_F(LargeReplyTest, WhoTakesItInTimeGetsAllOfIt) {
+TEST_F(LargeReplyTest, AClientThatTakesItInTimeGetsAllOfIt) {
   const UniqueFd client = client_that_asks(kUser);
   machine_.pass(seconds(4));
   EXPECT_GT(read(client).size(), kLargeBytes);

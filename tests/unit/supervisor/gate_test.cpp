@@ -47,7 +47,7 @@ TEST_F(GateTest, WaitsUntilTheLastHasLeft) {
   EXPECT_TRUE(*is_over);
 }
 
-TEST_F(GateTest, AClosedGateLetsNobodyIn) {
+TEST_F(GateTest, AClosedGateLetsNoWorkIn) {
   Gate gate(io_);
   auto pass = gate.enter();
   const auto is_over = begin(gate.close_and_wait());

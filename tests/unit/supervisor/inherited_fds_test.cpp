@@ -57,10 +57,11 @@ TEST(InheritedFds, ReallyCrossExec) {
   EXPECT_STREQ(said, "through\n");
 }
 
-TEST(InheritedFds, WhatIsNotThereIsNamed) {
+TEST(InheritedFds, AMissingDescriptorIsNamed) {
   for (const char* text : {"", "pool", "pool=", "pool=x", "pool=-1", "pool=2x", "pool= 2",
                            "pool=12345", "pool=99999999999999999999", "pool=2,", ",pool=2"}) {
-    // Wrong or right, what was read is taken: not the test's own standard error.
+    // The reader takes every descriptor that it names, so it must not be the test's own standard
+    // error.
     const UniqueFd fd = some_fd();
     std::string words = text;
     if (const auto at = words.find("=2"); at != std::string::npos) {

@@ -40,8 +40,8 @@ TEST(KillDecision, KillsAgainWhereOthersTookWhatTheKillFreed) {
   EXPECT_TRUE(decision.is_kill_due(50 * kMiB));
 }
 
-// The kernel's files are written by the test. It waits for what is to happen, and the time limit of
-// the test program is the only one.
+// The test writes the kernel's files. It waits for the expected effect, and only the time limit of
+// the test program ends that.
 class KernelLastResortTest : public testing::Test {
  protected:
   KernelLastResortTest() {
@@ -72,7 +72,7 @@ TEST_F(KernelLastResortTest, KillsWithoutTheReactor) {
   EXPECT_EQ(tree_.read("sysrq-trigger"), "ff");
 }
 
-TEST_F(KernelLastResortTest, BeginsAnewForTheNextWorker) {
+TEST_F(KernelLastResortTest, BeginsAgainForTheNextWorker) {
   KernelLastResort last_resort(paths_, std::chrono::milliseconds(1));
   for (std::size_t i = 1; i <= 3; ++i) {
     last_resort.begin(100 * kMiB);
@@ -81,7 +81,7 @@ TEST_F(KernelLastResortTest, BeginsAnewForTheNextWorker) {
   }
 }
 
-TEST_F(KernelLastResortTest, KillsNobodyBeforeItsTimeNorAfterItsEnd) {
+TEST_F(KernelLastResortTest, KillsNothingBeforeItsTimeNorAfterItsEnd) {
   {
     KernelLastResort last_resort(paths_, std::chrono::hours(1));
     last_resort.end();

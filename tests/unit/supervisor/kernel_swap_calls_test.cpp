@@ -25,7 +25,7 @@ class KernelSwapCallsTest : public testing::Test {
     paths_.block_directory = tree_.path("block");
   }
   KernelSwapCalls calls() { return {io_, clock_, paths_}; }
-  // A file whose opening waits: nobody writes to it.
+  // A file whose opening waits: no process writes to it.
   std::string make_fifo() const {
     const std::string path = tree_.path("fifo");
     EXPECT_EQ(mkfifo(path.c_str(), 0600), 0);
@@ -60,7 +60,7 @@ TEST_F(KernelSwapCallsTest, AReadThatWaitsTooLongIsGivenUp) {
   EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);  // the child is gone
 }
 
-TEST_F(KernelSwapCallsTest, NobodyHoldsAPlainFile) {
+TEST_F(KernelSwapCallsTest, NoProgramHoldsAPlainFile) {
   tree_.write("file", "");
   EXPECT_FALSE(calls().is_held(tree_.path("file")).value());
   EXPECT_FALSE(calls().is_held(tree_.path("missing")).value());

@@ -15,7 +15,7 @@ namespace {
 
 class LockedMemoryReserveTest : public testing::Test {
  protected:
-  // What the kernel has allocated for the files of reserves.
+  // The bytes that the kernel has allocated for the files of reserves.
   static std::uint64_t allocated_bytes() {
     std::uint64_t bytes = 0;
     for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
@@ -95,7 +95,7 @@ TEST_F(LockedMemoryReserveTest, OfNothingIsFull) {
   EXPECT_EQ(allocated_bytes(), 0U);
 }
 
-TEST_F(LockedMemoryReserveTest, WhatIsFilledWhileItIsReleasedIsNotKept) {
+TEST_F(LockedMemoryReserveTest, MemoryFilledDuringTheReleaseIsNotKept) {
   reserve_.set_size(2 * kMiB);
   std::optional<Result<void>> filled;
   asio::co_spawn(

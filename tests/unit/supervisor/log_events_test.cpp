@@ -36,7 +36,7 @@ class LogEventsTest : public PoolTest {
   }
   ~LogEventsTest() override { set_log_sink(nullptr); }
 
-  // What was logged of this event since it was asked for last.
+  // The log entries of this event since the last call.
   static std::vector<std::string> take(std::string_view message_id) {
     std::vector<std::string> entries;
     for (const Event& event : events) {
@@ -144,7 +144,7 @@ TEST_F(LogEventsTest, SomebodyElseSwapsItOff) {
   EXPECT_THAT(take(message_ids::kSwappedOffByOthers), SizeIs(1));
 }
 
-// By the daemon itself: the next one does not know that nobody else has done it.
+// The daemon itself swaps off; the next daemon must not report it as the work of others.
 TEST_F(LogEventsTest, ADownIsNotTheWorkOfOthers) {
   ASSERT_TRUE(up(2));
   machine_.swap.off_waits.insert("/dev/nbd0");
@@ -183,7 +183,7 @@ TEST_F(LogEventsTest, ANewSupervisorTakesOver) {
 }
 
 // The memory went with both processes.
-TEST_F(LogEventsTest, BothDieAndNobodyKeepsTheMemory) {
+TEST_F(LogEventsTest, BothDieAndNoProcessKeepsTheMemory) {
   ASSERT_TRUE(up(1));
   NamedFds inherited = fdstore();
   std::erase_if(inherited, [](const auto& fd) { return !fd.first.starts_with("pool"); });

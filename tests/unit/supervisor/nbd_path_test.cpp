@@ -39,7 +39,7 @@ TEST_F(NbdPathTest, OtherwiseTheName) {
   EXPECT_EQ(path("/dev/nbd3", makedev(43, 96)), "/dev/nbd3");
 }
 
-TEST_F(NbdPathTest, WhatIsNoNbdDevice) {
+TEST_F(NbdPathTest, NoNbdDevice) {
   EXPECT_EQ(path("/dev/vda2"), std::nullopt);
   EXPECT_EQ(path("/dev/nbd"), std::nullopt);
   EXPECT_EQ(path("/dev/nbd0p1"), std::nullopt);

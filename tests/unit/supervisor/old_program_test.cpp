@@ -26,7 +26,7 @@ bool are_same(const UniqueFd& one, const UniqueFd& other) {
          first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
-// A process that listens as a worker does, and runs `program` by then.
+// A process that listens like a worker, and runs `program`.
 class Listener {
  public:
   Listener(const std::string& socket, const char* program) {
@@ -57,7 +57,7 @@ class Listener {
   pid_t pid_ = -1;
 };
 
-TEST(FindOldProgram, WhatTheServiceManagerKeptComesFirst) {
+TEST(FindOldProgram, TheServiceManagersProgramComesFirst) {
   const TempDirectory directory;
   const UniqueFd found = find_old_program(open_program("/bin/true"), directory.path());
   EXPECT_TRUE(are_same(found, open_program("/bin/true")));

@@ -1,4 +1,4 @@
-// A supervisor follows one that has died, over each combination of what can be left.
+// A supervisor follows one that has died, over each combination of things that can be left.
 #include <cerrno>
 
 #include "daemon/supervisor/pool/adopt.hpp"
@@ -18,7 +18,7 @@ TEST_F(PoolAdoptTest, NothingIsLeft) {
   expect_nothing_left();
 }
 
-// Without a service manager the worker has all that is to be known.
+// Without a service manager the worker has all that the next supervisor needs.
 TEST_F(PoolAdoptTest, TheWorkerLives) {
   ASSERT_TRUE(up());
   begin_supervisor();
@@ -32,7 +32,7 @@ TEST_F(PoolAdoptTest, TheWorkerLives) {
   expect_nothing_left();
 }
 
-// Nobody has been told of its end yet when the slot gets it.
+// Its end is not reported yet when the slot gets it.
 TEST_F(PoolAdoptTest, TheWorkerDiesOfItsAdoption) {
   ASSERT_TRUE(up());
   begin_supervisor();
@@ -58,7 +58,7 @@ TEST_F(PoolAdoptTest, ASwapAreaWithoutAnIdentifierKeepsItsMemory) {
 }
 
 // Its supervisor died in `up`, after the memory was made and before the pool was published.
-TEST_F(PoolAdoptTest, MemoryThatNobodyHasDescribedIsNotKept) {
+TEST_F(PoolAdoptTest, MemoryWithoutADescriptionIsNotKept) {
   ASSERT_TRUE(up());
   machine_.launcher.latest().die();
   begin_supervisor();
@@ -135,7 +135,7 @@ TEST_F(PoolAdoptTest, APageMapWithoutItsStoreIsNotEnough) {
 }
 
 // Somebody else has swapped it off, and may want it on again.
-TEST_F(PoolAdoptTest, WhatWasSwapIsKeptThoughItIsOff) {
+TEST_F(PoolAdoptTest, ADeviceThatWasSwapIsKeptThoughItIsOff) {
   ASSERT_TRUE(up());
   machine_.swap.turn_off("/dev/nbd1");
   begin_supervisor();
@@ -146,7 +146,7 @@ TEST_F(PoolAdoptTest, WhatWasSwapIsKeptThoughItIsOff) {
 }
 
 // Its path in /proc/swaps is of a mount namespace that went with the dead supervisor.
-TEST_F(PoolAdoptTest, WhatTheKernelHoldsIsTakenForSwap) {
+TEST_F(PoolAdoptTest, ADeviceThatTheKernelHoldsCountsAsSwap) {
   ASSERT_TRUE(up(1));
   end_supervisor();
   kill_worker();
@@ -179,7 +179,7 @@ TEST_F(PoolAdoptTest, AWorkerThatWasBeingSetUpGetsItsStore) {
   EXPECT_EQ(machine_.launcher.latest().segments.size(), 1U);
 }
 
-TEST_F(PoolAdoptTest, AWorkerThatNobodyDescribedIsStopped) {
+TEST_F(PoolAdoptTest, AWorkerWithoutADescriptionIsStopped) {
   ASSERT_TRUE(up(1));
   begin_supervisor();
   auto& worker = machine_.launcher.latest();
@@ -198,7 +198,7 @@ TEST_F(PoolAdoptTest, AWorkerThatServesButKnowsNoPoolIsLeftAlone) {
   begin_supervisor();
   const auto result = adopt();
   ASSERT_FALSE(result);
-  EXPECT_THAT(result.error().message, HasSubstr("does not know of which pool"));
+  EXPECT_THAT(result.error().message, HasSubstr("has no description of its pool"));
   EXPECT_EQ(living_workers(), 1U);
   EXPECT_EQ(machine_.nbd.devices.size(), 1U);
 }
@@ -230,7 +230,7 @@ TEST_F(PoolAdoptTest, AReloadRightAfterAnAdoptionWithADeadWorkerIsRefused) {
   expect_all_up(1);
 }
 
-TEST_F(PoolAdoptTest, TheNextSupervisorTellsWhatWasLostBefore) {
+TEST_F(PoolAdoptTest, TheNextSupervisorReportsEarlierLosses) {
   ASSERT_TRUE(up(1));
   pages(0).set(0, 3, PageState::valid);
   machine_.launcher.fails_with[fake::kind_of<messages::Import>()] = ESTALE;
@@ -242,7 +242,7 @@ TEST_F(PoolAdoptTest, TheNextSupervisorTellsWhatWasLostBefore) {
   EXPECT_EQ(pool_->segments().value()[0].generation, 1U);
 }
 
-// A worker that follows a dead one is not killed for what the dead one did not answer.
+// A worker that follows a dead one is not killed for the dead one's missing answers.
 TEST_F(PoolAdoptTest, AWorkerThatDiesWhileItIsGivenItsStoreIsReplacedOnce) {
   ASSERT_TRUE(up(1));
   auto& worker = machine_.launcher.latest();

@@ -22,7 +22,7 @@ TEST_F(PoolConnectionsTest, SocketsThatTheKernelDropsSilentlyAreOfferedAgain) {
   EXPECT_EQ(connections.rbegin()->first, 4 * kConnections);
 }
 
-TEST_F(PoolConnectionsTest, AKernelThatTakesNoSocketsIsOfferedThemForEver) {
+TEST_F(PoolConnectionsTest, AKernelThatTakesNoSocketsIsOfferedThemForever) {
   ASSERT_TRUE(up(1));
   machine_.nbd.drop_silently = 100;
   kill_worker();
@@ -47,7 +47,7 @@ TEST_F(PoolConnectionsTest, AReconfigureWhoseAnswerIsLostIsNoReasonToKillTheWork
   expect_all_up(1);
 }
 
-TEST_F(PoolConnectionsTest, AWorkerIsNotKilledForWhatTheSupervisorLacksForAMoment) {
+TEST_F(PoolConnectionsTest, AWorkerIsNotKilledWhenTheSupervisorBrieflyLacksResources) {
   ASSERT_TRUE(up(2));
   machine_.nbd.refuse_sockets = 70;
   kill_worker();
@@ -78,7 +78,7 @@ TEST_F(PoolConnectionsTest, AConnectionIsOfferedUntilTheKernelTakesIt) {
   expect_nothing_left();
 }
 
-TEST_F(PoolConnectionsTest, AConnectionWhoseEndWasNotReportedIsReplacedAllTheSame) {
+TEST_F(PoolConnectionsTest, AConnectionWhoseEndWasNotReportedIsReplacedToo) {
   ASSERT_TRUE(up(1));
   auto& connections = machine_.launcher.latest().segments.at(0).connections;
   connections.erase(1);

@@ -1,5 +1,5 @@
-// VRAM that is set aside for the next context: the supervisor keeps what the worker makes, gives it
-// to the next one, and closes it when a context needs the room.
+// VRAM that is set aside for the next context: the supervisor keeps the worker's reserve, gives it
+// to the next worker, and closes it when a context needs the room.
 #include "tests/unit/supervisor/pool_fixture.hpp"
 
 namespace vramswap {
@@ -45,7 +45,7 @@ TEST_F(PoolContextReserveTest, SurvivesTheWorkerAndIsGivenToTheNext) {
   }
 }
 
-TEST_F(PoolContextReserveTest, NobodyHoldsOneThatAWorkerGivesUp) {
+TEST_F(PoolContextReserveTest, NoProcessHoldsOneThatAWorkerGivesUp) {
   ASSERT_TRUE(up(1));
   machine_.launcher.latest().give_up_reserve();
   machine_.settle();
@@ -85,7 +85,7 @@ TEST_F(PoolContextReserveTest, AnAdoptedWorkerSharesIt) {
 }
 
 // It gave it up while there was no supervisor that could hear it.
-TEST_F(PoolContextReserveTest, WhatAnAdoptedWorkerHasNotGoesFromTheServiceManager) {
+TEST_F(PoolContextReserveTest, AReserveThatAnAdoptedWorkerLacksGoesFromTheServiceManager) {
   ASSERT_TRUE(up(1));
   end_supervisor();
   machine_.launcher.latest().give_up_reserve();

@@ -1,4 +1,4 @@
-// `down`, and what it leaves as it was when it fails.
+// `down`, and the things that a failed one leaves as they were.
 #include "daemon/supervisor/spawn.hpp"
 #include "tests/unit/supervisor/pool_fixture.hpp"
 
@@ -33,7 +33,7 @@ TEST_F(PoolTest, ASwapoffThatFailsAfterOthersPutsThemBack) {
   expect_all_up(3);
 }
 
-TEST_F(PoolTest, WhatCannotBeSwappedOnAgainIsNamed) {
+TEST_F(PoolTest, ADeviceThatCannotBeSwappedOnAgainIsNamed) {
   ASSERT_TRUE(up(3));
   machine_.swap.unreadable.insert("/dev/nbd1");
   machine_.steps.fail_at(7);  // swapon of nbd2, after nbd1 has failed
@@ -105,7 +105,7 @@ TEST_F(PoolTest, ASwapoffThatIsUnderWayAlreadyIsWaitedFor) {
   expect_nothing_left();
 }
 
-TEST_F(PoolTest, WhatSomebodyElseHasSwappedOffIsShownAndTakenDown) {
+TEST_F(PoolTest, ADeviceSwappedOffByOthersIsShownAndTakenDown) {
   ASSERT_TRUE(up(2));
   machine_.swap.turn_off("/dev/nbd1");
   EXPECT_THAT(states(), ElementsAre("active", "off"));
@@ -113,7 +113,7 @@ TEST_F(PoolTest, WhatSomebodyElseHasSwappedOffIsShownAndTakenDown) {
   expect_nothing_left();
 }
 
-TEST_F(PoolTest, UpBringsBackWhatSomebodyElseHasSwappedOff) {
+TEST_F(PoolTest, UpBringsBackADeviceSwappedOffByOthers) {
   ASSERT_TRUE(up(3));
   machine_.swap.turn_off("/dev/nbd0");
   machine_.swap.turn_off("/dev/nbd2");
@@ -154,7 +154,7 @@ TEST_F(DisconnectedTest, AWorkerThatDiesDuringAForcedSwapoffLeavesTheSegmentInte
   EXPECT_THAT(down().error().message, HasSubstr("not while it is interrupted"));
 }
 
-TEST_F(DisconnectedTest, WhatSomebodyElseHasDisconnectedIsShownAndLosesNoPageUnasked) {
+TEST_F(DisconnectedTest, ADeviceDisconnectedByOthersIsShownAndLosesNoPageUnasked) {
   for (const bool is_forced : {true, false}) {
     ASSERT_TRUE(up(1));
     disconnect_in_use();
@@ -222,7 +222,7 @@ TEST_F(PoolTest, SomebodyElseHasSwappedItOff) {
 TEST_F(PoolTest, ADeviceThatIsSwapIsNeverDisconnected) {
   ASSERT_TRUE(up(1));
   machine_.swap.off_waits.clear();
-  // What the kernel says counts, not what this program remembers.
+  // The kernel's state counts, not this program's memory of it.
   std::optional<Result<void>> result;
   machine_.swap.off_waits.insert("/dev/nbd0");
   asio::co_spawn(
@@ -237,7 +237,7 @@ TEST_F(PoolTest, ADeviceThatIsSwapIsNeverDisconnected) {
   expect_all_up(1);
 }
 
-// /proc/swaps may show a path that nobody knows: the kernel holds the device all the same.
+// /proc/swaps may show an unknown path for a device that the kernel still holds.
 TEST_F(PoolTest, ADeviceThatIsHeldIsNeverDisconnected) {
   ASSERT_TRUE(up(1));
   machine_.swap.held.insert("/dev/nbd0");
@@ -249,9 +249,9 @@ TEST_F(PoolTest, ADeviceThatIsHeldIsNeverDisconnected) {
   expect_nothing_left();
 }
 
-// The kernel looks for partitions on a new device, and waits for a worker: whoever opens it waits,
-// too.
-TEST_F(PoolTest, WhereNobodyKnowsWhetherADeviceIsHeldItIsAskedAgain) {
+// The kernel looks for partitions on a new device, and waits for a worker: so does each program
+// that opens it.
+TEST_F(PoolTest, WhenItIsUnknownWhetherADeviceIsHeldTheKernelIsAskedAgain) {
   ASSERT_TRUE(up(1));
   machine_.swap.unknown_looks = 2;
   ASSERT_TRUE(down());
@@ -259,7 +259,7 @@ TEST_F(PoolTest, WhereNobodyKnowsWhetherADeviceIsHeldItIsAskedAgain) {
   expect_nothing_left();
 }
 
-// Only the first open of a device waits: nobody has had it open.
+// Only the first open of a device waits: no program had it open before.
 TEST_F(PoolTest, ADeviceWhoseOpenKeepsWaitingIsDisconnected) {
   ASSERT_TRUE(up(1));
   machine_.swap.unknown_looks = 1000;
@@ -321,7 +321,7 @@ TEST_F(PoolTest, AStoreIsNotScrubbedWhileItsDeviceIsHeld) {
 
 // A worker that died and is not back yet: swapoff would count the pages that it cannot read as
 // gone.
-TEST_F(PoolTest, WhatNobodyServesIsNotSwappedOff) {
+TEST_F(PoolTest, AnUnservedDeviceIsNotSwappedOff) {
   ASSERT_TRUE(up());
   machine_.launcher.die_at_start = 1000;
   kill_worker();

@@ -30,7 +30,7 @@ class PoolDriverTest : public PoolTest {
     wanted.backend = control::Backend::vram;
     return machine_.run(pool_->up(wanted));
   }
-  // What is in the driver that the latest worker was given.
+  // The content of the driver that the latest worker was given.
   std::string given() {
     const auto& fds = machine_.launcher.latest().start_fds;
     if (fds.empty()) return "";
@@ -43,7 +43,7 @@ class PoolDriverTest : public PoolTest {
   TempDirectory directory_;
 };
 
-TEST_F(PoolDriverTest, TheNextWorkerLoadsWhatTheFirstHasLoaded) {
+TEST_F(PoolDriverTest, TheNextWorkerLoadsTheFilesOfTheFirst) {
   ASSERT_TRUE(up_vram());
   EXPECT_THAT(machine_.launcher.latest().start_fds, IsEmpty());
   EXPECT_EQ(start().driver_path, "");

@@ -54,7 +54,7 @@ TEST_F(PoolLostPagesTest, StatusCountsThem) {
   EXPECT_EQ(status(0).lost_pages, 0U);
 }
 
-TEST_F(PoolLostPagesTest, WhatAWorkerDidNotSayIsNoticedWithinSeconds) {
+TEST_F(PoolLostPagesTest, AnUnreportedLossIsNoticedWithinSeconds) {
   ASSERT_TRUE(up(1));
   pages(0).lose_corrupt(7);
   machine_.pass(std::chrono::seconds(11));
@@ -89,7 +89,7 @@ TEST_F(PoolLostPagesTest, ALostStoreNarrowsTheQueueWhenItIsServedAgain) {
   EXPECT_EQ(status(0).corrupt_pages, 0U);
 }
 
-TEST_F(PoolLostPagesTest, TheNextSupervisorGoesOn) {
+TEST_F(PoolLostPagesTest, TheNextSupervisorContinues) {
   ASSERT_TRUE(up(2));
   const auto usual = limit(0);
   corrupt(0, 7);

@@ -1,4 +1,4 @@
-// `up`, and what is left when a step of it fails.
+// `up`, and the things that are left when a step of it fails.
 #include "tests/unit/supervisor/pool_fixture.hpp"
 
 namespace vramswap {
@@ -29,7 +29,7 @@ TEST_F(PoolTest, WhateverStepOfUpFailsAllIsUndone) {
     if (!machine_.steps.has_failed()) break;
     SCOPED_TRACE(machine_.steps.names().at(step));
     if (machine_.steps.names().at(step) == "Describe") {
-      // The service manager has the description all the same, and every next event tries again.
+      // The service manager still has the description, and every later event tries again.
       ASSERT_TRUE(result);
       ASSERT_TRUE(down());
     } else {
@@ -51,7 +51,7 @@ TEST_F(PoolTest, UpFailsWhenTheWorkerDiesAsItStarts) {
   expect_nothing_left();
 }
 
-// The device is there, so it is used: nobody else would ever take it away.
+// The device exists, so it is used: no other program would ever remove it.
 TEST_F(PoolTest, AConnectWhoseAnswerIsLostHasMadeADevice) {
   machine_.nbd.lose_answers = 1;
   ASSERT_TRUE(up());

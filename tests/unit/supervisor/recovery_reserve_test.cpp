@@ -73,8 +73,8 @@ TEST_F(RecoveryReserveTest, IsFilledAgainWhenNoWorkerStartsOrIsBeingRecovered) {
   EXPECT_TRUE(memory_.is_full());
 }
 
-// The kernel finds no memory for the reserve; the reactor goes on, and a worker that starts gets
-// what is there.
+// The kernel finds no memory for the reserve; the reactor keeps running, and a worker that starts
+// gets the memory that is there.
 TEST_F(RecoveryReserveTest, AWorkerMayStartWhileTheReserveWaitsForMemory) {
   available_ = 0;
   memory_.release_step();

@@ -31,7 +31,7 @@ TEST_F(RuntimeLockTest, WaitsForOneThatEnds) {
   auto lock = lock_runtime_directory(path_, 0ms);
   ASSERT_TRUE(lock);
   {
-    // Nobody listens any more.
+    // No process listens any more.
     asio::io_context io;
     asio::local::stream_protocol::acceptor acceptor(io, {control_path(path_)});
   }
@@ -65,7 +65,7 @@ TEST_F(RuntimeLockTest, ACrowdedSocketIsServedToo) {
   EXPECT_FALSE(lock_runtime_directory(path_, 1h));
 }
 
-TEST_F(RuntimeLockTest, SaysWhatCannotBeMade) {
+TEST_F(RuntimeLockTest, NamesTheDirectoryThatCannotBeMade) {
   const auto lock = lock_runtime_directory(path_ + "/run/run", 0ms);
   ASSERT_FALSE(lock);
   EXPECT_EQ(lock.error().code, ENOENT);

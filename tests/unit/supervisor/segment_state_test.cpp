@@ -59,7 +59,7 @@ TEST(SegmentState, SwapEndsOnlyByASwapoffThatSucceeded) {
   }
 }
 
-TEST(SegmentState, NoSwapoffWhereNobodyServes) {
+TEST(SegmentState, NoSwapoffWithoutAServer) {
   EXPECT_FALSE(next_state(State::interrupted, Event::swap_off_started));
 }
 
@@ -70,7 +70,7 @@ TEST(SegmentState, NothingIsDisconnectedOrReleasedUnderSwap) {
   }
 }
 
-TEST(SegmentState, WhatADeadSupervisorLeft) {
+TEST(SegmentState, ADeadSupervisorsSegments) {
   constexpr bool kDevice = true;
   constexpr bool kSwap = true;
   constexpr bool kServed = true;

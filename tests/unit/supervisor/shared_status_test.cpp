@@ -22,7 +22,7 @@ TEST_F(SharedStatusTest, AThousandRequestsInASecondCostFiveCollections) {
   EXPECT_EQ(collections() - before, 5U);
 }
 
-TEST_F(SharedStatusTest, WhoAsksWhileItIsCollectedWaitsForThat) {
+TEST_F(SharedStatusTest, AClientThatAsksDuringACollectionWaitsForIt) {
   up();
   machine_.pass(seconds(1));
   machine_.launcher.latest().stop();

@@ -81,7 +81,7 @@ TEST_F(SignOfLifeTest, AWorkerThatDoesNotWakeUpIsReplaced) {
   expect_all_up(1);
 }
 
-// Nobody had time to answer.
+// No worker had time to answer.
 TEST_F(SignOfLifeTest, AMachineThatWasAsleepIsNoReasonToKillAWorker) {
   ASSERT_TRUE(up(1));
   for (int i = 0; i < 20; ++i) {
@@ -96,7 +96,7 @@ TEST_F(SignOfLifeTest, AMachineThatWasAsleepIsNoReasonToKillAWorker) {
   EXPECT_EQ(workers(), 1U);
 }
 
-// Each of them answers what it takes to serve, and then nothing any more.
+// Each of them answers the requests that it needs to serve, and then none.
 TEST_F(SignOfLifeTest, NoMoreThanOneWorkerIsKilledInAHangTimeout) {
   machine_.launcher.stops_at = kind_of<messages::Ping>();
   ASSERT_TRUE(up(1));
@@ -131,7 +131,7 @@ TEST_F(SignOfLifeTest, AStartThatNeverEndsIsTriedAgain) {
   EXPECT_EQ(workers(), 3U);
 }
 
-// Without a service manager nobody else has its memory before it has handed that over.
+// Without a service manager no other process has its memory before it has handed that over.
 TEST_F(SignOfLifeTest, TheOnlyHolderOfTheMemoryIsNeverKilled) {
   ASSERT_TRUE(up(2));
   begin_supervisor();

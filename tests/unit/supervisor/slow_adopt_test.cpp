@@ -1,4 +1,4 @@
-// A supervisor follows one that has died, and something goes on while it does.
+// A supervisor follows one that has died, and something happens meanwhile.
 #include <algorithm>
 #include <cerrno>
 #include <optional>
@@ -10,7 +10,7 @@ namespace {
 
 class SlowAdoptTest : public PoolTest {
  protected:
-  // What the adoption that was begun last has come to; nothing while it goes on.
+  // The result of the last adoption; nothing while it runs.
   std::optional<Result<void>>& begin_adoption(NamedFds inherited = {}) {
     adopted_.reset();
     asio::co_spawn(
@@ -27,7 +27,7 @@ class SlowAdoptTest : public PoolTest {
 };
 
 // By the dead supervisor's mkswap, which is ending.
-TEST_F(SlowAdoptTest, WhatIsHeldForAMomentIsNotTakenForSwap) {
+TEST_F(SlowAdoptTest, ABrieflyHeldDeviceDoesNotCountAsSwap) {
   ASSERT_TRUE(up(1));
   end_supervisor();
   machine_.swap.turn_off("/dev/nbd0");
@@ -81,7 +81,7 @@ TEST_F(SlowAdoptTest, AWorkerThatCannotHandItsMemoryOverAtTheMomentIsAskedAgain)
 }
 
 // If that worker died between two attempts, its memory would else go with it.
-TEST_F(SlowAdoptTest, WhatAWorkerHasHandedOverIsKeptForTheNextAttempt) {
+TEST_F(SlowAdoptTest, HandedOverMemoryIsKeptForTheNextAttempt) {
   const auto hand_over = fake::kind_of<messages::HandOver>();
   ASSERT_TRUE(up(2));
   begin_supervisor();
@@ -103,7 +103,7 @@ TEST_F(SlowAdoptTest, WhatAWorkerHasHandedOverIsKeptForTheNextAttempt) {
 }
 
 // It answers after the supervisor has stopped waiting.
-TEST_F(SlowAdoptTest, AWorkerThatNobodyDescribedIsNotKilledForItsSilence) {
+TEST_F(SlowAdoptTest, AWorkerWithoutADescriptionIsNotKilledForItsSilence) {
   ASSERT_TRUE(up(1));
   begin_supervisor();
   auto& worker = machine_.launcher.latest();
@@ -122,7 +122,7 @@ TEST_F(SlowAdoptTest, AWorkerThatNobodyDescribedIsNotKilledForItsSilence) {
   expect_nothing_left();
 }
 
-// The report comes after the worker has said what it has, and before there is a segment.
+// The report comes after the worker's list of segments, and before the supervisor has a segment.
 TEST_F(SlowAdoptTest, AConnectionThatEndsDuringTheAdoptionIsRestored) {
   for (const std::string step : {"Adopt", "HandOver"}) {
     SCOPED_TRACE(step);

@@ -13,7 +13,7 @@ using testing::ElementsAre;
 
 class StatePublisherTest : public testing::Test {
  protected:
-  // A worker that is told: what is published waits for its answer.
+  // A worker that gets the description: publishing waits for its answer.
   void add_worker() {
     PoolDescription::Device known;
     known.start.rendezvous = "worker-0";
@@ -60,7 +60,7 @@ TEST_F(StatePublisherTest, PublicationsFollowOneAnotherAndLeaveOneDescription) {
   EXPECT_THAT(kept(), ElementsAre());
 }
 
-TEST_F(StatePublisherTest, WhatCannotBeStoredLeavesTheEarlierOneUntilTheNextTime) {
+TEST_F(StatePublisherTest, AFailedStoreLeavesTheEarlierOneUntilTheNextTime) {
   add_worker();
   machine_.run(publish());
   rlimit limit{};

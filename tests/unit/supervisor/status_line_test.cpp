@@ -1,4 +1,4 @@
-// What the service manager is told of the pool, in words.
+// The words in which the service manager hears of the pool.
 #include "daemon/supervisor/pool/status_line.hpp"
 
 #include "tests/unit/supervisor/pool_fixture.hpp"
@@ -30,7 +30,7 @@ TEST_F(StatusLineTest, SaysHowFarUpAndDownAre) {
   EXPECT_THAT(lines(), ElementsAre("taking the swap down", "no swap is up"));
 }
 
-TEST_F(StatusLineTest, IsToldOnlyWhenItChanges) {
+TEST_F(StatusLineTest, IsSentOnlyWhenItChanges) {
   ASSERT_TRUE(up(2));
   lines().clear();
   machine_.pass(std::chrono::hours(1));
@@ -76,14 +76,14 @@ TEST_F(StatusLineTest, SaysWhyADeviceHasNotAllItsConnections) {
   EXPECT_EQ(line(), kAllIsWell);
 }
 
-TEST_F(StatusLineTest, SaysWhatSomebodyElseHasDisconnected) {
+TEST_F(StatusLineTest, NamesADeviceDisconnectedByOthers) {
   ASSERT_TRUE(up(2));
   disconnect_by_others(0);
   EXPECT_THAT(states(), ElementsAre("disconnected", "active"));
   EXPECT_EQ(line(), "degraded: somebody else has disconnected /dev/nbd0");
 }
 
-TEST_F(StatusLineTest, SaysWhatSomebodyElseHasSwappedOff) {
+TEST_F(StatusLineTest, NamesADeviceSwappedOffByOthers) {
   ASSERT_TRUE(up(2));
   machine_.swap.turn_off("/dev/nbd1");
   look();
@@ -115,7 +115,7 @@ TEST_F(StatusLineTest, CountsLostPages) {
   EXPECT_EQ(line(), std::string(kAllIsWell) + "; 1 page lost");
 }
 
-TEST_F(StatusLineTest, SaysWhatTheNextWorkerWillLack) {
+TEST_F(StatusLineTest, SaysThatTheNextWorkerWillLackRoom) {
   machine_.launcher.context_bytes = 600 << 20;
   machine_.launcher.has_room = false;
   auto wanted = request(1);
@@ -138,7 +138,7 @@ TEST_F(StatusLineTest, ANoteOfTheServiceGivesWayToADown) {
   EXPECT_EQ(lines().front(), "taking the swap down");
 }
 
-TEST_F(StatusLineTest, ANewSupervisorSaysWhatItWaitsFor) {
+TEST_F(StatusLineTest, ANewSupervisorNamesTheWorkerThatItWaitsFor) {
   ASSERT_TRUE(up(2));
   begin_supervisor();
   lines().clear();
@@ -148,7 +148,7 @@ TEST_F(StatusLineTest, ANewSupervisorSaysWhatItWaitsFor) {
       machine_.io, [&]() -> awaitable<void> { adopted = co_await pool_->adopt({}); },
       asio::detached);
   machine_.pass(std::chrono::minutes(5));
-  EXPECT_THAT(line(), StartsWith("cannot take over what is up yet: worker "));
+  EXPECT_THAT(line(), StartsWith("cannot take over the swap yet: worker "));
   machine_.launcher.latest().go_on();
   machine_.run_until([&] { return adopted.has_value(); });
   recover();
@@ -161,7 +161,7 @@ TEST_F(StatusLineTest, ANewSupervisorSaysWhatItWaitsFor) {
   EXPECT_THAT(lines(), ElementsAre("looking for swap of an earlier vramswapd", "no swap is up"));
 }
 
-TEST_F(StatusLineTest, WhatCouldNotBeToldIsToldLater) {
+TEST_F(StatusLineTest, AnUnsentLineIsSentLater) {
   ASSERT_TRUE(up(2));
   machine_.launcher.die_at_start = 1;
   kill_worker();

@@ -59,7 +59,7 @@ TEST(SwapOffFit, TheErrorHasTheFigures) {
   }
 }
 
-TEST(SwapOffFit, WhatProgramsHaveAllocatedMustBeAllowedWithoutTheSwap) {
+TEST(SwapOffFit, AllocatedMemoryMustBeAllowedWithoutTheSwap) {
   const SwapUse use{.size_bytes = 100 * kMiB};
   EXPECT_TRUE(check_commitment_holds(std::nullopt, use));
   EXPECT_TRUE(check_commitment_holds(MemoryCommitment{200 * kMiB, 300 * kMiB}, use));
@@ -90,10 +90,10 @@ TEST(SwapOffFit, AGroupThatIsTooSmallIsNamed) {
   EXPECT_EQ(check_groups_have_room({excess("/box", 42)}, use(100, 0)).error().message,
             "the pages in use do not fit into their control groups: 42M more would come back into "
             "/box than its memory.max of 20M has room for, and the kernel would kill programs in "
-            "it; raise its memory.max, stop something in it, or try all the same with --force");
+            "it; raise its memory.max, end programs in it, or try anyway with --force");
 }
 
-TEST(SwapOffFit, AboveMemoryHighNobodyIsKilled) {
+TEST(SwapOffFit, AboveMemoryHighNoProgramIsKilled) {
   CgroupExcess group = excess("/box", 42);
   group.limit = "memory.high";
   const auto result = check_groups_have_room({group}, use(100, 0));
@@ -106,10 +106,10 @@ TEST(SwapOffFit, OfSeveralGroupsTheWorstIsNamedAndTheOthersAreCounted) {
   const std::vector<CgroupExcess> two{excess("/a", 5), excess("/b", 7)};
   const auto message = check_groups_have_room(two, use(100, 0)).error().message;
   EXPECT_THAT(message, HasSubstr("7M more would come back into /b"));
-  EXPECT_THAT(message, HasSubstr("(so it is with 1 more group)"));
+  EXPECT_THAT(message, HasSubstr("(and in 1 more group)"));
   const std::vector<CgroupExcess> three{excess("/a", 9), excess("/b", 7), excess("/c", 8)};
   EXPECT_THAT(check_groups_have_room(three, use(100, 0)).error().message,
-              HasSubstr("(so it is with 2 more groups)"));
+              HasSubstr("(and in 2 more groups)"));
 }
 
 TEST(SwapOffFit, AllGroupsShareOtherSwap) {
@@ -120,7 +120,7 @@ TEST(SwapOffFit, AllGroupsShareOtherSwap) {
   EXPECT_TRUE(check_groups_have_room(groups, use(35, 35)));
 }
 
-TEST(SwapOffFit, WhatGroupsBelowSwapOutIsRoomAbove) {
+TEST(SwapOffFit, PagesThatGroupsBelowSwapOutMakeRoomAbove) {
   const std::vector<CgroupExcess> groups{excess("/a", 40), excess("/a/b", 30, 0),
                                          excess("/a/c", 20, 0), excess("/d", 5)};
   EXPECT_TRUE(check_groups_have_room(groups, use(100, 55)));

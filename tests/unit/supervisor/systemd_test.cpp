@@ -37,7 +37,7 @@ class SystemdStatusTest : public testing::Test {
   }
   ~SystemdStatusTest() override { unsetenv("NOTIFY_SOCKET"); }
 
-  // What is there, without waiting.
+  // The waiting data, without waiting for more.
   std::string receive() {
     std::array<char, 256> buffer{};
     const ssize_t length = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
@@ -51,7 +51,7 @@ class SystemdStatusTest : public testing::Test {
   Systemd systemd_{io_};
 };
 
-TEST_F(SystemdStatusTest, IsToldInWords) {
+TEST_F(SystemdStatusTest, DescribesThePoolInWords) {
   EXPECT_TRUE(systemd_.notify_status("1G of swap on 1 GPU, 1 segment"));
   EXPECT_EQ(receive(), "STATUS=1G of swap on 1 GPU, 1 segment");
 }
@@ -64,7 +64,7 @@ TEST_F(SystemdStatusTest, AManagerThatReadsNothingIsNotWaitedFor) {
   EXPECT_TRUE(systemd_.notify_status("so it is"));
 }
 
-TEST_F(SystemdStatusTest, WhereThereIsNoneItIsNobodysBusiness) {
+TEST_F(SystemdStatusTest, WithoutAServiceManagerNothingIsSent) {
   unsetenv("NOTIFY_SOCKET");
   EXPECT_TRUE(systemd_.notify_status("so it is"));
   EXPECT_EQ(receive(), "");

@@ -92,7 +92,7 @@ TEST_F(WorkerProcessTest, OneThatStandsStillIsWaitedForOnceAndAskedOnce) {
   EXPECT_EQ(requests(), 1U);
   EXPECT_TRUE(worker_->is_running());
 
-  // It goes on: the late answer is taken, and it is asked again.
+  // It runs again: the supervisor takes the late answer, and asks again.
   answer(stats_with(1));
   machine_.settle();
   ASSERT_TRUE(worker_->stats());

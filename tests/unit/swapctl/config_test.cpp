@@ -52,7 +52,7 @@ TEST_F(ConfigTest, TheLastLineNeedsNoEnd) {
   EXPECT_EQ(request.priority, 6);
 }
 
-TEST_F(ConfigTest, LaterFilesWinAndKeepWhatTheyDoNotName) {
+TEST_F(ConfigTest, LaterFilesOverrideOnlyTheKeysThatTheyName) {
   directory.write("conf.d/20-b.conf", "priority = 20\n");
   directory.write("conf.d/10-a.conf", "priority = 10\nconnections = 3\n");
   directory.write("vramswap.conf", "priority = 1\nconnections = 1\nsize = 1G\n");
@@ -88,7 +88,7 @@ TEST_F(ConfigTest, ErrorsHaveFileAndLine) {
   EXPECT_THAT(error_of("gpu ="), StartsWith(":1: gpu ''"));
   EXPECT_EQ(error_of("size 7G\n"), ":1: write KEY = VALUE");
   EXPECT_EQ(error_of("= 7G\n"), ":1: unknown key '': the keys are " + names_of(settings));
-  EXPECT_EQ(error_of("size = 1G\n [gpu0]\n"), ":2: there are no sections here");
+  EXPECT_EQ(error_of("size = 1G\n [gpu0]\n"), ":2: config files have no sections");
   EXPECT_EQ(error_of("size = 1G\n\nsize = 2G\n"),
             ":3: option 'size' cannot be specified more than once");
 }

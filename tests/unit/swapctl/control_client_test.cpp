@@ -23,7 +23,7 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 struct ControlClientTest : testing::Test {
-  // What a status request gets from a daemon that serves like this.
+  // The answer to a status request from a daemon that serves like this.
   Result<Status> ask_daemon(FakeDaemon::Serve serve, const WaitOptions& waiting = {}) {
     FakeDaemon daemon(socket, std::move(serve));
     auto client = ControlClient::connect(socket);
@@ -148,7 +148,7 @@ TEST_F(ControlClientTest, TheEndBeforeTheAnswerIsAnError) {
               StartsWith("vramswapd ended before it answered"));
 }
 
-// Sending to a daemon that has hung up must neither kill us nor hide what it said.
+// Sending to a daemon that has hung up must neither kill this process nor hide the daemon's answer.
 TEST_F(ControlClientTest, AnAnswerThatDoesNotWaitForTheRequestIsHeard) {
   auto client = connect_to_gone(control::Failure{"go away"});
   ASSERT_TRUE(client);
@@ -190,7 +190,7 @@ TEST_F(ControlClientTest, TheEndIsWaitedFor) {
   EXPECT_TRUE(has_ended);
 }
 
-TEST_F(ControlClientTest, TheEndIsNotWaitedForForEver) {
+TEST_F(ControlClientTest, TheWaitForTheEndHasALimit) {
   std::atomic<bool> may_end = false;
   FakeDaemon daemon(socket, [&](FakeConnection&) {
     while (!may_end) std::this_thread::yield();

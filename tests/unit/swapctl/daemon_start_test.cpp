@@ -32,7 +32,7 @@ struct DaemonStartTest : testing::Test {
     EXPECT_FALSE(client);
     return client ? Error{} : client.error();
   }
-  // A systemd that runs. Its programs note what they are asked.
+  // A systemd that runs. Its programs note their arguments.
   void install_systemctl(std::string_view script) {
     std::filesystem::create_directory(start.systemd.directory);
     start.systemd.systemctl = write_noting_program("systemctl", script);
@@ -93,7 +93,7 @@ TEST_F(DaemonStartTest, OneForAScratchSegmentIsOurOwn) {
   EXPECT_FALSE(std::filesystem::exists(directory / "asked"));
 }
 
-TEST_F(DaemonStartTest, WhatWeHoldBackReachesTheDaemon) {
+TEST_F(DaemonStartTest, BlockedSignalsReachTheDaemon) {
   const auto interruption = Interruption::create();
   ASSERT_TRUE(interruption);
   directory.write_program("bin/vramswapd", "#!/bin/sh\nkill -TERM $$\nexit 0\n");

@@ -64,7 +64,7 @@ class FakeDaemon {
     if (thread_.joinable()) thread_.join();
   }
 
-  // A socket with nobody behind it, as a killed daemon leaves it.
+  // A socket on which no process listens, as a killed daemon leaves it.
   static void leave_dead_socket(const std::filesystem::path& path) { listen_at(path); }
 
  private:

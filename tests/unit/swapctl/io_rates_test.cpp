@@ -83,7 +83,7 @@ TEST(RateMeter, TellsWorkersApart) {
   EXPECT_FALSE(rates[0]);
   ASSERT_TRUE(rates[1]);
   EXPECT_DOUBLE_EQ(rates[1]->reads.requests_per_second, 1000);
-  // What was known of 8 has gone with it.
+  // The earlier sample of 8 has gone with it.
   EXPECT_FALSE(meter.look(status_of({{8, stats_after(9)}}))[0]);
 }
 

@@ -1,5 +1,5 @@
-// A daemon that has died with its swap up: the sockets of its workers tell, and whoever may, starts
-// the next one, which takes the swap over.
+// A daemon that has died with its swap up: the sockets of its workers show that. A user who may do
+// so starts the next one, which takes the swap over.
 #include "tests/unit/swapctl/command_fixture.hpp"
 
 namespace vramswap::swapctl {
@@ -64,7 +64,7 @@ TEST_F(OrphansTest, StatusAsksTheNextDaemonWhereOneDiesAsItIsAsked) {
   EXPECT_EQ(out.str(), kOneSegmentTable);
 }
 
-TEST_F(OrphansTest, DownTakesDownWhatTheNewDaemonHasTakenOver) {
+TEST_F(OrphansTest, DownTakesDownTheSwapThatTheNewDaemonTookOver) {
   leave_a_worker();
   EXPECT_EQ(run_with_daemon({"down", "--force"}, control::Done{}), kDone);
   EXPECT_EQ(starts, 1);
@@ -78,7 +78,7 @@ TEST_F(OrphansTest, ReloadFindsTheNewDaemon) {
   EXPECT_EQ(starts, 1);
 }
 
-TEST_F(OrphansTest, OthersAreToldWhatToDo) {
+TEST_F(OrphansTest, OtherUsersGetAdvice) {
   leave_a_worker();
   environment.is_root = false;
   EXPECT_EQ(run({"status"}), kFailed);

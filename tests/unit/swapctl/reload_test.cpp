@@ -17,7 +17,7 @@ struct ReloadTest : CommandTest {
   bool is_reload = false;
 };
 
-TEST_F(ReloadTest, PrintsWhatIsUpAfterwards) {
+TEST_F(ReloadTest, PrintsTheNewStatus) {
   directory.write("vramswap.conf", "broken");  // none of its business
   EXPECT_EQ(run_reload(one_segment()), kDone);
   EXPECT_TRUE(is_reload);

@@ -37,7 +37,7 @@ TEST(Settings, EverySettingIsTaken) {
   EXPECT_EQ(request->reconnect_timeout, std::chrono::seconds(30));
 }
 
-TEST(Settings, WhatIsNotGivenKeepsItsDefault) {
+TEST(Settings, AMissingSettingKeepsItsDefault) {
   const auto request = parse({"--size", "7G"});
   ASSERT_TRUE(request);
   EXPECT_EQ(request->priority, UpRequest{}.priority);

@@ -63,7 +63,7 @@ TEST(StatusTable, ASegmentWithoutADeviceHasADash) {
             "total  64M   0B\n");
 }
 
-TEST(StatusTable, SaysHowTheWorkersAreAndWhatWasLost) {
+TEST(StatusTable, HasTheStatesOfWorkersAndTheLostPages) {
   auto lossy = segment("/dev/nbd0", 0, 5, "GPU-aaaaaaaa-1111");
   lossy.generation = 1;
   lossy.lost_pages = 300;
@@ -170,7 +170,7 @@ TEST(StatusJson, HasNumbersAndStableNames) {
 )");
 }
 
-TEST(StatusJson, WhatIsNotThereIsNull) {
+TEST(StatusJson, AMissingValueIsNull) {
   const auto none = parse_json(status_json(std::nullopt));
   EXPECT_TRUE(none.at("daemon").is_null());
   EXPECT_EQ(none.at("segments"), nlohmann::json::array());

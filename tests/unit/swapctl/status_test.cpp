@@ -17,7 +17,7 @@ struct StatusTest : CommandTest {
   }
 };
 
-TEST_F(StatusTest, ShowsWhatIsUpToAnyone) {
+TEST_F(StatusTest, ShowsTheSwapToAnyUser) {
   environment.is_root = false;
   directory.write("vramswap.conf", "broken");
   EXPECT_EQ(run_status({"status"}, one_segment()), kDone);

@@ -22,7 +22,7 @@ struct UpTest : CommandTest {
   control::UpRequest request;
 };
 
-TEST_F(UpTest, PrintsWhatWasMade) {
+TEST_F(UpTest, PrintsTheNewSwap) {
   EXPECT_EQ(run_up({"up", "--size", "7G", "--priority", "1500"}, one_segment()), kDone);
   EXPECT_EQ(out.str(), kOneSegmentTable);
   EXPECT_EQ(err.str(), "");
@@ -89,7 +89,7 @@ TEST_F(UpTest, StartsADaemonWhereNoneAnswers) {
   EXPECT_EQ(out.str(), kOneSegmentTable);
 }
 
-TEST_F(UpTest, WhatTheDaemonSaidItselfIsNotSaidAgain) {
+TEST_F(UpTest, TheDaemonsOwnErrorIsNotPrintedAgain) {
   environment.start_daemon = [](const auto&) -> Result<ControlClient> {
     return std::unexpected(Error{});
   };

@@ -1,4 +1,4 @@
-// Wrong words, and nothing else: each gets one line that says what to do, and exit code 2.
+// Wrong usage: each gets one line that says what to do, and exit code 2.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -29,7 +29,7 @@ struct UsageTest : CommandTest {
 
 TEST_F(UsageTest, WrongWordsAreExplained) {
   const Wrong table[] = {
-      {{}, "say what to do: up, down, status, reload, bench or doctor"},
+      {{}, "name a command: up, down, status, reload, bench or doctor"},
       {{"upp"}, "unknown command 'upp'"},
       {{"--size", "7G"}, "unknown option '--size'"},
       {{"up", "--sise", "7G"}, "'--sise' (see vramswap up --help)"},
@@ -82,7 +82,7 @@ TEST_F(UsageTest, WrongWordsAreExplained) {
       {{"bench", "--backend", "disk"}, "backend 'disk': must be vram or ram"},
       {{"bench", "--priority", "7"}, "'--priority' (see vramswap bench --help)"},
       {{"bench", "--plot"}, "'--plot' is missing"},
-      {{"bench", "/nonexistent"}, "'/nonexistent' is no active swap"},
+      {{"bench", "/nonexistent"}, "'/nonexistent' is not an active swap"},
       {{"bench", "--config", "/nonexistent/file"}, "/nonexistent/file: open: ENOENT"},
       {{"doctor", "now"}, "unexpected argument 'now'"},
       {{"doctor", "--fix"}, "'--fix' (see vramswap doctor --help)"},
@@ -137,7 +137,7 @@ TEST_F(UsageTest, HelpListsEveryCommandInItsColumn) {
 )"));
 }
 
-TEST_F(UsageTest, HelpSaysWhatSizesMean) {
+TEST_F(UsageTest, HelpExplainsSizes) {
   ASSERT_EQ(run({"up", "--help"}), kDone);
   for (const char* text : {"G means GiB", "7G, 512M, 1.5GiB", "80%", "max", "1 GiB", "3 GiB"}) {
     EXPECT_THAT(out.str(), HasSubstr(text));

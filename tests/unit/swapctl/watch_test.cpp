@@ -129,7 +129,7 @@ TEST_F(WatchTest, ADaemonThatFailsEndsIt) {
   EXPECT_EQ(err.str(), "vramswap: out of order\n");
 }
 
-TEST_F(WatchTest, EndsWhereNobodyReadsIt) {
+TEST_F(WatchTest, EndsWhenTheReaderHasGone) {
   std::ofstream full("/dev/full");
   const Environment to_full{.out = full,
                             .err = err,

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kRequestTimeout{500};
 
-TEST(BlockQueue, SetsWhatTheQueueHas) {
+TEST(BlockQueue, SetsTheSettingsThatTheQueueHas) {
   const FakeTree sys;
   sys.write("nbd3/queue/scheduler", "[mq-deadline] none\n");
   sys.write("nbd3/queue/wbt_lat_usec", "2000\n");

@@ -62,7 +62,7 @@ class CgroupRoom : public testing::Test {
   const FakeTree tree_;
 };
 
-TEST_F(CgroupRoom, WhatIsInSwapFitsUnderTheLimitOrDoesNot) {
+TEST_F(CgroupRoom, PagesInSwapFitUnderTheLimitOrDoNot) {
   group("fits", {.swap = 40, .current = 60, .max = "100"});
   EXPECT_THAT(walk(), IsEmpty());
   group("box", {.swap = 41, .current = 60, .max = "100"});
@@ -100,7 +100,7 @@ TEST_F(CgroupRoom, ALimitHoldsForAllGroupsBelow) {
   EXPECT_EQ(found[1].parent, 0U);
 }
 
-TEST_F(CgroupRoom, BelowAGroupWithoutPagesInSwapNobodyLooks) {
+TEST_F(CgroupRoom, DoesNotLookBelowAGroupWithoutPagesInSwap) {
   group("a", {.swap = 0, .current = 0});
   group("a/b", {.swap = 60, .current = 20, .max = "50"});
   EXPECT_THAT(walk(), IsEmpty());
@@ -147,7 +147,7 @@ TEST_F(CgroupRoom, WhereItExceedsBothMemoryMaxIsNamed) {
   EXPECT_EQ(found[0].excess_bytes, 10 * kMiB);
 }
 
-TEST_F(CgroupRoom, WhoMaySwapNoMoreMayNotBelowEither) {
+TEST_F(CgroupRoom, AGroupThatMayNotSwapMoreMayNotBelowEither) {
   group("a", {.swap = 60, .current = 50, .max = "50", .swap_max = "59"});
   group("a/b", {.swap = 60, .current = 50, .max = "50"});
   group("c", {.swap = 60, .current = 50, .max = "50", .swap_max = "60"});
@@ -156,7 +156,7 @@ TEST_F(CgroupRoom, WhoMaySwapNoMoreMayNotBelowEither) {
 }
 
 // Groups come and go at any moment, and a kernel may lack a file.
-TEST_F(CgroupRoom, WhatIsGoneIsNotCounted) {
+TEST_F(CgroupRoom, AGoneGroupIsNotCounted) {
   tree_.write("no-controller/cgroup.procs", "1\n");
   tree_.write("no-current/memory.swap.current", "1000000\n");
   tree_.write("no-current/memory.max", "0\n");

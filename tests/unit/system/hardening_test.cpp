@@ -90,7 +90,7 @@ TEST(Realtime, IsNotInherited) {
   EXPECT_EQ(status, 0);
 }
 
-TEST(Heap, WhatIsFreedIsUsedAgain) {
+TEST(Heap, FreedMemoryIsUsedAgain) {
   const int status = run_in_child([] {
     keep_heap();
     const void* const end = sbrk(0);

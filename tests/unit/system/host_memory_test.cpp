@@ -27,7 +27,7 @@ TEST(HostMemory, IsLeftOutOfCoreDumps) {
   munmap(memory.data(), memory.size());
 }
 
-TEST(HostMemory, WhatCannotBeMappedIsNamed) {
+TEST(HostMemory, MemoryThatCannotBeMappedIsNamed) {
   const auto memory = map_host_memory("test memory", -1, 8192);
   ASSERT_FALSE(memory);
   EXPECT_EQ(memory.error().code, EBADF);

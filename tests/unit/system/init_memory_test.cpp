@@ -32,11 +32,11 @@ TEST_F(InitMemoryTest, IsOutsideWhereTheGroupCountsLess) {
   EXPECT_TRUE(is_outside(kStatus, "anon 2000000\nfile 9000000\n"));
 }
 
-TEST_F(InitMemoryTest, WhatIsInSwapIsOutside) {
+TEST_F(InitMemoryTest, PagesInSwapAreOutside) {
   EXPECT_TRUE(is_outside("RssAnon:\t4000 kB\nVmSwap:\t4 kB\n", "anon 4096000\n"));
 }
 
-TEST_F(InitMemoryTest, WithoutAnAccountThereIsNothingToMend) {
+TEST_F(InitMemoryTest, WithoutAnAccountNothingIsOutside) {
   EXPECT_FALSE(is_outside(kStatus, "file 0\n"));
   EXPECT_FALSE(is_outside("Name:\tsystemd\n", "anon 0\n"));
   EXPECT_FALSE(init_has_memory_outside_its_group("/nonexistent", "/nonexistent"));

@@ -20,7 +20,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
-// What is there, without waiting.
+// The waiting data, without waiting for more.
 std::string receive(const UniqueFd& socket) {
   std::array<char, 4096> buffer{};
   const ssize_t length = recv(socket.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);

@@ -7,7 +7,7 @@
 namespace vramswap {
 namespace {
 
-TEST(ModuleAdvice, SaysWhatToDoByTheReason) {
+TEST(ModuleAdvice, DependsOnTheReason) {
   const FakeTree tree;
   tree.write("modules/modules.dep", "");
   const std::string there = tree.path("modules");

@@ -45,7 +45,7 @@ TEST(Execute, AProgramWhoseFileIsGone) {
   EXPECT_EQ(WEXITSTATUS(status), 42);
 }
 
-TEST(Execute, WhatIsNoProgramIsAnError) {
+TEST(Execute, AFileThatIsNoProgramIsAnError) {
   const TempDirectory directory;
   const UniqueFd file(open(directory.write("text", "no program").c_str(), O_RDONLY | O_CLOEXEC));
   EXPECT_EQ(execute(file.get(), {"text"}).code, EACCES);

@@ -53,7 +53,7 @@ TEST_F(Proc, MemoryInfo) {
   EXPECT_EQ(memory->available_bytes, 4000000ULL * 1024);
 }
 
-TEST_F(Proc, MemoryInfoNamesWhatIsMissing) {
+TEST_F(Proc, MemoryInfoNamesTheMissingLine) {
   for (const char* text :
        {"", "MemTotal: 1 kB\n", "MemTotal: 1 kB\nMemAvailable: many\n",
         "MemTotal: 1 kB\nNotMemAvailable: 5 kB\n", "MemTotal: 1 kB\nMemAvailable"}) {

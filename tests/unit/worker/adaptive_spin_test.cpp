@@ -90,7 +90,7 @@ TEST(AdaptiveSpin, ARealtimeThreadStopsBeforeTheKernelStopsIt) {
   EXPECT_LT(spun, milliseconds(900));
 }
 
-TEST(AdaptiveSpin, OneThatSleepsEnoughGoesOn) {
+TEST(AdaptiveSpin, OneThatSleepsEnoughKeepsSpinning) {
   Waiter waiter(8, true);
   waiter.gain_confidence();
   const auto began = waiter.now;

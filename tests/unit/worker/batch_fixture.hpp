@@ -1,4 +1,4 @@
-// A stream of requests goes into a batch, and what the batch sends is noted.
+// A stream of requests goes into a batch; the fixture notes the bytes that the batch sends.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -103,7 +103,7 @@ class BatchTest : public testing::Test {
     }
   }
 
-  // Runs what was collected and notes what is sent.
+  // Runs the collected requests and notes the bytes that are sent.
   void finish() {
     EXPECT_EQ(batch_.start(*copier_).value(), Batch::Outcome::started);
     for (;;) {
@@ -134,7 +134,7 @@ class BatchTest : public testing::Test {
     }
   }
 
-  // What was sent, by cookie; `lengths` tells how much data follows a good reply.
+  // The sent replies, by cookie; `lengths` tells how much data follows a good reply.
   std::map<std::uint64_t, Reply> replies(const std::function<std::size_t(std::uint64_t)>& length) {
     std::map<std::uint64_t, Reply> all;
     std::span<const std::byte> rest = sent_;

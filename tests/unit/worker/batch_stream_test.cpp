@@ -34,7 +34,7 @@ TEST_F(BatchStreamTest, ARefusedWriteIsDrainedAnsweredAndChangesNothing) {
   }
 }
 
-TEST_F(BatchStreamTest, WhatCannotBeTrustedStopsTheStreamAfterWhatCameBefore) {
+TEST_F(BatchStreamTest, ABrokenRequestStopsTheStreamAfterTheEarlierOnes) {
   Stream bad_magic;
   bad_magic.write(0, 1, 1).add({.command = Command::read, .length = 4096, .magic = 0x12345678});
   EXPECT_EQ(feed(bad_magic.bytes), Batch::Stop::broken);

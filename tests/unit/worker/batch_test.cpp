@@ -1,4 +1,4 @@
-// What a READ gets after WRITEs, TRIMs and WRITE_ZEROES.
+// The data of a READ after WRITEs, TRIMs and WRITE_ZEROES.
 #include <cerrno>
 #include <cstring>
 

@@ -50,7 +50,7 @@ TEST_F(EngineTest, EachThreadServesItsConnection) {
   EXPECT_EQ(engine_->copy_started_at(), std::nullopt);
 }
 
-TEST_F(EngineTest, PausedItAnswersNobodyAndNamesItsConnections) {
+TEST_F(EngineTest, PausedItAnswersNothingAndNamesItsConnections) {
   ASSERT_TRUE(engine_->pause(milliseconds(1000)).value());
   std::set<std::uint32_t> names;
   for (const auto& parked : engine_->connections()) {

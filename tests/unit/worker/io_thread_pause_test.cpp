@@ -125,7 +125,7 @@ TEST_F(IoThreadPauseTest, TellsWhichConnectionsItHas) {
   EXPECT_EQ(parked[1].socket, sockets[1]);
 }
 
-TEST_F(IoThreadPauseTest, WhatIsSentMeanwhileStaysInTheSocket) {
+TEST_F(IoThreadPauseTest, RequestsSentMeanwhileStayInTheSocket) {
   const auto thread = start();
   ServedSegment& segment = make_segment();
   const auto socket = connect(*thread, segment);
@@ -237,7 +237,7 @@ TEST_F(IoThreadPauseTest, ConnectionsThatComeOrGoMeanwhile) {
   EXPECT_TRUE(load::receive_reply(comes.get()));
 }
 
-TEST_F(IoThreadPauseTest, AStoreThatHangsHoldsUpNobodyElse) {
+TEST_F(IoThreadPauseTest, AStoreThatHangsDelaysNoOther) {
   const auto thread = start();
   const auto socket = connect(*thread, make_segment());
   EXPECT_FALSE(thread->copy_started_at());

@@ -129,7 +129,7 @@ TEST_F(IoThreadTest, DropEndsOneSegmentOnly) {
   EXPECT_EQ(read_page(second, 1, 1), 0U);
 }
 
-TEST_F(IoThreadTest, BadClientsDisturbNobody) {
+TEST_F(IoThreadTest, BadClientsDisturbNoOther) {
   const auto thread = start();
   ServedSegment& segment = make_segment();
   const auto good = connect(*thread, segment);
@@ -164,14 +164,14 @@ TEST_F(IoThreadTest, BadClientsDisturbNobody) {
   EXPECT_EQ(next_report().end, ConnectionEnd::broken);
   EXPECT_EQ(read_page(good, 1, 1), 0U);
 
-  // A request refused, and the connection goes on.
+  // A request is refused, and the connection keeps working.
   ASSERT_TRUE(
       load::send_header(bad[0].get(), {.command = Command::read}));  // the other half, shifted
   EXPECT_TRUE(write_page(good, 2, 2));
   EXPECT_EQ(read_page(good, 2, 2), 0U);
 }
 
-TEST_F(IoThreadTest, ARefusedRequestIsAnsweredAndTheConnectionGoesOn) {
+TEST_F(IoThreadTest, ARefusedRequestIsAnsweredAndTheConnectionKeepsWorking) {
   const auto thread = start();
   ServedSegment& segment = make_segment();
   const auto socket = connect(*thread, segment);
@@ -191,7 +191,7 @@ TEST_F(IoThreadTest, ARefusedRequestIsAnsweredAndTheConnectionGoesOn) {
 }
 
 // It has far more READs in flight than its share of staging memory, and takes none of the replies.
-TEST_F(IoThreadTest, AClientThatReadsNothingDisturbsNobodyAndThenGetsItAll) {
+TEST_F(IoThreadTest, AClientThatReadsNothingDisturbsNoOtherAndThenGetsItAll) {
   const auto thread = start();
   ServedSegment& segment = make_segment();
   const auto good = connect(*thread, segment);
@@ -284,7 +284,7 @@ TEST_F(IoThreadTest, DeadSocketsWithUnreadRepliesDoNotStopTheOthers) {
 }
 
 // The kernel gave up a connection, sent its WRITE again over another and then newer bytes for the
-// same page: what is left on the old one must not be served any more.
+// same page: requests left on the old one must not be served any more.
 TEST_F(IoThreadTest, NothingIsServedThatAConnectionLeftBehind) {
   const auto slow_thread = start();
   const auto thread = start();
@@ -328,7 +328,7 @@ TEST_F(IoThreadTest, SaysWhyItCannotStart) {
 
 using IoThreadDeathTest = IoThreadTest;
 
-// Not an error reply, which would be a SIGBUS for whoever owns the page.
+// Not an error reply, which would be a SIGBUS for the process that owns the page.
 TEST_F(IoThreadDeathTest, AFailedStoreEndsTheProcess) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   for (const bool writes : {false, true}) {

@@ -1,4 +1,4 @@
-// Bytes in the store that are not those that were written, and what a READ gets then.
+// Bytes in the store that differ from those written, and the answer to a READ then.
 #include "daemon/worker/io/page_check.hpp"
 
 #include <gtest/gtest.h>
@@ -220,7 +220,7 @@ TEST_F(PageCheckTest, AReadOfManyPagesFailsForOneAndTheOthersOfItsBatchDoNot) {
   EXPECT_EQ(segment_.pages->count(PageState::lost), 1U);
 }
 
-TEST_F(PageCheckTest, WhatOnlyTheFirstReadGotWrongIsHealed) {
+TEST_F(PageCheckTest, APageThatOnlyTheFirstReadGotWrongIsGood) {
   server_->copier.flips = 1;
   expect_readable(3, 1);
   server_->copier.flips = 1;
@@ -247,7 +247,7 @@ TEST_F(PageCheckTest, AWriteOrATrimBringsALostPageBack) {
   EXPECT_EQ(segment_.lost_pages, 0U);
 }
 
-TEST_F(PageCheckTest, ANextWorkerKnowsWhatIsLost) {
+TEST_F(PageCheckTest, ANextWorkerKnowsTheLostPages) {
   flip_bit(3);
   expect_lost(3);
   begin_worker();

@@ -68,7 +68,7 @@ class PageTrialTest : public testing::Test {
   std::uint64_t address(std::uint64_t page) const {
     return segment_.store->address() + page * kPageBytes;
   }
-  // What the next worker finds.
+  // The notes as the next worker finds them.
   CopyNotes next_worker() {
     auto notes = CopyNotes::map(notes_fd_.get(), 1).value();
     notes.take_over();
@@ -91,7 +91,7 @@ class PageTrialTest : public testing::Test {
   ServedSegment segment_;
 };
 
-// As it goes on, from the first death to the last.
+// The whole sequence, from the first death to the last.
 TEST_F(PageTrialTest, ThePageThatEndsEachWorkerIsLostAndNoOther) {
   device_.bad_address = address(12);
   unsigned deaths = 0;
@@ -148,7 +148,7 @@ TEST_F(PageTrialTest, ACardThatCopiesNothingCostsNoPage) {
   EXPECT_EQ(lost(), 0U);
 }
 
-// It was written or trimmed meanwhile: what was to be read is there no more.
+// It was written or trimmed meanwhile: its old content is gone.
 TEST_F(PageTrialTest, APageWithoutContentIsNotTried) {
   device_.bad_address = address(12);
   for (unsigned death = 0; death < CopyNotes::kDeathsToTrial; ++death) {

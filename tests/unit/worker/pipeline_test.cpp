@@ -1,4 +1,4 @@
-// What is sent when, and what waits for what, seen from the other end of the socket.
+// When replies are sent, and in what order, seen from the other end of the socket.
 #include <cstring>
 
 #include "tests/unit/worker/io_thread_fixture.hpp"

@@ -145,7 +145,7 @@ TEST_F(ReplySenderTest, AClosedPeerLeavesNothingBehindEvenWithoutFreeDescriptors
   EXPECT_TRUE(receive(expected.size()) == expected);
 }
 
-// What the reuse of lent memory rests on.
+// The reuse of lent memory depends on this.
 TEST_F(ReplySenderTest, TheSocketTellsWhenLentPagesHaveBeenRead) {
   auto iovs = some_replies(1);
   const auto expected = content(iovs);
@@ -158,7 +158,7 @@ TEST_F(ReplySenderTest, TheSocketTellsWhenLentPagesHaveBeenRead) {
   EXPECT_GT(unread(), 0);
   receive(expected.size() - 1);
   EXPECT_GT(unread(), 0);
-  // Lent, not copied: the reader sees what the pages hold when it reads.
+  // Lent, not copied: the reader sees the content of the pages at the time that it reads.
   staging_.data(0).back() = std::byte{0xee};
   EXPECT_EQ(receive(1)[0], std::byte{0xee});
   EXPECT_EQ(unread(), 0);

@@ -60,7 +60,7 @@ TEST_F(Reclaim, EverythingOnceAllIsRead) {
 }
 
 // The kernel counts a message as a little more than its bytes, so one chunk may stay for longer.
-TEST_F(Reclaim, WhatIsReadWhileMoreIsUnderWay) {
+TEST_F(Reclaim, ReadChunksWhileMoreAreUnderWay) {
   std::vector<Staging::Chunk> order;
   for (int i = 0; i < 8; ++i) {
     lend();
@@ -75,7 +75,7 @@ TEST_F(Reclaim, WhatIsReadWhileMoreIsUnderWay) {
   EXPECT_EQ(connection_.lent.front().chunk, order[order.size() - connection_.lent.size()]);
 }
 
-// A socket that another process has sent through: what is unread may be its bytes.
+// A socket that another process has sent through: unread bytes may be that process's.
 TEST_F(Reclaim, NothingWhileOlderBytesAreUnread) {
   lend();
   connection_.sent_bytes = 0;

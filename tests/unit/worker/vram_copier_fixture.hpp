@@ -1,4 +1,4 @@
-// VRAM copiers over the fake libcuda, and what must be where after a batch.
+// VRAM copiers over the fake libcuda, and the bytes that must be there after a batch.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -121,7 +121,7 @@ class VramCopierTest : public test::FakeCudaTest {
            std::memcmp(bytes.data(), expected.data(), bytes.size()) == 0;
   }
 
-  // What it is to do, done here.
+  // Does the copies of the batch here.
   static void apply(Direction direction, const Extents& extents, std::span<std::byte> host,
                     std::span<std::byte> vram) {
     for (const Extent& extent : extents) {

@@ -1,4 +1,4 @@
-// What the import of a store says when it fails: only evidence makes a store a lost one.
+// The error of a failed import of a store: only evidence makes a store a lost one.
 #include "daemon/worker/store/vram_store.hpp"
 
 #include <gtest/gtest.h>
@@ -30,7 +30,8 @@ class VramStoreTest : public test::FakeCudaTest {
  protected:
   static constexpr std::uint64_t kBytes = 4 << 20;
 
-  // An import of what is no VRAM, by a driver that is ordered to fail, ends with the code.
+  // An import of a descriptor that is not VRAM, by a driver that is ordered to fail, ends with the
+  // code.
   void expect_import_error(int code, const char* fail = nullptr) {
     SCOPED_TRACE(fail == nullptr ? "all calls work" : fail);
     if (fail != nullptr) setenv("FAKE_CUDA_FAIL", fail, 1);
@@ -175,7 +176,7 @@ class ContextRoomTest : public VramStoreTest {
     ASSERT_EQ(read(sockets.parent(), &full, 1), 1);
   }
 
-  // A reserve that nobody holds but the one who takes it out of reserve_.
+  // A reserve whose only holder is the caller that takes it out of reserve_.
   void set_aside() {
     test::in_child([&] {
       ContextRoom room;
@@ -212,7 +213,7 @@ class ContextRoomTest : public VramStoreTest {
   test::SocketPair reserve_;
 };
 
-TEST_F(ContextRoomTest, WhatAContextTakesIsMeasured) {
+TEST_F(ContextRoomTest, TheSizeOfAContextIsMeasured) {
   test::in_child([&] {
     ContextRoom room;
     const auto device = make_device(room);
@@ -235,7 +236,7 @@ TEST_F(ContextRoomTest, AContextThatTakesNothingNeedsNone) {
 }
 
 // Such as by other programs that freed memory at that moment.
-TEST_F(ContextRoomTest, WhatCannotBeMeasuredIsNotBelieved) {
+TEST_F(ContextRoomTest, AnImplausibleMeasurementIsNotBelieved) {
   setenv("FAKE_CUDA_CONTEXT_MIB", "64", 1);
   test::in_child([&] {
     ContextRoom room;
@@ -245,7 +246,7 @@ TEST_F(ContextRoomTest, WhatCannotBeMeasuredIsNotBelieved) {
   });
 }
 
-TEST_F(ContextRoomTest, WhatAnEarlierWorkerMeasuredIsNotMeasuredAgain) {
+TEST_F(ContextRoomTest, AnEarlierWorkersMeasurementIsNotRepeated) {
   test::in_child([&] {
     ContextRoom room;
     room.context_bytes = 10 << 20;

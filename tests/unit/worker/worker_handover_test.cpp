@@ -30,7 +30,7 @@ UniqueFd memory_with(std::string_view text) {
   return fd;
 }
 
-// What is behind a descriptor, or that there is none.
+// The content behind a descriptor, or "none".
 std::string content(const UniqueFd& fd) {
   if (!fd) return "none";
   char text[100] = {};
@@ -150,7 +150,7 @@ WorkerHandover some_handover() {
   return handover;
 }
 
-// What the program that takes the place of a child of ours says of it.
+// What the program that replaces a child process says about the handover.
 std::string after_exec(WorkerHandover handover) {
   auto [ours, theirs] = make_channel().value();
   handover.channel = std::move(theirs);

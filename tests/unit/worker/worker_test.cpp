@@ -12,7 +12,7 @@
 namespace vramswap {
 namespace {
 
-// A machine without memory may keep a worker from starting for long, and another one serves by
+// A machine without memory may delay the start of a worker for long, and another one serves by
 // then.
 TEST(Worker, ThatComesAfterItsSupervisorsDeathDoesNotStart) {
   const TempDirectory directory;

@@ -56,7 +56,7 @@ TEST(WriteFenceTest, ClaimantsDifferAndComeBack) {
 }
 
 // Ranges claimed by halves in opposite orders.
-TEST(WriteFenceTest, ThoseWhoCollideBothGetThroughInTheEnd) {
+TEST(WriteFenceTest, CollidingThreadsBothSucceedInTheEnd) {
   WriteFence fence(2);
   std::uint64_t counter = 0;
   std::barrier start(2);
@@ -124,7 +124,7 @@ struct Server {
         ends(load::make_connection()),
         connection(std::move(ends.second), segment) {}
 
-  // Takes what the other end has sent; nothing is done with it yet.
+  // Collects the requests that the other end has sent, and does not serve them yet.
   void collect() {
     const auto area = staging.receive_area(0);
     const ssize_t bytes = recv(connection.socket.get(), area.data(), area.size(), MSG_DONTWAIT);
@@ -150,7 +150,7 @@ struct Server {
 
 // The thread stops between taking the request and claiming its pages, while the kernel sends it
 // again over another connection, and then something newer.
-TEST_F(StalledThreadTest, WhatWasTakenButNotClaimedIsDropped) {
+TEST_F(StalledThreadTest, AReceivedButUnclaimedRequestIsDropped) {
   ServedSegment& segment = make_segment();
   segment.fence.emplace(kPages);
   for (const auto command : {Command::write, Command::trim, Command::write_zeroes}) {

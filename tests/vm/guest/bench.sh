@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2016,SC2034,SC2154 # wait_for evaluates what is quoted; the case has the settings
-# Contenders for swap, set up one at a time, and what one run of a hog costs on each.
+# Contenders for swap, set up one at a time, and the cost of one run of a hog on each.
 # A contender is NAME[/SETTING=VALUE]...: NAME is ram or vram (vramswap), nbdkit, nbdkit-malloc, zram or
 # brd; a setting is a file of the block device's queue folder, page-cluster, connections, or queue=kernel,
 # which leaves an nbd-client's device as the kernel made it.

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2016,SC2154 # lib.sh
-# What is left of the swap when a process has died at a bad moment.
+# The state of the swap after a process has died at a bad moment.
 
 # Into $down: a down that has begun to move pages.
 start_down() {

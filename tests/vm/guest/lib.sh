@@ -284,7 +284,7 @@ all_of_init_is_in_its_group() {
   [ $((counted + 512)) -ge "$(awk '$1 == "RssAnon:" { print $2 }' /proc/1/status)" ]
 }
 
-# Before a case makes memory short: systemd reads all units anew then.
+# Before a case makes memory short: systemd reloads all units then.
 wait_for_init() {
   wait_for 'all_of_init_is_in_its_group && systemctl show --property Version >/dev/null 2>&1' 60
 }

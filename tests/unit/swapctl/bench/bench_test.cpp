@@ -110,10 +110,10 @@ TEST_F(BenchTest, NeedsRoot) {
   EXPECT_EQ(err.str(), "vramswap: bench needs root: run it with sudo\n");
 }
 
-TEST_F(BenchTest, WhatIsNoSwapIsWrongUsage) {
+TEST_F(BenchTest, ATargetThatIsNoSwapIsWrongUsage) {
   EXPECT_EQ(run({"bench", "/dev/null"}), kWrongUsage);
   EXPECT_EQ(out.str(), "");
-  EXPECT_THAT(err.str(), StartsWith("vramswap: '/dev/null' is no active swap"));
+  EXPECT_THAT(err.str(), StartsWith("vramswap: '/dev/null' is not an active swap"));
 }
 
 TEST_F(BenchTest, AnInterruptionEndsIt) {
@@ -143,7 +143,7 @@ TEST_F(BenchTest, WithoutAScratchSegmentNothingIsMeasured) {
 }
 
 struct ScratchTest : BenchTest {
-  // What the daemon is asked for, and the end of the connection, which it waits for.
+  // The request that the daemon got, and the end of the connection, which it waits for.
   control::UpRequest request;
   bool was_left = false;
 
@@ -184,7 +184,7 @@ TEST_F(ScratchTest, ADeviceThatIsNotScratchIsNotTouched) {
     EXPECT_EQ(run({"bench", "--backend", "ram", "scratch"}), kFailed);
   }
   EXPECT_EQ(request.size, control::Size{control::Bytes{256ULL << 20}});
-  EXPECT_THAT(err.str(), HasSubstr("is no scratch segment, so it is not written to"));
+  EXPECT_THAT(err.str(), HasSubstr("not a scratch segment, so bench does not write to it"));
   EXPECT_EQ(watch.events(), 0U);
   EXPECT_TRUE(was_left);
 }

@@ -114,7 +114,7 @@ TEST_F(MeasureTest, AnInterruptionEndsEachTest) {
   EXPECT_EQ(single.error().code, EINTR);
 }
 
-TEST_F(MeasureTest, WhatIsShorterThanItSaidIsAnError) {
+TEST_F(MeasureTest, AFileShorterThanItsSizeIsAnError) {
   const auto longer = DirectFile::open_for_reading(directory / "file", 2 * kFileBytes);
   ASSERT_TRUE(longer);
   const auto sequential = measure_sequential(*longer, Direction::read, plan, observer());
@@ -135,8 +135,8 @@ struct ScratchFileTest : testing::Test {
 TEST_F(ScratchFileTest, OnlyADeviceOfAScratchDaemonIsWrittenTo) {
   directory.write("swaps", "Filename Type Size Used Priority\n");
   directory.write("block/nbd0/backend", "vramswap-00c0ffee-0\n");
-  EXPECT_THAT(error_of(directory / "nbd0"), HasSubstr("is no scratch segment"));
-  EXPECT_THAT(error_of(directory / "sda"), HasSubstr("is no scratch segment"));
+  EXPECT_THAT(error_of(directory / "nbd0"), HasSubstr("not a scratch segment"));
+  EXPECT_THAT(error_of(directory / "sda"), HasSubstr("not a scratch segment"));
   directory.write("block/nbd0/backend", "vramscratch-00c0ffee-0\n");
   EXPECT_THAT(error_of(directory / "nbd0"), HasSubstr("open: ENOENT"));
 }

@@ -57,7 +57,7 @@ TEST(BenchTable, ALineATarget) {
             "     -      -\n");
 }
 
-TEST(BenchJson, SaysWhatWasMeasuredAndHow) {
+TEST(BenchJson, HasTheMeasurementsAndThePlan) {
   const TestPlan plan{.duration = std::chrono::seconds(5), .single_reads = 7};
   const auto json = parse_json(bench_json(some_rows(), plan));
   EXPECT_EQ(json["version"], kBenchJsonVersion);
@@ -77,7 +77,7 @@ TEST(BenchJson, SaysWhatWasMeasuredAndHow) {
   EXPECT_EQ(devices[2]["problem"], "read: EIO");
 }
 
-// Parses it, which fails for what is not well formed.
+// Parses it; fails if it is not well formed.
 boost::property_tree::ptree read_svg(const std::string& svg) {
   std::istringstream text(svg);
   boost::property_tree::ptree tree;
@@ -113,7 +113,7 @@ TEST(BenchPlot, ABarForEachValue) {
   EXPECT_EQ(count(svg, "fill=\"#dd6b20\""), 3U);
 }
 
-TEST(BenchPlot, NothingMeasuredIsAPictureAllTheSame) {
+TEST(BenchPlot, WithoutMeasurementsItIsStillAPicture) {
   EXPECT_NO_THROW(read_svg(bench_plot({})));
   EXPECT_NO_THROW(
       read_svg(bench_plot({{.target = {.name = "/a", .kind = "file"}, .random_read = 0.0}})));

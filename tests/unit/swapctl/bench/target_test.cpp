@@ -30,7 +30,7 @@ struct TargetTest : testing::Test {
   TempDirectory directory;
 };
 
-TEST_F(TargetTest, EveryKindIsTold) {
+TEST_F(TargetTest, EveryKindIsNamed) {
   directory.write("block/nbd0/backend", "vramswap-00c0ffee-0\n");
   directory.write("block/nbd1/backend", "vramscratch-00c0ffee-0\n");
   const auto targets = find(
@@ -56,7 +56,7 @@ TEST_F(TargetTest, NoSwapIsNoError) {
   EXPECT_THAT(find(""), IsEmpty());
 }
 
-TEST_F(TargetTest, WhatCannotBeReadIsNamed) {
+TEST_F(TargetTest, AnUnreadableFileIsNamed) {
   const auto targets = find_targets(directory / "none", directory / "block");
   ASSERT_FALSE(targets);
   EXPECT_THAT(targets.error().message, HasSubstr("none: open: ENOENT"));
@@ -72,10 +72,10 @@ TEST_F(TargetTest, NamesChooseEachOnce) {
   EXPECT_THAT(names(*chosen), ElementsAre(area.string(), "/b"));
 }
 
-TEST_F(TargetTest, WhatIsNoSwapIsRefusedByName) {
+TEST_F(TargetTest, ATargetThatIsNoSwapIsRefusedByName) {
   const auto chosen = choose_targets(find("/a file 4 0 0\n"), {"/a", "/dev/sda"});
   ASSERT_FALSE(chosen);
-  EXPECT_THAT(chosen.error().message, HasSubstr("'/dev/sda' is no active swap"));
+  EXPECT_THAT(chosen.error().message, HasSubstr("'/dev/sda' is not an active swap"));
 }
 
 }  // namespace

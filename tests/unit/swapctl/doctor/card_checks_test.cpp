@@ -14,7 +14,7 @@ using testing::IsEmpty;
 
 using CardChecks = CheckTest;
 
-const Survey kNotAsked = fail("0000:01:00.0 sleeps, and to ask wakes it");
+const Survey kNotAsked = fail("0000:01:00.0 sleeps, and a query would wake it");
 
 cuda::SurveyedDevice device(const char* address = "0000:01:00.0") {
   return {.name = "NVIDIA H200",
@@ -29,7 +29,7 @@ Card card(const char* address, bool is_awake) {
   return {.pci_address = address, .driver = "nvidia", .is_awake = is_awake};
 }
 
-TEST_F(CardChecks, NobodyIsAskedWhereACardWouldWake) {
+TEST_F(CardChecks, NvmlIsNotAskedIfACardWouldWake) {
   files.write("dev/nvidiactl", "");
   const auto card_memory = files.path("fake_cuda");
   std::filesystem::create_directory(card_memory);
@@ -38,7 +38,7 @@ TEST_F(CardChecks, NobodyIsAskedWhereACardWouldWake) {
     return survey(tree, cards).error().message;
   };
   EXPECT_EQ(why({card("0000:01:00.0", true), card("0000:02:00.0", false)}),
-            "0000:02:00.0 sleeps, and to ask wakes it");
+            "0000:02:00.0 sleeps, and a query would wake it");
   EXPECT_TRUE(survey(tree, {card("0000:01:00.0", true)}));
   EXPECT_THAT(why({}), HasSubstr("has no card"));
   EXPECT_THAT(why({{.pci_address = "0000:01:00.0", .driver = "nouveau", .is_awake = true}}),
@@ -77,7 +77,7 @@ TEST_F(CardChecks, FreeMemoryComesWithTheSizeThatIsLeft) {
   EXPECT_THAT(check_free_memory(tree, one(full)), ElementsAre(warns("nothing is left", "a size")));
 }
 
-TEST_F(CardChecks, DisplayIsToldWithItsConnector) {
+TEST_F(CardChecks, DisplayIsNamedByItsConnector) {
   const std::vector<Card> cards{card("0000:01:00.0", false)};
   files.write("sys/bus/pci/devices/0000:01:00.0/drm/card1/card1-HDMI-A-1/status", "disconnected\n");
   files.write("sys/bus/pci/devices/0000:01:00.0/drm/renderD128/dev", "226:128\n");
@@ -103,7 +103,7 @@ TEST_F(CardChecks, SuspendKeepsTheVramOrNot) {
   EXPECT_THAT(check_suspend(tree), is_ok("in /var/tmp"));
 }
 
-TEST_F(CardChecks, SuspendNeedsSomebodyWhoTellsTheDriver) {
+TEST_F(CardChecks, SuspendNeedsANotifierOfTheDriver) {
   files.write("sys/power/state", "mem\n");
   std::filesystem::create_directories(files.path("run/systemd/system"));
   const auto set = [&](const char* preserve, const char* notifiers) {

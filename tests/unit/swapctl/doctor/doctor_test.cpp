@@ -17,7 +17,7 @@ struct DoctorTest : CommandTest {
     environment.machine_root = machine.path();
     environment.is_root = false;
   }
-  // What a machine needs that has no card, with swap in host memory.
+  // Makes a machine usable that has no card, with swap in host memory.
   void make_usable() const {
     directory.write("vramswap.conf", "backend = ram\n");
     machine.write("proc/sys/kernel/osrelease", "6.1.0\n");
@@ -55,7 +55,7 @@ TEST_F(DoctorTest, HostMemoryNeedsNoCard) {
 }
 
 // By NVML of the folder that the build names.
-TEST_F(DoctorTest, AskedCardsAreThereWithWhatIsFree) {
+TEST_F(DoctorTest, AskedCardsAreShownWithTheirFreeMemory) {
   const std::string card = "sys/bus/pci/devices/0000:0a:00.0";
   machine.write(card + "/vendor", "0x10de\n");
   machine.write(card + "/class", "0x030200\n");
@@ -68,7 +68,7 @@ TEST_F(DoctorTest, AskedCardsAreThereWithWhatIsFree) {
   EXPECT_THAT(out.str(), HasSubstr("0000:0a:00.0: 2G of 2G; size 'max' takes 1G and leaves 1G\n"));
   machine.write(card + "/power/runtime_status", "suspended\n");
   run({"doctor"});
-  EXPECT_THAT(out.str(), HasSubstr("0000:0a:00.0 sleeps, and to ask wakes it\n"));
+  EXPECT_THAT(out.str(), HasSubstr("0000:0a:00.0 sleeps, and a query would wake it\n"));
 }
 
 TEST_F(DoctorTest, ChangesNothing) {

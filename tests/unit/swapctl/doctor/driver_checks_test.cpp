@@ -50,7 +50,7 @@ TEST_F(DriverChecks, ACardOfAnotherDriverIsNoUse) {
   add_card("0000:01:00.0", "", "active");
   EXPECT_THAT(check_cards(find_cards(tree)), fails("no driver", "modprobe nvidia"));
   add_card("0000:01:00.0", "nouveau", "active");
-  EXPECT_THAT(check_cards(find_cards(tree)), fails("0000:01:00.0 (nouveau)", "not nouveau"));
+  EXPECT_THAT(check_cards(find_cards(tree)), fails("0000:01:00.0 (nouveau)", "instead of nouveau"));
 }
 
 TEST_F(DriverChecks, ModuleIsNewEnough) {
@@ -66,7 +66,7 @@ TEST_F(DriverChecks, LibcudaIsOfTheModulesVersion) {
   files.write("usr/lib/x86_64-linux-gnu/nvidia/current/libcuda.so.580.159.04", "");
   link("usr/lib/x86_64-linux-gnu/libcuda.so.1", "nvidia/current/libcuda.so.580.159.04");
   EXPECT_THAT(check_libcuda(tree, cuda::kCudaLibrary),
-              is_unknown("does not compare", "nvidia-smi"));
+              is_unknown("cannot be compared", "nvidia-smi"));
   load_module("580.159.04");
   EXPECT_THAT(check_libcuda(tree, cuda::kCudaLibrary),
               is_ok("/usr/lib/x86_64-linux-gnu/libcuda.so.1, 580.159.04"));
@@ -102,7 +102,7 @@ TEST_F(DriverChecks, ExportIsKnownWhereSwapIsUpAndUnderWsl) {
   EXPECT_THAT(check_export(tree, std::nullopt), fails("WSL2", "another GPU"));
 }
 
-TEST_F(DriverChecks, WhatCannotMatterIsNotChecked) {
+TEST_F(DriverChecks, InapplicableChecksAreLeftOut) {
   EXPECT_THAT(driver_findings(tree, {}, std::nullopt), ElementsAre(fails("no NVIDIA GPU", "")));
   add_card("0000:01:00.0", "nvidia", "active");
   EXPECT_EQ(driver_findings(tree, find_cards(tree), std::nullopt).size(), 5U);

@@ -22,7 +22,7 @@ inline auto is(Outcome result, const std::string& text, const std::string& advic
                         testing::Field("text", &Finding::text, testing::HasSubstr(text)),
                         testing::Field("advice", &Finding::advice, testing::HasSubstr(advice)));
 }
-// Nothing is to be mended.
+// Nothing needs to be done.
 inline auto is_ok(const std::string& text = "") {
   return testing::AllOf(testing::Field("result", &Finding::result, Outcome::ok),
                         testing::Field("text", &Finding::text, testing::HasSubstr(text)),

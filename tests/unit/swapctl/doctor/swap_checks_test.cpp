@@ -77,7 +77,7 @@ TEST_F(SwapChecks, PageClusterIsTheKernelsUnlessZramWantsAnother) {
   set_swaps("");
   EXPECT_THAT(check_page_cluster(tree), warns("0: fewer than 8 pages", "vm.page-cluster=3"));
   set_swaps("/dev/zram0 partition 8388608 0 200\n");
-  EXPECT_THAT(check_page_cluster(tree), is_ok("as zram wants it"));
+  EXPECT_THAT(check_page_cluster(tree), is_ok("which suits zram"));
 }
 
 }  // namespace
