@@ -22,7 +22,8 @@ bool is_open_at_the_other_end(const UniqueFd& socket) {
 const char* name_of(const messages::Request& request) {
   constexpr const char* kNames[] = {"Start",   "Create",      "Import",      "Connect",
                                     "Remove",  "Describe",    "Adopt",       "HandOver",
-                                    "Replace", "ReportStats", "ShareDriver", "Ping"};
+                                    "Replace", "ReportStats", "ShareDriver", "Ping",
+                                    "PrepareMove", "FinishMove", "AbandonMove"};
   return kNames[request.index()];
 }
 
@@ -106,6 +107,8 @@ void FakeWorker::receive(const std::shared_ptr<FakeLink>& link, std::string_view
   for (const int fd : fds) received.push_back(duplicate(fd));
   std::vector<UniqueFd> answer_fds;
   const auto message = answer(*request, std::move(received), answer_fds);
+  const bool is_move = std::holds_alternative<messages::FinishMove>(*request);
+  if (is_move && dies_in_move_when_moved) return die();
   tell(message, std::move(answer_fds));
   if (dies_after == request->index()) die();
 }
@@ -128,7 +131,8 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
     }
     if (fails_with_kept_driver && !fds.empty()) return Failed{"ordered to fail"};
     load_driver(std::move(fds));
-    if (context_bytes > 0 && has_room && !context_reserve) {
+    if (start.leaves_card) context_reserve.reset();
+    if (context_bytes > 0 && has_room && !context_reserve && !start.leaves_card) {
       int ends[2];
       if (pipe2(ends, O_CLOEXEC) != 0) return Failed{"pipe2", errno};
       reserve_watch_ = UniqueFd(ends[0]);
@@ -147,18 +151,48 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
     auto memory = create_host_memory("fake-store", create->size_bytes, HostMemory::swappable);
     if (!memory) return Failed{memory.error().message, memory.error().code};
     answer_fds.push_back(memory->duplicate());
-    segments[create->segment] = {create->size_bytes, std::move(fds.at(0)), *std::move(memory), {}};
+    segments[create->segment] = {
+        .size_bytes = create->size_bytes,
+        .page_map = std::move(fds.at(0)),
+        .store = *std::move(memory),
+        .connections = {}};
     return Done{};
   }
   if (const auto* import = std::get_if<Import>(&request)) {
     if (stale_segments.contains(import->segment)) return Failed{"ordered to fail", ESTALE};
     auto& segment = segments[import->segment];
-    segment = {import->size_bytes, std::move(fds.at(0)), std::move(fds.at(1)), {}};
+    segment = {.size_bytes = import->size_bytes,
+               .page_map = std::move(fds.at(0)),
+               .store = std::move(fds.at(1)),
+               .connections = {}};
     if (gives_up_in.contains(import->segment)) {
       PageMap::map(segment.page_map.get(), import->size_bytes / kPageBytes)
           .value()
           .set(0, 1, PageState::lost);
     }
+    return Done{};
+  }
+  if (const auto* prepare = std::get_if<PrepareMove>(&request)) {
+    auto& segment = segments.at(prepare->segment);
+    auto memory = create_host_memory("fake-store", segment.size_bytes, HostMemory::swappable);
+    if (!memory) return Failed{memory.error().message, memory.error().code};
+    answer_fds.push_back(memory->duplicate());
+    segment.next_id = prepare->store;
+    segment.next = *std::move(memory);
+    return Done{};
+  }
+  if (const auto* finish = std::get_if<FinishMove>(&request)) {
+    auto& segment = segments.at(finish->segment);
+    if (!segment.next) return Failed{"no move was prepared"};
+    if (dies_in_move_when_moved == false) return Failed{};  // receive() kills it
+    PageMap::map(segment.page_map.get(), segment.size_bytes / kPageBytes)
+        .value()
+        .set_store(segment.next_id);
+    segment.store = std::move(segment.next);
+    return Done{};
+  }
+  if (const auto* abandon = std::get_if<AbandonMove>(&request)) {
+    segments.at(abandon->segment).next.reset();
     return Done{};
   }
   if (const auto* connect = std::get_if<Connect>(&request)) {
@@ -174,7 +208,10 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
     return Done{};
   }
   if (const auto* describe = std::get_if<Describe>(&request)) description = describe->text;
-  if (const auto* replace = std::get_if<Replace>(&request)) program = replace->program;
+  if (const auto* replace = std::get_if<Replace>(&request)) {
+    program = replace->program;
+    if (replace->leaves_card && context_reserve) give_up_reserve();
+  }
   if (const auto* hand_over = std::get_if<HandOver>(&request)) {
     const auto& segment = segments.at(hand_over->segment);
     answer_fds.push_back(segment.page_map.duplicate());

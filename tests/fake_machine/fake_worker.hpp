@@ -21,6 +21,9 @@ class FakeWorker {
     UniqueFd page_map;
     UniqueFd store;
     std::map<std::uint32_t, std::pair<unsigned, UniqueFd>> connections;  // by id: thread, socket
+    // The store to which a move was prepared; empty: none.
+    StoreId next_id = {};
+    UniqueFd next = {};
   };
 
   FakeWorker(asio::io_context& io, Steps& steps, pid_t pid);
@@ -48,6 +51,8 @@ class FakeWorker {
   std::map<std::size_t, int> fails_with;   // by kind_of: the errno that such requests fail with
   std::set<std::uint32_t> stale_segments;  // imports of these fail with ESTALE
   std::optional<std::size_t> dies_at;      // by kind_of: such a request kills it
+  // FinishMove kills it: after the page map names the new store, or before.
+  std::optional<bool> dies_in_move_when_moved;
   std::optional<std::size_t> dies_after;   // by kind_of: the answer to it is its last act
   std::optional<std::size_t> stops_at;     // by kind_of: such a request, once, stops it
   WorkerState state = WorkerState::serving;
