@@ -265,6 +265,8 @@ awaitable<void> Service::stop() {
     for (;;) {
       const bool may_end = co_await may_leave_swap_up();
       if (may_end) break;
+      // A kill by the service manager would cost the pages.
+      machine_.service_manager.extend_timeout(kStopExtension);
       co_await machine_.clock.sleep(kStopInterval);
     }
     log_info("restarting: the next vramswapd takes over the swap");

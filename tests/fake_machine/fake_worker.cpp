@@ -20,10 +20,10 @@ bool is_open_at_the_other_end(const UniqueFd& socket) {
 }
 
 const char* name_of(const messages::Request& request) {
-  constexpr const char* kNames[] = {"Start",   "Create",      "Import",      "Connect",
-                                    "Remove",  "Describe",    "Adopt",       "HandOver",
-                                    "Replace", "ReportStats", "ShareDriver", "Ping",
-                                    "PrepareMove", "FinishMove", "AbandonMove"};
+  constexpr const char* kNames[] = {"Start",       "Create",      "Import",      "Connect",
+                                    "Remove",      "Describe",    "Adopt",       "HandOver",
+                                    "Replace",     "ReportStats", "ShareDriver", "Ping",
+                                    "PrepareMove", "FinishMove",  "AbandonMove"};
   return kNames[request.index()];
 }
 
@@ -131,14 +131,8 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
     }
     if (fails_with_kept_driver && !fds.empty()) return Failed{"ordered to fail"};
     load_driver(std::move(fds));
-    if (start.leaves_card) context_reserve.reset();
-    if (context_bytes > 0 && has_room && !context_reserve && !start.leaves_card) {
-      int ends[2];
-      if (pipe2(ends, O_CLOEXEC) != 0) return Failed{"pipe2", errno};
-      reserve_watch_ = UniqueFd(ends[0]);
-      context_reserve = UniqueFd(ends[1]);
-      tell_of_reserve();
-    }
+    if (start.leaves_card && context_reserve) give_up_reserve();
+    if (!start.leaves_card) make_reserve();
     return Started{{.name = "ram",
                     .uuid = start.gpu,
                     .free_bytes = 1 << 30,
@@ -151,11 +145,11 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
     auto memory = create_host_memory("fake-store", create->size_bytes, HostMemory::swappable);
     if (!memory) return Failed{memory.error().message, memory.error().code};
     answer_fds.push_back(memory->duplicate());
-    segments[create->segment] = {
-        .size_bytes = create->size_bytes,
-        .page_map = std::move(fds.at(0)),
-        .store = *std::move(memory),
-        .connections = {}};
+    make_reserve();
+    segments[create->segment] = {.size_bytes = create->size_bytes,
+                                 .page_map = std::move(fds.at(0)),
+                                 .store = *std::move(memory),
+                                 .connections = {}};
     return Done{};
   }
   if (const auto* import = std::get_if<Import>(&request)) {
@@ -177,6 +171,7 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
     auto memory = create_host_memory("fake-store", segment.size_bytes, HostMemory::swappable);
     if (!memory) return Failed{memory.error().message, memory.error().code};
     answer_fds.push_back(memory->duplicate());
+    if (prepare->store.place == StorePlace::card) make_reserve();
     segment.next_id = prepare->store;
     segment.next = *std::move(memory);
     return Done{};
@@ -239,6 +234,15 @@ messages::Message FakeWorker::answer(const messages::Request& request, std::vect
     return Driver{driver_.empty() ? "" : driver_path, driver_.size() == 2};
   }
   return Done{};
+}
+
+void FakeWorker::make_reserve() {
+  if (context_bytes == 0 || !has_room || context_reserve) return;
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return;
+  reserve_watch_ = UniqueFd(ends[0]);
+  context_reserve = UniqueFd(ends[1]);
+  tell_of_reserve();
 }
 
 void FakeWorker::tell_of_reserve() {

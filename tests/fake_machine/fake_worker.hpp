@@ -53,8 +53,8 @@ class FakeWorker {
   std::optional<std::size_t> dies_at;      // by kind_of: such a request kills it
   // FinishMove kills it: after the page map names the new store, or before.
   std::optional<bool> dies_in_move_when_moved;
-  std::optional<std::size_t> dies_after;   // by kind_of: the answer to it is its last act
-  std::optional<std::size_t> stops_at;     // by kind_of: such a request, once, stops it
+  std::optional<std::size_t> dies_after;  // by kind_of: the answer to it is its last act
+  std::optional<std::size_t> stops_at;    // by kind_of: such a request, once, stops it
   WorkerState state = WorkerState::serving;
   std::set<std::uint32_t> gives_up_in;  // an import into these loses their first page
   messages::Start start;
@@ -87,6 +87,7 @@ class FakeWorker {
                            std::vector<UniqueFd>& answer_fds);
 
   void load_driver(std::vector<UniqueFd> fds);
+  void make_reserve();
   void tell_of_reserve();
 
   Steps& steps_;

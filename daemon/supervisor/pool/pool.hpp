@@ -96,9 +96,11 @@ class Pool {
   struct LendRound {
     std::optional<Clock::TimePoint> deadline;
     ProgressSink progress;
-    std::set<std::uint32_t> excluded;  // segments whose step has failed
+    std::set<std::uint32_t> excluded;  // segments whose step failed
     std::string problem;
+    unsigned lost_workers = 0;  // that died in a step
   };
+  awaitable<void> wait_for_worker(const WorkerSlot& slot);
   awaitable<void> lend_of_card(WorkerSlot& slot, LendRound& round);
   awaitable<Result<void>> take_step(WorkerSlot& slot, const LoanStep& step);
   awaitable<Result<void>> move_out(Segment& segment);

@@ -20,6 +20,10 @@ std::uint64_t host_margin(const MemoryInfo& memory) {
   return std::max<std::uint64_t>(memory.total_bytes / 32, 64 << 20);
 }
 
+// How long a round waits for a worker that has died, how often it looks, and for how many.
+constexpr std::chrono::seconds kWorkerTime{20};
+constexpr std::chrono::milliseconds kWorkerInterval{50};
+constexpr unsigned kLostWorkers = 3;
 // Between attempts to take VRAM again that another program still has: a pause that doubles.
 constexpr std::chrono::seconds kFirstReturnPause{1};
 constexpr std::chrono::seconds kLongestReturnPause{10};
@@ -62,7 +66,8 @@ awaitable<Result<control::Lent>> Pool::lend(control::LendRequest request,
                           .is_held = request.is_held,
                           .purpose = std::move(request.purpose),
                           .since = machine_.clock.wall_time()});
-  LendRound round{.deadline = {}, .progress = std::move(progress), .excluded = {}, .problem = {}};
+  LendRound round;
+  round.progress = std::move(progress);
   if (request.wait) round.deadline = machine_.clock.now() + *request.wait;
   const auto operation = co_await operations_.enter_alone();
   if (!is_up()) co_return fail("the swap was taken down");
@@ -89,6 +94,13 @@ awaitable<Result<control::Lent>> Pool::lend(control::LendRequest request,
   co_return lent;
 }
 
+awaitable<void> Pool::wait_for_worker(const WorkerSlot& slot) {
+  const auto deadline = machine_.clock.now() + kWorkerTime;
+  while (!slot.is_serving() && machine_.clock.now() < deadline) {
+    co_await machine_.clock.sleep(kWorkerInterval);
+  }
+}
+
 // One step after the other, so that each sees what the one before has left.
 awaitable<void> Pool::lend_of_card(WorkerSlot& slot, LendRound& round) {
   for (;;) {
@@ -102,6 +114,10 @@ awaitable<void> Pool::lend_of_card(WorkerSlot& slot, LendRound& round) {
     }
     const auto taken = co_await take_step(slot, *step);
     if (!taken) round.problem = taken.error().message;
+    // A worker that died in the step is replaced; the same step is tried again.
+    const bool is_lost = !taken && !slot.is_serving() && ++round.lost_workers <= kLostWorkers;
+    if (is_lost) co_await wait_for_worker(slot);
+    if (is_lost) continue;
     if (!taken && step->kind == LoanStep::Kind::leave_card) co_return;
     if (!taken) round.excluded.insert(segment_of(slot, step->segment).id());
     if (round.progress) {
@@ -133,7 +149,10 @@ awaitable<Result<void>> Pool::move_out(Segment& segment) {
   const auto areas = machine_.swap.areas();
   if (!areas) co_return areas.error();
   const std::vector<std::string> ours{segment.path()};
-  if (auto fits = co_await check_swap_off_fits(machine_.swap, *areas, ours); !fits) co_return fits;
+  if (auto fits = co_await check_swap_off_fits(machine_.swap, *areas, ours); !fits) {
+    // What it advises is for `down`.
+    co_return fail(fits.error().message.substr(0, fits.error().message.find(';')));
+  }
   co_return co_await segment.lend();
 }
 
@@ -154,7 +173,8 @@ Result<void> Pool::take_back() {
 }
 
 void Pool::bring_back() {
-  if (!is_up() || !returning_.is_empty()) return;
+  const bool is_ram = parts_.request.backend == control::Backend::ram;
+  if (!is_up() || is_ram || !returning_.is_empty()) return;
   spawn(machine_.io, bring_back_until_done(*returning_.enter()));
 }
 

@@ -72,6 +72,7 @@ awaitable<Result<void>> Segment::lend() {
     if (auto on = co_await activate(); !on) log_error(on.error().message);
   }
   co_await publisher_.publish();
+  if (result) result = fail(fmt::format("{}: no worker serves it now", path()));
   co_return result;
 }
 

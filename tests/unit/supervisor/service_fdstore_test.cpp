@@ -34,7 +34,7 @@ TEST_F(ServiceFdstoreTest, SaysWhatTheServiceManagerDoesNotKeep) {
   ask(control::DownRequest{}, true);
   machine_.service_manager.kept_fds = 0;
   up();
-  EXPECT_THAT(status(true).notes, ElementsAre(HasSubstr("keeps no memory")));
+  EXPECT_THAT(status(true).notes, ElementsAre(HasSubstr("keeps none of this daemon")));
   ask(control::DownRequest{}, true);
   machine_.service_manager.kept_fds = 4;
   up();
