@@ -258,8 +258,17 @@ awaitable<bool> Service::may_leave_swap_up() {
   co_return !pool_.is_busy();
 }
 
+// See resume_every_second(), by which this process itself goes on.
+awaitable<void> Service::keep_workers_running() {
+  while (pool_.is_up() || pool_.is_busy()) {
+    pool_.resume_workers();
+    co_await machine_.clock.sleep(kStopInterval);
+  }
+}
+
 awaitable<void> Service::stop() {
   machine_.service_manager.notify_stopping();
+  spawn(machine_.io, keep_workers_running());
   // As after a crash: the worker serves on, and the next supervisor finds it.
   if (co_await machine_.service_manager.is_restarting()) {
     for (;;) {

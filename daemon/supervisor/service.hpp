@@ -67,6 +67,7 @@ class Service {
   awaitable<bool> compare_fdstore();
   awaitable<void> compare_fdstore_after_recovery();
   awaitable<bool> may_leave_swap_up();
+  awaitable<void> keep_workers_running();
   void end_if_nothing_is_up();
 
   Machine& machine_;

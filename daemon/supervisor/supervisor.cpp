@@ -18,6 +18,7 @@
 #include "daemon/supervisor/spawn.hpp"
 #include "daemon/system/hardening.hpp"
 #include "daemon/system/log.hpp"
+#include "daemon/system/self_resume.hpp"
 #include "daemon/system/own_program.hpp"
 
 namespace vramswap {
@@ -218,6 +219,8 @@ awaitable<void> Supervisor::handle_signals() {
   const int signal = co_await signals_.async_wait(into(error));
   if (error) co_return;
   log_info(fmt::format("SIG{}: taking the swap down", sigabbrev_np(signal)));
+  // Sent by systemd, it may be the beginning of a shutdown.
+  if (auto resumes = resume_every_second(); !resumes) log_error(resumes.error().message);
   // Further ones change nothing: it goes on until it is done.
   co_await service_.stop();
 }

@@ -68,6 +68,7 @@ class ProcessLink : public WorkerLink {
 
   // By the descriptor: a worker that was no child of ours has been reaped by somebody else when it
   // ends, and another process may have its number.
+  void resume() override { syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGCONT, nullptr, 0); }
   void kill() override { syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0); }
 
   Result<std::uint64_t> resident_bytes() const override {

@@ -35,6 +35,8 @@ class WorkerLink {
   // Returns when the process has ended, with its wait status if it is a child of this process.
   virtual awaitable<std::optional<int>> wait_for_exit() = 0;
   virtual void kill() = 0;
+  // Continues it where somebody has stopped it.
+  virtual void resume() {}
   virtual Result<std::uint64_t> resident_bytes() const = 0;
 };
 

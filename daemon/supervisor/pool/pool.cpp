@@ -168,6 +168,12 @@ void Pool::cancel_down() {
   for (const auto& segment : parts_.segments) segment->kill_swap_off();
 }
 
+void Pool::resume_workers() {
+  for (const auto& slot : parts_.slots) {
+    if (slot->worker()) slot->worker()->resume();
+  }
+}
+
 awaitable<Result<void>> Pool::swap_off_all(bool force, const ProgressSink& progress) {
   is_cancelled_ = false;
   const auto areas = machine_.swap.areas();

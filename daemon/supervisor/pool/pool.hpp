@@ -64,6 +64,9 @@ class Pool {
   std::vector<control::Loan> loans() const { return parts_.loans.list(); }
   std::uint64_t lent_bytes() const;
 
+  // Continues the workers that somebody has stopped.
+  void resume_workers();
+
   // Has the service manager show this line, see StatePublisher::show_note.
   void show_note(std::string note) { publisher_.show_note(std::move(note)); }
 

@@ -74,6 +74,10 @@ class WorkerProcess {
   // as the driver or the allocation of memory takes. The time-out of that call is the limit.
   bool is_at_long_work() const { return !long_calls_.is_empty(); }
 
+  // Where somebody has stopped it.
+  void resume() {
+    if (!has_ended_) link_->resume();
+  }
   // Without regard to what it serves: the supervisor must hold the worker's memory.
   void kill();
   // Closes the channel and leaves the worker alone: it serves on and waits for a supervisor.

@@ -64,6 +64,13 @@ TEST(Messages, RequestsReadBack) {
   request_back(Adopt{});
   EXPECT_EQ(request_back(HandOver{.segment = 7}).segment, 7U);
   EXPECT_EQ(request_back(Replace{.program = "/sbin/x"}).program, "/sbin/x");
+  EXPECT_TRUE(request_back(Replace{.program = "", .leaves_card = true}).leaves_card);
+  EXPECT_TRUE(request_back(Start{.leaves_card = true}).leaves_card);
+  const auto prepare = request_back(PrepareMove{8, {.serial = 9, .place = StorePlace::host}});
+  EXPECT_EQ(prepare.segment, 8U);
+  EXPECT_EQ(prepare.store, (StoreId{.serial = 9, .place = StorePlace::host}));
+  EXPECT_EQ(request_back(FinishMove{10}).segment, 10U);
+  EXPECT_EQ(request_back(AbandonMove{11}).segment, 11U);
   request_back(ShareDriver{});
   const auto driver = message_back(Driver{.path = "/lib/libcuda.so.1", .has_page_kernel = true});
   EXPECT_EQ(driver.path, "/lib/libcuda.so.1");

@@ -21,6 +21,18 @@ TEST(PageMap, StartsEmpty) {
   EXPECT_EQ(map->count(PageState::empty), 1000U);
 }
 
+TEST(PageMap, EachMappingNamesTheStoreThatHasThePages) {
+  const auto fd = PageMap::create(16);
+  auto map = PageMap::map(fd->get(), 16);
+  const auto other = PageMap::map(fd->get(), 16);
+  EXPECT_EQ(other->store(), StoreId{});
+  const StoreId moved{.serial = 0xfedcba98, .place = StorePlace::host};
+  map->set_store(moved);
+  EXPECT_EQ(other->store(), moved);
+  EXPECT_EQ(map->corrupt_count(), 0U);
+  EXPECT_EQ(map->count(PageState::empty), 16U);
+}
+
 TEST(PageMap, RunsEndWhereTheStateChangesOrTheLimitIs) {
   const auto fd = PageMap::create(16);
   auto map = PageMap::map(fd->get(), 16);
