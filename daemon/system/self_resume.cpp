@@ -6,8 +6,14 @@
 
 namespace vramswap {
 
-// The default action of SIGCONT interrupts no system call.
+// Since Linux 6.13 a timer whose signal is ignored, as SIGCONT is without a handler, stands still.
 Result<void> resume_every_second() {
+  struct sigaction handled {};
+  handled.sa_handler = [](int) {};
+  handled.sa_flags = SA_RESTART;
+  if (sigaction(SIGCONT, &handled, nullptr) != 0) {
+    return fail_errno("SIGCONT", "sigaction", errno);
+  }
   sigevent event{};
   event.sigev_notify = SIGEV_SIGNAL;
   event.sigev_signo = SIGCONT;

@@ -326,8 +326,7 @@ awaitable<void> Pool::finish_adoption([[maybe_unused]] Gate::Pass pass) {
   co_await drop_released();
   if (!is_up()) co_return;
   co_await note_going_down(false);
-  log_info(fmt::format("took over the swap of an earlier vramswapd: {} segments",
-                       parts_.segments.size()),
+  log_info(fmt::format("took over the swap of an earlier vramswapd: {}", summary(parts_)),
            {.message_id = message_ids::kTookOver});
   reserve_.refill();
   spawn(machine_.io, forget_held_loans(parts_.loans.held()));

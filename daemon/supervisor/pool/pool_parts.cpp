@@ -8,9 +8,16 @@ namespace vramswap {
 
 std::string summary(const PoolParts& parts) {
   std::uint64_t total = 0;
-  for (const auto& segment : parts.segments) total += segment->size_bytes();
-  return fmt::format("{} on {}{}", control::format_bytes(total), parts.segments.front()->path(),
-                     parts.segments.size() == 1 ? "" : " to " + parts.segments.back()->path());
+  std::string first;
+  std::string last;
+  for (const auto& segment : parts.segments) {
+    total += segment->size_bytes();
+    if (!segment->has_nbd()) continue;
+    last = segment->path();
+    if (first.empty()) first = last;
+  }
+  return fmt::format("{} on {}{}", control::format_bytes(total),
+                     first.empty() ? "no device" : first, first == last ? "" : " to " + last);
 }
 
 PoolDescription describe(const PoolParts& parts) {

@@ -24,7 +24,7 @@ std::string WorkerSlot::connection_problem() const {
 }
 
 bool WorkerSlot::lacks_room() const {
-  return known_.info.context_bytes > 0 && !context_reserve_.is_there();
+  return known_.info.context_bytes > 0 && !has_left_card() && !context_reserve_.is_there();
 }
 
 std::vector<std::string> WorkerSlot::notes() const {

@@ -58,6 +58,7 @@ TEST_F(PoolLoansTest, EmptySegmentsGoAndUsedOnesMoveToHostMemory) {
   EXPECT_THAT(places(), ElementsAre("host memory", ""));
   EXPECT_EQ(store_of(0).place, StorePlace::host);
   EXPECT_EQ(machine_.launcher.reserves_held(), 0);
+  EXPECT_THAT(worker_status().notes, IsEmpty());
   EXPECT_TRUE(machine_.swap.is_on(device_path(0)));
   EXPECT_EQ(machine_.nbd.devices.size(), 1U);
 
