@@ -10,13 +10,18 @@ namespace vramswap::simulation {
 namespace {
 
 const char* name_of(const control::Request& request) {
-  constexpr const char* kNames[] = {"up", "down", "status", "reload"};
+  constexpr const char* kNames[] = {"up", "down", "status", "reload", "lend", "take back"};
   return kNames[request.index()];
+}
+
+bool lends(const control::Request& request) {
+  return std::holds_alternative<control::LendRequest>(request) ||
+         std::holds_alternative<control::TakeBackRequest>(request);
 }
 
 bool may_change_swap(const control::Request& request) {
   return std::holds_alternative<control::UpRequest>(request) ||
-         std::holds_alternative<control::DownRequest>(request);
+         std::holds_alternative<control::DownRequest>(request) || lends(request);
 }
 
 }  // namespace
@@ -62,11 +67,15 @@ void Clients::on_supervisor_end(std::optional<std::size_t> but) {
     client.on_gone = nullptr;
     if (client.number == but) continue;
     if (client.is_asked) client.is_over = true;
+    if (std::exchange(client.is_holding, false)) on_holder_lost(client);
   }
 }
 
 void Clients::take_reply(Client& client, const control::Reply& reply) {
-  if (client.is_gone || std::holds_alternative<control::Progress>(reply)) return;
+  if (std::holds_alternative<control::Progress>(reply)) return;
+  // It gives swap areas up.
+  if (lends(client.request)) disturb();
+  if (client.is_gone) return;
   if (client.is_over) {
     return world_.violate(fmt::format("client {} gets a second answer", client.number));
   }
@@ -75,9 +84,10 @@ void Clients::take_reply(Client& client, const control::Reply& reply) {
   last_answer_ = failure == nullptr;
   world_.note("client {}: {}", client.number, failure != nullptr ? failure->message : "done");
   if (const auto* status = std::get_if<control::Status>(&reply)) {
-    last_notes_ = status->notes;
+    last_status_ = *status;
     check(client, *status);
   }
+  if (const auto* lent = std::get_if<control::Lent>(&reply)) take_loan(client, *lent);
   if (failure != nullptr) check_nothing_has_changed(client, *failure);
 }
 
@@ -97,8 +107,8 @@ void Clients::check(const Client& client, const control::Status& status) {
 
 // A `down` or a `reload` that failed leaves all swap on.
 void Clients::check_nothing_has_changed(const Client& client, const control::Failure& failure) {
-  if (std::holds_alternative<control::UpRequest>(client.request)) return;
-  if (client.disturbances_before != disturbances_) return;
+  if (std::holds_alternative<control::UpRequest>(client.request) || lends(client.request)) return;
+  if (client.disturbances_before != disturbances_ || any_lends()) return;
   // It could not be swapped on again, and the client is told.
   if (failure.message.find("stays off") != std::string::npos) return;
   for (const auto& [index, device] : world_.kernel.devices()) {
@@ -107,6 +117,11 @@ void Clients::check_nothing_has_changed(const Client& client, const control::Fai
                                  device.path()));
     }
   }
+}
+
+bool Clients::any_lends() const {
+  return std::ranges::any_of(
+      clients_, [](const Client& client) { return !client.is_over && lends(client.request); });
 }
 
 bool Clients::any_changes_swap() const {

@@ -26,17 +26,50 @@ std::string what_is_wrong(World& world, const Device& device) {
   return {};
 }
 
+// Empty: nothing is.
+std::string what_is_lent(World& world) {
+  const control::Status& status = world.clients.last_status();
+  if (!status.loans.empty()) return "a loan stays, and all have ended";
+  for (const auto& segment : status.segments) {
+    if (segment.state == control::kLentState) return "a segment is lent, and no loan is left";
+    if (segment.backend != control::Backend::vram || segment.place != "host memory") continue;
+    return fmt::format("{} is in host memory, and no loan is left", segment.device);
+  }
+  if (status.lent_bytes > 0) return "VRAM is lent, and no loan is left";
+  return {};
+}
+
 }  // namespace
 
-bool is_well(World& world) {
+bool is_served(World& world) {
   if (world.is_over()) return true;
   if (!world.clients.all_are_over()) return false;
-  if (!world.kernel.has_swap()) return world.workers.living().empty();
+  if (!world.kernel.has_swap()) return true;
   if (world.process() == nullptr) return false;
   return std::ranges::all_of(world.kernel.devices(), [&](const auto& known) {
     const Device& device = known.second;
     return !device.is_swap || !device.is_connected || what_is_wrong(world, device).empty();
   });
+}
+
+bool is_well(World& world) {
+  if (world.is_over()) return true;
+  if (!is_served(world)) return false;
+  return world.kernel.has_swap() ? what_is_lent(world).empty() : world.workers.living().empty();
+}
+
+void check_nothing_is_lent(World& world) {
+  if (const auto lent = what_is_lent(world); !lent.empty()) return world.violate(lent);
+  if (world.kernel.was_touched_by_others()) return;
+  // A store of which a move was not finished goes.
+  for (const auto& [inode, store] : world.stores.all()) {
+    const bool may_stay = store->is_freed() || store->was_refused || store->is_destroyed ||
+                          !store->reserve_of.empty();
+    if (may_stay) continue;
+    const bool is_used = std::ranges::any_of(
+        world.kernel.devices(), [&](const auto& known) { return known.second.store == store; });
+    if (!is_used) world.violate(fmt::format("nothing is in store {}, and it stays", store->number));
+  }
 }
 
 void check_all_is_served(World& world) {

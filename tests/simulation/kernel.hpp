@@ -96,6 +96,8 @@ class Kernel {
   void corrupt_page(std::uint64_t choice);
   // Every page of every device that is served.
   void verify_all();
+  // A segment's pages are in another store from now on.
+  void note_move(const std::shared_ptr<Store>& from, const std::shared_ptr<Store>& to);
   // All pages in this store, for its bytes are gone.
   void destroy_pages(const Store& store);
 

@@ -111,6 +111,12 @@ void Kernel::verify_all() {
   }
 }
 
+void Kernel::note_move(const std::shared_ptr<Store>& from, const std::shared_ptr<Store>& to) {
+  for (auto& [index, device] : devices_) {
+    if (device.store == from) device.store = to;
+  }
+}
+
 void Kernel::destroy_pages(const Store& store) {
   for (auto& [index, device] : devices_) {
     if (device.store.get() != &store) continue;

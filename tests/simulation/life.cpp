@@ -20,7 +20,8 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t kSegmentPages = 16;
 // Longer than every time-out and back-off of the supervisor.
 constexpr std::chrono::nanoseconds kQuiet = 5min;
-constexpr std::chrono::nanoseconds kGlance = 20s;         // between two looks whether all is well
+constexpr std::chrono::nanoseconds kGlance = 20s;  // between two looks whether all is well
+constexpr std::chrono::nanoseconds kStatusTime = 1s;
 constexpr std::chrono::nanoseconds kLongestDelay = 101s;  // of what the world has under way
 
 World* logging_world = nullptr;
@@ -98,7 +99,10 @@ class Life {
   void happen_to_worker(EventKind kind, Random random);
   void happen_to_machine(EventKind kind, Random random);
   void end();
-  void wait_until_well();
+  void end_loans();
+  bool is_up();
+  void ask_for_status();
+  void wait_until(bool (&is_so)(World&));
 
   control::UpRequest up_request(Random random) const {
     control::UpRequest up;
@@ -112,6 +116,13 @@ class Life {
     constexpr std::array kTimeouts = {5s, 60s, 600s};
     up.reconnect_timeout = kTimeouts[random.below(kTimeouts.size())];
     return up;
+  }
+  control::LendRequest lend_request(Random random) const {
+    control::LendRequest lend;
+    if (!random.one_in(2)) lend.bytes = (1 + random.below(3)) * kSegmentPages * kPageBytes / 2;
+    lend.is_held = random.one_in(2);
+    if (random.one_in(3)) lend.wait = std::chrono::seconds(random.below(5));
+    return lend;
   }
   std::chrono::nanoseconds some_time(Random& random) const {
     constexpr std::array<std::chrono::nanoseconds, 6> kTimes = {5ms, 100ms, 1s, 8s, 40s, 100s};
@@ -152,6 +163,15 @@ void Life::happen(EventKind kind, Random random) {
       break;
     case EventKind::client_goes:
       clients.hang_up(random.next());
+      break;
+    case EventKind::vram_lent:
+      clients.ask(lend_request(random));
+      break;
+    case EventKind::vram_taken_back:
+      clients.ask(control::TakeBackRequest{});
+      break;
+    case EventKind::loan_held_ends:
+      clients.end_a_loan(random.next());
       break;
     case EventKind::signal:
       if (world_.process() != nullptr) world_.process()->take_signal();
@@ -278,14 +298,16 @@ void Life::happen_to_machine(EventKind kind, Random random) {
       world_.card.import_code = ESTALE;
       world_.card.imports_fail_until = world_.now() + 10s;
       break;
-    // With a reset all contexts go.
+    // With a reset all contexts go. Host memory stays.
     case EventKind::content_lost:
       for (const auto& [inode, store] : world_.stores.all()) {
-        if (random.one_in(3)) continue;
+        if (!store->is_on_card() || random.one_in(3)) continue;
         store->is_destroyed = true;
         world_.kernel.destroy_pages(*store);
       }
-      for (const auto& worker : world_.workers.living()) worker->die("the card was reset");
+      for (const auto& worker : world_.workers.living()) {
+        if (worker->has_context()) worker->die("the card was reset");
+      }
       break;
     case EventKind::swap_call_error:
       world_.faults.swap_call_error = random.one_in(2) ? EINTR : ENOMEM;
@@ -311,22 +333,26 @@ void Life::happen_to_machine(EventKind kind, Random random) {
 void Life::end() {
   world_.heal();
   world_.clients.ask(control::StatusRequest{});
-  wait_until_well();
+  // Loans of clients that have not come back are forgotten by then.
+  world_.pass(kLongestDelay);
+  wait_until(is_served);
+  end_loans();
+  wait_until(is_well);
   world_.pass(kLongestDelay);
   // A recovery may have begun meanwhile.
-  wait_until_well();
+  wait_until(is_well);
   if (world_.is_over()) return;
   if (!world_.clients.all_are_over()) return world_.violate("a client waits for ever");
   if (world_.process() == nullptr && world_.kernel.has_swap()) {
     return world_.violate("no supervisor comes up, and there is swap");
   }
   check_all_is_served(world_);
+  if (is_up()) check_nothing_is_lent(world_);
   if (!world_.is_over()) world_.restart_and_check();
-  wait_until_well();
+  wait_until(is_well);
   world_.kernel.verify_all();
   if (world_.is_over()) return;
-  if (world_.process() != nullptr && world_.process()->is_ready() &&
-      !world_.process()->has_nothing_up()) {
+  if (is_up()) {
     world_.clients.ask(control::DownRequest{.force = true});
     world_.pass(kQuiet);
     if (world_.is_over()) return;
@@ -337,8 +363,33 @@ void Life::end() {
   if (!world_.kernel.was_touched_by_others()) check_nothing_is_left(world_);
 }
 
-void Life::wait_until_well() {
-  for (auto left = kQuiet; left > 0s && !is_well(world_); left -= kGlance) world_.pass(kGlance);
+bool Life::is_up() {
+  const Process* process = world_.process();
+  return process != nullptr && process->is_ready() && !process->has_nothing_up();
+}
+
+void Life::end_loans() {
+  if (world_.is_over() || !is_up()) return;
+  ask_for_status();
+  if (world_.is_over()) return;
+  const auto wrong = world_.clients.what_is_wrong_with_loans();
+  if (!wrong.empty()) return world_.violate(wrong);
+  world_.clients.end_all_loans();
+  world_.clients.ask(control::TakeBackRequest{});
+}
+
+void Life::ask_for_status() {
+  if (!is_up()) return;
+  world_.clients.ask(control::StatusRequest{});
+  world_.pass(kStatusTime);
+}
+
+void Life::wait_until(bool (&is_so)(World&)) {
+  for (auto left = kQuiet; left > 0s; left -= kGlance) {
+    ask_for_status();
+    if (is_so(world_)) return;
+    world_.pass(kGlance);
+  }
 }
 
 }  // namespace

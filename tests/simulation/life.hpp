@@ -45,6 +45,9 @@ enum class EventKind {
   supervisor_dies,
   both_die,
   service_restarted,
+  vram_lent,
+  vram_taken_back,
+  loan_held_ends,
 };
 
 struct Event {

@@ -21,6 +21,7 @@ using namespace vramswap::simulation;
 
 constexpr int kExitViolated = 1;
 constexpr int kExitUsage = 2;
+constexpr unsigned kLongestLife = 20;  // in seconds of real time; most take milliseconds
 
 // What the processes of a run share.
 struct Progress {
@@ -50,7 +51,7 @@ Outcome live_and_count(const Plan& plan, bool records) {
 
 std::uint64_t seed_in_progress = 0;
 
-// A life that ends the process: the seed is all that can be said here.
+// A life that ends the process, or does not end: the seed is all that can be said here.
 void on_crash(int signal) {
   char text[80];
   const int length = std::snprintf(text, sizeof text, "seed %llu: signal %d\n",
@@ -62,9 +63,12 @@ void on_crash(int signal) {
 
 // Goes on after a violation only if `finds_all`.
 void run_lives(Progress& progress, std::uint64_t first_seed, std::uint64_t lives, bool finds_all) {
-  for (const int signal : {SIGSEGV, SIGABRT, SIGBUS, SIGILL}) std::signal(signal, on_crash);
+  for (const int signal : {SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGALRM}) {
+    std::signal(signal, on_crash);
+  }
   for (std::uint64_t i = 0; !progress.is_over && (i = progress.next++) < lives;) {
     seed_in_progress = first_seed + i;
+    alarm(kLongestLife);
     const Outcome outcome = live_and_count(make_plan(seed_in_progress), false);
     ++progress.lives;
     progress.events += outcome.events;

@@ -51,6 +51,9 @@ constexpr auto kWeights = std::to_array<Weight>({
     {EventKind::supervisor_dies, "the supervisor dies", 8},
     {EventKind::both_die, "all processes die", 2},
     {EventKind::service_restarted, "the service is restarted", 6},
+    {EventKind::vram_lent, "VRAM is lent", 9},
+    {EventKind::vram_taken_back, "VRAM is taken back", 3},
+    {EventKind::loan_held_ends, "a client that holds a loan ends", 4},
 });
 
 EventKind choose_kind(Random& random) {

@@ -20,10 +20,9 @@ PoolOptions pool_options(World& world) {
       .page_map_memory = HostMemory::swappable};
 }
 
-class SimSession : public Session {
+class SimSession : public Session, public std::enable_shared_from_this<SimSession> {
  public:
   SimSession(Process& process, Client& client) : process_(process), client_(client) {}
-  ~SimSession() override { client_.on_gone = nullptr; }
 
   bool is_root() const override { return true; }
   void send(const control::Reply& reply) override {
@@ -35,7 +34,10 @@ class SimSession : public Session {
   }
   void watch(std::function<void()> closed) override {
     if (!process_.is_alive()) return;
-    client_.on_gone = [&io = process_.io(), closed = std::move(closed)] { asio::post(io, closed); };
+    // It stays until then.
+    client_.on_gone = [self = shared_from_this(), closed = std::move(closed)] {
+      asio::post(self->process_.io(), closed);
+    };
     if (client_.is_gone) std::exchange(client_.on_gone, nullptr)();
   }
   void stop_watching() override { client_.on_gone = nullptr; }

@@ -24,7 +24,8 @@ bool is_same_file(int one, int other) {
 
 std::string page_map_of(const std::string& store_name) {
   if (!store_name.starts_with(kStoreName)) return {};
-  return "page-map-" + store_name.substr(kStoreName.size());
+  const std::size_t end = store_name.find('-', kStoreName.size());
+  return "page-map-" + store_name.substr(kStoreName.size(), end - kStoreName.size());
 }
 
 // What it does not take is dropped, and the sender is not told. The newest one comes first.

@@ -20,11 +20,12 @@ bool Store::is_freed() const {
   return poll(&end, 1, 0) > 0;
 }
 
-std::pair<std::shared_ptr<Store>, UniqueFd> Stores::create(std::uint64_t page_count) {
+std::pair<std::shared_ptr<Store>, UniqueFd> Stores::create(std::uint64_t page_count, StoreId id) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) std::abort();
   auto store = std::make_shared<Store>();
   store->number = ++last_number_;
+  store->id = id;
   store->pages.resize(page_count);
   store->watch = UniqueFd(ends[0]);
   stores_[inode_of(ends[1])] = store;  // both ends have the same

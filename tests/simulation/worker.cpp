@@ -15,9 +15,10 @@ using namespace messages;
 using namespace std::chrono_literals;
 
 const char* name_of(const Request& request) {
-  constexpr const char* kNames[] = {"Start",   "Create",      "Import",      "Connect",
-                                    "Remove",  "Describe",    "Adopt",       "HandOver",
-                                    "Replace", "ReportStats", "ShareDriver", "Ping"};
+  constexpr const char* kNames[] = {"Start",       "Create",      "Import",      "Connect",
+                                    "Remove",      "Describe",    "Adopt",       "HandOver",
+                                    "Replace",     "ReportStats", "ShareDriver", "Ping",
+                                    "PrepareMove", "FinishMove",  "AbandonMove"};
   return request.index() < std::size(kNames) ? kNames[request.index()] : "?";
 }
 
@@ -122,8 +123,12 @@ void SimWorker::handle(const Request& request, std::vector<UniqueFd> fds) {
   std::vector<UniqueFd> answer_fds;
   using Kind = MessageFault::Kind;
   const auto goes_wrong = [&](Kind kind) { return fault_ && fault_->kind == kind; };
-  if (goes_wrong(Kind::error)) return tell(Failed{"ordered to fail", 0});
+  if (goes_wrong(Kind::error)) {
+    fail_to(request);
+    return tell(Failed{"ordered to fail", 0});
+  }
   auto message = answer(request, std::move(fds), answer_fds);
+  if (!is_alive) return;
   if (goes_wrong(Kind::dies_in)) return die("in a message");
   if (goes_wrong(Kind::late)) {
     busy_until_ = world_.now() + fault_->time;
@@ -140,8 +145,10 @@ void SimWorker::handle(const Request& request, std::vector<UniqueFd> fds) {
 Message SimWorker::answer(const Request& request, std::vector<UniqueFd> fds,
                           std::vector<UniqueFd>& answer_fds) {
   if (std::holds_alternative<Start>(request)) {
+    if (start.leaves_card) return Started{};
     if (world_.card.away_until > world_.now()) return Failed{"there is no card", ENODEV};
     const bool is_ram = start.backend == control::Backend::ram;
+    has_context_ = !is_ram;
     make_context_reserve();
     return Started{{.name = is_ram ? "ram" : "card",
                     .uuid = card_uuid(),
@@ -151,48 +158,26 @@ Message SimWorker::answer(const Request& request, std::vector<UniqueFd> fds,
                     .context_bytes = context_bytes()}};
   }
   if (!has_started) return Failed{"not started"};
-  if (const auto* create = std::get_if<Create>(&request)) {
-    if (fds.size() != 1) return Failed{"expected 1 descriptor"};
-    if (world_.card.away_until > world_.now()) return Failed{"there is no card", ENODEV};
-    auto pages = PageMap::map(fds[0].get(), create->size_bytes / kPageBytes);
-    if (!pages) return Failed{pages.error().message, pages.error().code};
-    auto [store, fd] = world_.stores.create(create->size_bytes / kPageBytes);
-    world_.note("worker {}: segment {} is store {}", pid, create->segment, store->number);
-    answer_fds.push_back(fd.duplicate());
-    segments.erase(create->segment);
-    segments.emplace(
-        create->segment,
-        HeldSegment{store, std::move(fd), std::move(fds[0]), *std::move(pages), {}, false});
-    return Done{};
+  if (const auto* given = std::get_if<Create>(&request)) {
+    return create(*given, std::move(fds), answer_fds);
   }
   if (const auto* given = std::get_if<Import>(&request)) return import(*given, std::move(fds));
-  if (const auto* connect = std::get_if<Connect>(&request)) {
-    const auto segment = segments.find(connect->segment);
-    if (segment == segments.end()) return Failed{"no such segment"};
-    if (fds.size() != connect->connections.size()) return Failed{"too few descriptors"};
-    for (std::size_t i = 0; i < fds.size(); ++i) {
-      const auto& name = connect->connections[i];
-      const std::uint64_t pair = world_.kernel.pair_of(fds[i].get());
-      segment->second.connections[name.id] = {name.thread, pair, std::move(fds[i])};
-    }
-    segment->second.awaits_reconnect = false;
-    world_.kernel.note_sockets_changed();
-    return Done{};
+  if (const auto* given = std::get_if<Connect>(&request)) {
+    return connect_segment(*given, std::move(fds));
   }
-  if (const auto* remove = std::get_if<Remove>(&request)) {
-    const auto segment = segments.find(remove->segment);
+  if (const auto* given = std::get_if<Remove>(&request)) return remove(*given);
+  if (const auto* given = std::get_if<PrepareMove>(&request)) {
+    return prepare_move(*given, answer_fds);
+  }
+  if (const auto* given = std::get_if<FinishMove>(&request)) return finish_move(*given);
+  if (const auto* abandon = std::get_if<AbandonMove>(&request)) {
+    const auto segment = segments.find(abandon->segment);
     if (segment == segments.end()) return Failed{"no such segment"};
-    for (const auto& [index, device] : world_.kernel.devices()) {
-      if (device.is_swap && device.store == segment->second.store && !device.pages.empty()) {
-        world_.violate(fmt::format("the store of {} is scrubbed, and it is swap", device.path()));
-      }
-    }
-    for (const auto& [name, connection] : segment->second.connections) {
-      tell(ConnectionEnded{remove->segment, name, ConnectionEnd::dropped});
-    }
-    std::ranges::fill(segment->second.store->pages, 0);
-    segments.erase(segment);
-    return Done{};
+    segment->second.next.reset();
+  }
+  if (const auto* replace = std::get_if<Replace>(&request)) {
+    for (auto& [id, segment] : segments) segment.next.reset();
+    if (replace->leaves_card) leave_card();
   }
   if (const auto* describe = std::get_if<Describe>(&request)) description_ = describe->text;
   if (const auto* hand_over = std::get_if<HandOver>(&request)) {
@@ -220,21 +205,17 @@ Message SimWorker::answer(const Request& request, std::vector<UniqueFd> fds,
   return Done{};
 }
 
-Message SimWorker::import(const Import& request, std::vector<UniqueFd> fds) {
-  if (fds.size() != 2) return Failed{"expected 2 descriptors"};
-  const auto store = world_.stores.find(fds[1].get());
-  if (!store) return Failed{"no memory behind the descriptor", EINVAL};
-  if (world_.card.away_until > world_.now()) return Failed{"there is no card", ENODEV};
-  if (store->is_destroyed) return Failed{"the memory is gone", ESTALE};
-  if (world_.card.imports_fail_until > world_.now()) {
-    return Failed{"ordered not to import", world_.card.import_code};
+Message SimWorker::connect_segment(const Connect& request, std::vector<UniqueFd> fds) {
+  const auto segment = segments.find(request.segment);
+  if (segment == segments.end()) return Failed{"no such segment"};
+  if (fds.size() != request.connections.size()) return Failed{"too few descriptors"};
+  for (std::size_t i = 0; i < fds.size(); ++i) {
+    const auto& name = request.connections[i];
+    const std::uint64_t pair = world_.kernel.pair_of(fds[i].get());
+    segment->second.connections[name.id] = {name.thread, pair, std::move(fds[i])};
   }
-  auto pages = PageMap::map(fds[0].get(), request.size_bytes / kPageBytes);
-  if (!pages) return Failed{pages.error().message, pages.error().code};
-  segments.erase(request.segment);
-  segments.emplace(
-      request.segment,
-      HeldSegment{store, std::move(fds[1]), std::move(fds[0]), *std::move(pages), {}, true});
+  segment->second.awaits_reconnect = false;
+  world_.kernel.note_sockets_changed();
   return Done{};
 }
 

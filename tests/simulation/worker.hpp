@@ -41,6 +41,12 @@ struct HeldSegment {
   PageMap pages;
   std::map<std::uint32_t, HeldConnection> connections;  // by id
   bool awaits_reconnect = false;
+  // A store to which the segment is to move.
+  struct Next {
+    std::shared_ptr<Store> store;
+    UniqueFd fd;
+  };
+  std::optional<Next> next = {};
 };
 
 class SimWorker : public std::enable_shared_from_this<SimWorker> {
@@ -72,6 +78,8 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   bool is_being_set_up() const;
   bool knows_pool() const { return !description_.empty(); }
   bool takes_requests() const { return is_alive && has_started && !is_stopped(); }
+  // It takes room on the card, and goes with a reset of that.
+  bool has_context() const { return has_context_; }
   HeldSegment* segment_of(std::uint64_t pair);
 
   const pid_t pid;
@@ -87,15 +95,30 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   void begin_start(const messages::Start& request, std::vector<UniqueFd> fds);
   messages::Message answer(const messages::Request& request, std::vector<UniqueFd> fds,
                            std::vector<UniqueFd>& answer_fds);
+  messages::Message create(const messages::Create& request, std::vector<UniqueFd> fds,
+                           std::vector<UniqueFd>& answer_fds);
   messages::Message import(const messages::Import& request, std::vector<UniqueFd> fds);
+  messages::Message connect_segment(const messages::Connect& request, std::vector<UniqueFd> fds);
+  messages::Message remove(const messages::Remove& request);
+  messages::Message prepare_move(const messages::PrepareMove& request,
+                                 std::vector<UniqueFd>& answer_fds);
+  messages::Message finish_move(const messages::FinishMove& request);
+  void copy_valid_pages(HeldSegment& segment, std::uint32_t id);
+  void leave_card();
+  // What a request does that the worker answers with an error.
+  void fail_to(const messages::Request& request);
   void tell(const messages::Message& message, std::vector<UniqueFd> fds = {});
   void on_channel_end();
   bool is_needed() const;
   std::string card_uuid() const;
   std::uint64_t context_bytes() const;
   bool is_card_full() const;
+  Result<void> ensure_context();
+  Result<void> find_room_for_store(StorePlace place) const;
+  StorePlace home() const;
   Result<bool> has_room_for_context();
   void make_context_reserve();
+  void give_up_reserve();
   void tell_of_context_reserve();
   void check_silence(std::chrono::nanoseconds limit);
 
@@ -109,6 +132,7 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   TimePoint silent_until_{};  // as was known when it was stopped
   bool is_turn_due_ = false;
   bool is_starting_ = false;
+  bool has_context_ = false;
   UniqueFd reserve_;                      // for the next context; empty: it has none
   std::shared_ptr<Store> reserve_store_;  // of the one that it gave up
   TimePoint gave_up_at_{};

@@ -22,6 +22,8 @@ bool takes_long(const Packet& packet) {
                      std::holds_alternative<messages::Create>(*request) ||
                      std::holds_alternative<messages::Import>(*request) ||
                      std::holds_alternative<messages::Remove>(*request) ||
+                     std::holds_alternative<messages::PrepareMove>(*request) ||
+                     std::holds_alternative<messages::FinishMove>(*request) ||
                      std::holds_alternative<messages::Replace>(*request));
 }
 

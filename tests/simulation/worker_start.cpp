@@ -25,6 +25,7 @@ void SimWorker::begin_start(const messages::Start& request, std::vector<UniqueFd
   }
   start = request;
   if (request.has_context_reserve && !fds.empty()) reserve_ = std::move(fds.back());
+  if (request.leaves_card) give_up_reserve();
   is_starting_ = true;
   world_.memory.workers_bytes += kWorkerBytes;
   const auto attempt = [self = shared_from_this()](const auto& again) -> void {
@@ -70,13 +71,11 @@ bool SimWorker::is_card_full() const {
 
 // An error: there is none, and there will be none. False: there may be in a moment.
 Result<bool> SimWorker::has_room_for_context() {
-  if (context_bytes() == 0 || !is_card_full()) return true;
+  if (context_bytes() == 0 || start.leaves_card || !is_card_full()) return true;
   if (reserve_) {
-    world_.note("worker {}: gives the reserve up", pid);
     reserve_store_ = world_.stores.find(reserve_.get());
     gave_up_at_ = world_.now();
-    reserve_.reset();
-    tell(messages::ContextReserve{});
+    give_up_reserve();
   }
   if (!reserve_store_) return fail("the card is full");
   if (reserve_store_->is_freed()) return true;
@@ -84,9 +83,28 @@ Result<bool> SimWorker::has_room_for_context() {
   return false;
 }
 
+void SimWorker::give_up_reserve() {
+  if (!reserve_) return;
+  world_.note("worker {}: gives the reserve up", pid);
+  reserve_.reset();
+  tell(messages::ContextReserve{});
+}
+
+// Of a worker that had left the card.
+Result<void> SimWorker::ensure_context() {
+  if (has_context_ || context_bytes() == 0) return {};
+  if (world_.card.away_until > world_.now()) return fail("there is no card");
+  if (is_card_full()) return fail("the card is full");
+  world_.note("worker {}: makes a context again", pid);
+  has_context_ = true;
+  start.leaves_card = false;
+  make_context_reserve();
+  return {};
+}
+
 void SimWorker::make_context_reserve() {
   if (reserve_ || context_bytes() == 0 || is_card_full()) return;
-  auto [store, fd] = world_.stores.create(0);
+  auto [store, fd] = world_.stores.create(0, {});
   store->reserve_of = card_uuid();
   reserve_ = std::move(fd);
   tell_of_context_reserve();

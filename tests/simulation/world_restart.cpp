@@ -130,7 +130,7 @@ void World::restart_and_check() {
   clients.ask(control::StatusRequest{});
   pass(kStatusTime);
   if (is_over_) return;
-  const auto& notes = clients.last_notes();
+  const auto& notes = clients.last_status().notes;
   if (!lacking.empty() && notes.empty()) {
     violate(fmt::format("the service manager lacks {}, and status does not say so", lacking));
   } else if (lacking.empty() && !notes.empty()) {
