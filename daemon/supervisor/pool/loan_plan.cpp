@@ -14,7 +14,7 @@ std::uint64_t wanted(const LoanCard& card) {
 }
 
 bool is_off_card(const LoanSegment& segment) {
-  return segment.where != Where::card;
+  return segment.where == Where::host || segment.where == Where::nowhere;
 }
 
 std::optional<LoanStep> next_to_lend(const LoanCard& card) {
@@ -38,8 +38,10 @@ std::optional<LoanStep> next_to_come_back(const LoanCard& card) {
   const std::uint64_t context = card.has_context ? 0 : card.context_bytes;
   for (std::size_t index = 0; index < card.segments.size(); ++index) {
     const LoanSegment& segment = card.segments[index];
-    if (!is_off_card(segment) || segment.is_excluded) continue;
-    if (segment.size_bytes + context <= spare) return LoanStep{LoanStep::Kind::bring_back, index};
+    if (segment.where == Where::card || segment.is_excluded) continue;
+    const bool has_vram = segment.where == Where::idle;
+    if (has_vram || segment.size_bytes + context <= spare)
+      return LoanStep{LoanStep::Kind::bring_back, index};
   }
   return std::nullopt;
 }

@@ -10,9 +10,10 @@ namespace vramswap {
 // A segment of the card, as far as loans are concerned.
 struct LoanSegment {
   enum class Where {
-    card,    // its store is in VRAM
-    host,    // it was moved to host memory
-    nowhere  // its swap area was given up
+    card,     // its store is in VRAM
+    host,     // it was moved to host memory
+    nowhere,  // its swap area was given up, and its store
+    idle,     // its swap area was given up, and its store is in VRAM still
   } where = Where::card;
   std::uint64_t size_bytes = 0;
   std::uint64_t used_bytes = 0;

@@ -132,7 +132,7 @@ awaitable<Result<void>> Pool::take_step(WorkerSlot& slot, const LoanStep& step) 
   Segment& segment = segment_of(slot, step.segment);
   if (step.kind == LoanStep::Kind::give_up) co_return co_await segment.lend();
   if (step.kind == LoanStep::Kind::move_out) co_return co_await move_out(segment);
-  if (segment.is_lent()) co_return co_await segment.take_back();
+  if (segment.is_lent() || segment.is_half_lent()) co_return co_await segment.take_back();
   co_return co_await segment.move_to(StorePlace::card);
 }
 

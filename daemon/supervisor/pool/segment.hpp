@@ -52,9 +52,9 @@ class Segment {
   awaitable<Result<void>> move_to(StorePlace place);
 
   // Gives its swap area, its device and its store up, and keeps its place in the pool. An error: it
-  // is up as before, or not all of it could be freed.
+  // is up as before, or is_half_lent().
   awaitable<Result<void>> lend();
-  // Makes all of it anew. An error: it is lent, as before.
+  // Makes all of it anew, or what is missing. An error: it is lent, as before, or is_half_lent().
   awaitable<Result<void>> take_back();
 
   // Down. swap_off() refuses a segment that is not served: swapoff(2) would count the pages that it
@@ -125,6 +125,10 @@ class Segment {
   StoreId store_id() const { return store_id_; }
   // Its swap area was given up to free its store: it is planned, and comes back.
   bool is_lent() const { return known_.is_lent && state_ == SegmentState::planned; }
+  // Its swap area was given up, its store could not be, and it could not be put back.
+  bool is_half_lent() const {
+    return known_.is_lent && state_ != SegmentState::planned && !carries_swap();
+  }
   // Nothing is left of it, and nothing comes back.
   bool is_gone() const { return state_ == SegmentState::planned && !known_.is_lent; }
   // Whether it would survive the worker: what the worker has of it, the supervisor has, too.
@@ -157,6 +161,7 @@ class Segment {
   StorePlace home() const;
   std::string place_name() const;
   void settle_move();
+  awaitable<Result<void>> come_up();
   awaitable<void> limit_requests(Gate::Pass pass, Gate::Pass limiting);
   awaitable<void> restore_request_limit(std::uint32_t index);
   Result<void> make_page_map_of_lost_pages();

@@ -62,29 +62,26 @@ void Segment::settle_move() {
 
 // The next supervisor is to go on with it, should this one die.
 awaitable<Result<void>> Segment::lend() {
+  if (state_ == SegmentState::interrupted) {
+    co_return fail(fmt::format("{}: no worker serves it now", path()));
+  }
   known_.is_lent = true;
   co_await publisher_.publish();
   auto result = co_await disconnect();
   if (result) result = co_await release_store();
   if (state_ == SegmentState::planned) co_return result;
-  known_.is_lent = false;
-  if (state_ == SegmentState::connected) {
-    if (auto on = co_await activate(); !on) log_error(on.error().message);
+  if (result) result = fail(fmt::format("{}: not while it is {}", path(), to_string(state_)));
+  if (!carries_swap()) {
+    if (auto again = co_await come_up(); !again) log_error(again.error().message);
   }
+  if (carries_swap()) known_.is_lent = false;
   co_await publisher_.publish();
   if (result) result = fail(fmt::format("{}: no worker serves it now", path()));
   co_return result;
 }
 
 awaitable<Result<void>> Segment::take_back() {
-  known_.request_limit = request_limit_ = 0;
-  slot_.note_use_of_card();
-  auto result = co_await slot_.ensure_worker();
-  if (result) result = co_await create_store();
-  if (result) result = co_await connect();
-  // Before the kernel writes a page.
-  if (result) co_await publisher_.publish();
-  if (result) result = co_await activate();
+  auto result = co_await come_up();
   if (!result) {
     const auto undone = co_await lend();
     if (!undone) log_error(undone.error().message);
@@ -92,6 +89,21 @@ awaitable<Result<void>> Segment::take_back() {
   }
   known_.is_lent = false;
   co_await publisher_.publish();
+  co_return result;
+}
+
+// From wherever the segment is.
+awaitable<Result<void>> Segment::come_up() {
+  slot_.note_use_of_card();
+  auto result = co_await slot_.ensure_worker();
+  if (result && state_ == SegmentState::planned) result = co_await create_store();
+  if (result && state_ == SegmentState::allocated) {
+    known_.request_limit = request_limit_ = 0;  // of the device that it had
+    result = co_await connect();
+  }
+  // Before the kernel writes a page.
+  if (result) co_await publisher_.publish();
+  if (result) result = co_await activate();
   co_return result;
 }
 
