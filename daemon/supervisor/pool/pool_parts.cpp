@@ -67,10 +67,9 @@ LoanCard loan_card(const PoolParts& parts, const WorkerSlot& slot,
   for (const auto& segment : parts.segments) {
     if (&segment->slot() != &slot) continue;
     const auto area = std::ranges::find(areas, segment->path(), &SwapArea::path);
-    const bool is_host = segment->store_id().place == StorePlace::host;
     card.segments.push_back({.where = segment->is_lent()        ? Where::nowhere
                                       : segment->is_half_lent() ? Where::idle
-                                      : is_host                 ? Where::host
+                                      : segment->is_moved_out() ? Where::host
                                                                 : Where::card,
                              .size_bytes = segment->size_bytes(),
                              .used_bytes = area == areas.end() ? 0 : area->used_bytes});

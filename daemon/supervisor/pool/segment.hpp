@@ -123,6 +123,8 @@ class Segment {
   const std::shared_ptr<WorkerProcess>& worker() const { return slot_.worker(); }
   // Where its store is, and how often it has got a new one.
   StoreId store_id() const { return store_id_; }
+  // To host memory, from the card.
+  bool is_moved_out() const { return store_id_.place != home(); }
   // Its swap area was given up to free its store: it is planned, and comes back.
   bool is_lent() const { return known_.is_lent && state_ == SegmentState::planned; }
   // Its swap area was given up, its store could not be, and it could not be put back.
