@@ -91,6 +91,7 @@ awaitable<Result<void>> Segment::create_store() {
   if (!pages) co_return pages.error();
   store_id_ = {pages->store().serial + 1, home()};
   pages->set_store(store_id_);
+  if (home() == StorePlace::card) slot_.note_use_of_card();
   const messages::Create create{known_.id, known_.size_bytes};
   std::vector<int> fds{page_map_.get()};
   auto answer = co_await slot_.call(create, std::move(fds), kStoreTimeout);

@@ -250,6 +250,8 @@ awaitable<Result<void>> Segment::adopt_memory(NamedFds& inherited) {
     auto pages = PageMap::map(page_map_.get(), page_count());
     if (!pages) co_return pages.error();
     store_id_ = pages->store();
+    // The description is older than the last move.
+    if (home() == StorePlace::card && !is_moved_out()) slot_.note_use_of_card();
     auto store = copy_of(inherited, store_name(known_.id, store_id_.serial));
     if (!store) co_return store.error();
     store_ = *std::move(store);
