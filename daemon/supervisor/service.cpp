@@ -144,7 +144,7 @@ awaitable<Service::Reply> Service::answer(const control::LendRequest& lend,
 }
 
 awaitable<Service::Reply> Service::answer(const control::TakeBackRequest&) {
-  if (auto result = pool_.take_back(); !result) co_return result.error();
+  if (auto result = co_await pool_.take_back(); !result) co_return result.error();
   co_return control::Reply{control::Done{}};
 }
 

@@ -60,7 +60,7 @@ class Pool {
   // Ends one loan, or those that no client holds: the VRAM is taken again in the background, for as
   // long as the card has no room for it.
   void return_loan(std::uint64_t id);
-  Result<void> take_back();
+  awaitable<Result<void>> take_back();
   std::vector<control::Loan> loans() const { return parts_.loans.list(); }
   std::uint64_t lent_bytes() const;
 

@@ -74,8 +74,8 @@ awaitable<Result<control::Lent>> Pool::lend(control::LendRequest request,
   is_adjusting_ = true;
   co_await publisher_.publish();
   for (const auto& slot : parts_.slots) co_await lend_of_card(*slot, round);
-  is_adjusting_ = false;
   co_await publisher_.publish();
+  is_adjusting_ = false;  // an operation that finds it so, and others under way, is refused
   control::Lent lent{
       .freed_bytes = std::numeric_limits<std::uint64_t>::max(), .missing_bytes = 0, .problem = {}};
   for (const auto& slot : parts_.slots) {
@@ -161,15 +161,17 @@ void Pool::return_loan(std::uint64_t id) {
   bring_back();
 }
 
-Result<void> Pool::take_back() {
-  if (!is_up()) return fail("nothing is up");
+awaitable<Result<void>> Pool::take_back() {
+  if (!is_up()) co_return fail("nothing is up");
   if (!parts_.loans.remove_unheld()) {
-    return fail(
+    co_return fail(
         "nothing is lent by 'vramswap lend'; what 'vramswap run' has is returned when its "
         "command ends");
   }
   bring_back();
-  return {};
+  // The client is told that they have ended: the next supervisor must not lend again.
+  co_await publisher_.publish();
+  co_return Result<void>{};
 }
 
 void Pool::bring_back() {
@@ -181,17 +183,19 @@ void Pool::bring_back() {
 // Another program may have the VRAM for long: what can come back does.
 awaitable<void> Pool::bring_back_until_done([[maybe_unused]] Gate::Pass pass) {
   std::string problem;
+  bool any_back = false;
   for (auto pause = kFirstReturnPause;;) {
     const auto outcome = co_await bring_back_some(problem);
     if (outcome == BringBack::is_done) break;
     if (outcome == BringBack::goes_on) {
+      any_back = true;
       pause = kFirstReturnPause;
       continue;
     }
     co_await machine_.clock.sleep(pause);
     pause = std::min(pause * 2, kLongestReturnPause);
   }
-  if (is_up()) log_info("the VRAM that was lent is back");
+  if (is_up() && any_back) log_info("the VRAM that was lent is back");
 }
 
 // A segment of each card. Others who wait for their turn come between two of these.
@@ -212,8 +216,9 @@ awaitable<Pool::BringBack> Pool::bring_back_some(std::string& problem) {
       log_info(fmt::format("VRAM cannot be taken back yet: {}", problem));
     }
   }
-  co_await publisher_.publish();
+  if (any_left) co_await publisher_.publish();
   is_adjusting_ = false;
+  // Done without a wait since the last look: a loan that ended meanwhile would be nobody's to see.
   co_return !any_left ? BringBack::is_done : any_done ? BringBack::goes_on : BringBack::is_stuck;
 }
 
