@@ -21,6 +21,8 @@ constexpr std::uint64_t kSegmentPages = 16;
 // Longer than every time-out and back-off of the supervisor.
 constexpr std::chrono::nanoseconds kQuiet = 5min;
 constexpr std::chrono::nanoseconds kGlance = 20s;  // between two looks whether all is well
+// Loans of clients that have not come back to a new supervisor are forgotten by then.
+constexpr std::chrono::nanoseconds kClientsReturn = 20s;
 constexpr std::chrono::nanoseconds kStatusTime = 1s;
 constexpr std::chrono::nanoseconds kLongestDelay = 101s;  // of what the world has under way
 
@@ -333,9 +335,9 @@ void Life::happen_to_machine(EventKind kind, Random random) {
 void Life::end() {
   world_.heal();
   world_.clients.ask(control::StatusRequest{});
-  // Loans of clients that have not come back are forgotten by then.
   world_.pass(kLongestDelay);
   wait_until(is_served);
+  world_.pass(kClientsReturn);
   end_loans();
   wait_until(is_well);
   world_.pass(kLongestDelay);
