@@ -164,6 +164,7 @@ class Segment {
   std::string place_name() const;
   void settle_move();
   awaitable<Result<void>> come_up();
+  awaitable<void> forget_failed_store();
   awaitable<void> limit_requests(Gate::Pass pass, Gate::Pass limiting);
   awaitable<void> restore_request_limit(std::uint32_t index);
   Result<void> make_page_map_of_lost_pages();

@@ -96,7 +96,10 @@ awaitable<Result<void>> Segment::take_back() {
 awaitable<Result<void>> Segment::come_up() {
   slot_.note_use_of_card();
   auto result = co_await slot_.ensure_worker();
-  if (result && state_ == SegmentState::planned) result = co_await create_store();
+  if (result && state_ == SegmentState::planned) {
+    result = co_await create_store();
+    if (!result) co_await forget_failed_store();
+  }
   if (result && state_ == SegmentState::allocated) {
     known_.request_limit = request_limit_ = 0;  // of the device that it had
     result = co_await connect();
@@ -105,6 +108,13 @@ awaitable<Result<void>> Segment::come_up() {
   if (result) co_await publisher_.publish();
   if (result) result = co_await activate();
   co_return result;
+}
+
+// The worker lives on. It has made the store if only its answer was lost, and would refuse another.
+awaitable<void> Segment::forget_failed_store() {
+  const messages::Remove remove{known_.id};
+  (void)co_await slot_.call(remove, {}, kPrepareTimeout);
+  forget_memory();
 }
 
 }  // namespace vramswap
