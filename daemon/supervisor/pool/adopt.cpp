@@ -225,6 +225,13 @@ awaitable<Result<void>> find_devices(Machine& machine, const PoolOptions& option
   co_return Result<void>{};
 }
 
+// If this adoption fails, the next attempt has it, whatever has become of the worker that said it.
+void keep_description(const PoolDescription& description, HostMemory memory, NamedFds& inherited) {
+  auto file = description_file(encode(description), memory);
+  if (!file) return log_error(file.error().message);
+  inherited[description_name(description.sequence)] = *std::move(file);
+}
+
 awaitable<Result<PoolParts>> adopt_from(Machine& machine, const PoolOptions& options,
                                         RecoveryReserve& reserve, StatePublisher& publisher,
                                         NamedFds& inherited, ReattachedWorkers& workers) {
@@ -238,6 +245,7 @@ awaitable<Result<PoolParts>> adopt_from(Machine& machine, const PoolOptions& opt
     if (!stopped) co_return stopped.error();
     co_return PoolParts{};
   }
+  keep_description(**description, publisher.memory(), inherited);
   if (auto opened = co_await machine.nbd.open(); !opened) co_return opened.error();
   publisher.continue_from((*description)->sequence);
   auto parts = build_parts(machine, options, reserve, publisher, **description, workers);

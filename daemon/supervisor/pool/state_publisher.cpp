@@ -43,6 +43,15 @@ bool is_memory_of(std::uint32_t segment, std::string_view name) {
          is_lost_store_of(segment, name);
 }
 
+Result<UniqueFd> description_file(std::string_view text, HostMemory memory) {
+  auto file = create_host_memory("vramswap-pool", text.size(), memory);
+  if (!file) return file.error();
+  if (pwrite(file->get(), text.data(), text.size(), 0) < 0) {
+    return errno_error("pool description", "pwrite", errno);
+  }
+  return file;
+}
+
 std::string StatePublisher::text() const {
   PoolDescription description = describe(parts_);
   description.sequence = sequence_;
@@ -74,12 +83,8 @@ awaitable<void> StatePublisher::publish() {
 }
 
 Result<void> StatePublisher::store() {
-  const std::string description = text();
-  auto file = create_host_memory("vramswap-pool", description.size(), memory_);
+  auto file = description_file(text(), memory_);
   if (!file) return file.error();
-  if (pwrite(file->get(), description.data(), description.size(), 0) < 0) {
-    return errno_error("pool description", "pwrite", errno);
-  }
   description_ = *std::move(file);
   auto& manager = machine_.service_manager;
   const std::string earlier = std::exchange(name_, description_name(sequence_));

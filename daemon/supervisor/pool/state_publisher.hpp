@@ -19,6 +19,8 @@ class WorkerProcess;
 // sequence number; the one that is handed across exec has none.
 inline constexpr std::string_view kDescriptionName = "pool";
 std::string description_name(std::uint64_t sequence);
+// Memory with that text.
+Result<UniqueFd> description_file(std::string_view text, HostMemory memory);
 std::string page_map_name(std::uint32_t segment);
 std::string store_name(std::uint32_t segment, std::uint32_t serial);
 bool is_store_of(std::uint32_t segment, std::string_view name);
