@@ -45,11 +45,16 @@ void Clients::take_loan(Client& client, const control::Lent& lent) {
            std::holds_alternative<control::TakeBackRequest>(other.request);
   });
   if (was_taken_back && !request.is_held) return;
+  // One that a dead supervisor was starting has what was set aside for it.
+  const auto workers = world_.workers.living();
+  const bool any_is_stray =
+      std::ranges::any_of(workers, [](const auto& worker) { return !worker->takes_requests(); });
+  if (any_is_stray) return;
   for (const auto& [inode, store] : world_.stores.all()) {
     if (store->is_freed() || !store->is_on_card() || store->was_refused) continue;
     world_.violate(fmt::format("all VRAM is lent, and store {} is there still", store->number));
   }
-  for (const auto& worker : world_.workers.living()) {
+  for (const auto& worker : workers) {
     if (!worker->has_context()) continue;
     world_.violate(fmt::format("all VRAM is lent, and worker {} has a context", worker->pid));
   }

@@ -115,6 +115,9 @@ class SimLink : public WorkerLink {
       woken_->wake();
       return fail_errno("worker channel", "recvmsg", code);
     }
+    const auto message = messages::decode_message(first.text);
+    const auto* adopted = message ? std::get_if<messages::Adopted>(&*message) : nullptr;
+    if (adopted != nullptr && !adopted->description.empty()) process_.note_pool_is_known();
     std::optional<Packet> packet = std::move(first);
     channel_->to_supervisor.pop_front();
     for (const UniqueFd& fd : packet->fds) {

@@ -43,6 +43,9 @@ class Process : public Successor {
   // Only once it is.
   TimePoint ready_since() const { return ready_since_; }
   bool knows_pool() const { return service_->is_up(); }
+  // A worker has told it of the pool, and may die now.
+  void note_pool_is_known() { has_heard_of_pool_ = true; }
+  bool has_heard_of_pool() const { return has_heard_of_pool_; }
   bool has_nothing_up() const { return is_ready() && !service_->is_up() && !service_->is_busy(); }
   unsigned number() const { return number_; }
   World& world() { return world_; }
@@ -62,6 +65,7 @@ class Process : public Successor {
   bool is_ready_ = false;
   TimePoint ready_since_{};
   bool is_signalled_ = false;
+  bool has_heard_of_pool_ = false;
   asio::io_context io_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};  // there is one thread
   Outside outside_;
   std::unique_ptr<Service> service_;

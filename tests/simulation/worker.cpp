@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "daemon/base/page_size.hpp"
+#include "tests/simulation/process.hpp"
 #include "tests/simulation/world.hpp"
 
 namespace vramswap::simulation {
@@ -37,6 +38,10 @@ void SimWorker::die(const char* why) {
   world_.kernel.on_worker_end(*this);
   segments.clear();
   reserve_.reset();
+  const Process* process = world_.process();
+  const bool is_heard = process != nullptr && process->is_alive() &&
+                        (process->is_ready() || process->has_heard_of_pool());
+  if (!is_heard) world_.give_up_forgotten_pool();
   callers_.clear();
   channel_.reset();
   world_.after(world_.some_latency(), [channels = std::exchange(channels_, {})] {
@@ -227,6 +232,7 @@ void SimWorker::tell(const Message& message, std::vector<UniqueFd> fds) {
   // Shared, for std::function copies.
   auto packet = std::make_shared<Packet>(encode(message), std::move(fds));
   world_.at(when, [channel = channel_, packet] {
+    if (!channel->is_open_to_worker) return;
     channel->to_supervisor.push_back(std::move(*packet));
     channel->on_packet();
   });
