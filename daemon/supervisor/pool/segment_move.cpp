@@ -76,7 +76,6 @@ awaitable<Result<void>> Segment::lend() {
   }
   if (carries_swap()) known_.is_lent = false;
   co_await publisher_.publish();
-  if (result) result = fail(fmt::format("{}: no worker serves it now", path()));
   co_return result;
 }
 

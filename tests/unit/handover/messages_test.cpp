@@ -65,7 +65,9 @@ TEST(Messages, RequestsReadBack) {
   EXPECT_EQ(request_back(HandOver{.segment = 7}).segment, 7U);
   EXPECT_EQ(request_back(Replace{.program = "/sbin/x"}).program, "/sbin/x");
   EXPECT_TRUE(request_back(Replace{.program = "", .leaves_card = true}).leaves_card);
-  EXPECT_TRUE(request_back(Start{.leaves_card = true}).leaves_card);
+  Start without_card;
+  without_card.leaves_card = true;
+  EXPECT_TRUE(request_back(without_card).leaves_card);
   const auto prepare = request_back(PrepareMove{8, {.serial = 9, .place = StorePlace::host}});
   EXPECT_EQ(prepare.segment, 8U);
   EXPECT_EQ(prepare.store, (StoreId{.serial = 9, .place = StorePlace::host}));

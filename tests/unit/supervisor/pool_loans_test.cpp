@@ -28,6 +28,7 @@ class PoolLoansTest : public PoolTest {
     id_ = std::make_shared<std::uint64_t>(0);
     return machine_.run(pool_->lend(std::move(request), id_, [](const control::Progress&) {}));
   }
+  Result<void> take_back() { return machine_.run(pool_->take_back()); }
   Result<control::Lent> lend_all() { return lend({}); }
   std::vector<std::string> places() const {
     std::vector<std::string> list;
@@ -62,7 +63,7 @@ TEST_F(PoolLoansTest, EmptySegmentsGoAndUsedOnesMoveToHostMemory) {
   EXPECT_TRUE(machine_.swap.is_on(device_path(0)));
   EXPECT_EQ(machine_.nbd.devices.size(), 1U);
 
-  ASSERT_TRUE(pool_->take_back());
+  ASSERT_TRUE(take_back());
   expect_all_back(2);
 }
 
@@ -82,9 +83,9 @@ TEST_F(PoolLoansTest, NoMoreIsLentThanIsWanted) {
   pool_->return_loan(*id_);
   machine_.pass(std::chrono::minutes(1));
   EXPECT_THAT(states(), ElementsAre("active", "active", "active", "lent"));
-  ASSERT_TRUE(pool_->take_back());
+  ASSERT_TRUE(take_back());
   expect_all_back(4);
-  EXPECT_THAT(pool_->take_back().error().message, HasSubstr("nothing is lent by 'vramswap lend'"));
+  EXPECT_THAT(take_back().error().message, HasSubstr("nothing is lent by 'vramswap lend'"));
 }
 
 TEST_F(PoolLoansTest, WhereHostMemoryHasNoRoomPagesGoWhereverSwapOffFindsRoom) {
@@ -95,7 +96,7 @@ TEST_F(PoolLoansTest, WhereHostMemoryHasNoRoomPagesGoWhereverSwapOffFindsRoom) {
   ASSERT_TRUE(lent) << lent.error().message;
   EXPECT_EQ(lent->missing_bytes, 0U);
   EXPECT_THAT(states(), ElementsAre("lent"));
-  ASSERT_TRUE(pool_->take_back());
+  ASSERT_TRUE(take_back());
   expect_all_back(1);
 }
 
@@ -154,7 +155,7 @@ TEST_F(PoolLoansTest, AWorkerThatDiesInAMoveLeavesOneStoreWithThePages) {
     EXPECT_THAT(states(), ElementsAre("active"));
     // The page map, its store, the description, and the context's reserve.
     EXPECT_EQ(machine_.service_manager.fdstore.size(), 4U);
-    ASSERT_TRUE(pool_->take_back());
+    ASSERT_TRUE(take_back());
     expect_all_back(1);
     ASSERT_TRUE(down());
     machine_.launcher.workers.clear();
@@ -177,7 +178,7 @@ TEST_F(PoolLoansTest, AnotherSupervisorKnowsWhatIsLent) {
   machine_.pass(std::chrono::minutes(1));
   EXPECT_EQ(pool_->loans().size(), 1U);
   EXPECT_THAT(states(), ElementsAre("active", "lent"));
-  ASSERT_TRUE(pool_->take_back());
+  ASSERT_TRUE(take_back());
   expect_all_back(2);
 }
 
@@ -186,7 +187,7 @@ TEST_F(PoolLoansTest, WhatTheCardHasNoRoomForComesBackLater) {
   use(0, kPageBytes);
   ASSERT_TRUE(lend_all());
   machine_.launcher.latest().fails_with[kind_of<messages::PrepareMove>()] = ENOMEM;
-  ASSERT_TRUE(pool_->take_back());
+  ASSERT_TRUE(take_back());
   machine_.pass(std::chrono::minutes(5));
   EXPECT_THAT(places(), ElementsAre("host memory"));
   EXPECT_THAT(states(), ElementsAre("active"));
@@ -203,7 +204,7 @@ TEST_F(PoolLoansTest, AWorkerThatDiesWhileAllIsLentStartsWithoutAContext) {
   EXPECT_TRUE(machine_.launcher.latest().start.leaves_card);
   EXPECT_EQ(machine_.launcher.reserves_held(), 0);
   EXPECT_THAT(states(), ElementsAre("active"));
-  ASSERT_TRUE(pool_->take_back());
+  ASSERT_TRUE(take_back());
   expect_all_back(1);
 }
 
