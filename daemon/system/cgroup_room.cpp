@@ -59,7 +59,51 @@ std::uint64_t excess(const CgroupMemory& memory, std::uint64_t swap_bytes,
   return std::min(returning_bytes, needed - std::min(needed, limit_bytes + room));
 }
 
+// Its programs go on allocating while pages are being asked for.
+std::uint64_t group_margin(std::uint64_t limit_bytes) {
+  return std::max<std::uint64_t>(limit_bytes / 32, 4 << 20);
+}
+
+// The path of a process's group, as a text of proc_pid_cgroup(5) has it: "ID:CONTROLLERS:PATH" a
+// line, and "0::PATH" for cgroup v2. Nothing: cgroup v1 limits its memory, perhaps.
+std::optional<std::string> find_group(const std::string& text) {
+  std::string group = "/";
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const auto controllers = line.find(':') + 1;
+    const auto path = line.find(':', controllers) + 1;
+    if (controllers == 0 || path == 0) return std::nullopt;
+    if (line.starts_with("0::")) group = line.substr(path);
+    const std::string list = "," + line.substr(controllers, path - controllers - 1) + ",";
+    if (list.find(",memory,") != list.npos && line.substr(path) != "/") return std::nullopt;
+  }
+  // Outside of the namespace of whoever asks.
+  if (group.starts_with("/..")) return std::nullopt;
+  return group;
+}
+
 }  // namespace
+
+std::uint64_t read_cgroup_room(const std::string& process_directory, const std::string& root) {
+  const auto text = read_file(process_directory + "/cgroup");
+  if (!text) return 0;
+  auto group = find_group(*text);
+  // Without a memory controller it has no files of its own, but those above may have.
+  if (!group || (*group != "/" && !read_file(root + *group + "/cgroup.procs"))) return 0;
+  std::uint64_t room = kNoLimit;
+  for (;;) {
+    const std::string directory = root + *group;
+    const std::uint64_t limit =
+        std::min(read_limit(directory + "/memory.max"), read_limit(directory + "/memory.high"));
+    if (limit != kNoLimit) {
+      const std::uint64_t used =
+          read_bytes(directory + "/memory.current").value_or(limit) + group_margin(limit);
+      room = std::min(room, limit - std::min(limit, used));
+    }
+    if (group->size() <= 1) return room;
+    group->resize(group->rfind('/'));
+  }
+}
 
 CgroupWalk::CgroupWalk(std::uint64_t returning_bytes, std::string root)
     : returning_bytes_(returning_bytes), root_(std::move(root)), to_look_at_{{"", {}, true}} {}

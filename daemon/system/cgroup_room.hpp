@@ -50,4 +50,11 @@ class CgroupWalk {
   std::vector<CgroupExcess> found_;
 };
 
+// How many bytes the group of a process may take before it, or a group above it, comes near
+// memory.max or memory.high. A margin is taken off, and cache that could be dropped does not count.
+// 0 where it is not known: the process is gone, its group cannot be seen from here, or has limits
+// of cgroup v1. `process_directory` is e.g. /proc/123.
+std::uint64_t read_cgroup_room(const std::string& process_directory,
+                               const std::string& root = "/sys/fs/cgroup");
+
 }  // namespace vramswap

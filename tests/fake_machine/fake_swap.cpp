@@ -35,6 +35,18 @@ class FakeSwapOff : public SwapOff {
   bool is_killed_ = false;
 };
 
+class FakeReadAhead : public SwapReadAhead {
+ public:
+  FakeReadAhead(FakeSwap& swap, std::string device) : swap_(swap), device_(std::move(device)) {
+    swap_.read_aheads.insert(device_);
+  }
+  ~FakeReadAhead() override { swap_.read_aheads.erase(swap_.read_aheads.find(device_)); }
+
+ private:
+  FakeSwap& swap_;
+  const std::string device_;
+};
+
 }  // namespace
 
 awaitable<Result<void>> FakeSwap::make_area(std::string device) {
@@ -56,6 +68,10 @@ Result<std::unique_ptr<SwapOff>> FakeSwap::off(std::string device) {
     return fail_errno(device, "swapoff", EINVAL);
   }
   return std::make_unique<FakeSwapOff>(io_, *this, std::move(device));
+}
+
+std::unique_ptr<SwapReadAhead> FakeSwap::read_ahead(std::string device) {
+  return std::make_unique<FakeReadAhead>(*this, std::move(device));
 }
 
 awaitable<Result<void>> FakeSwap::read_page(std::string device, std::uint64_t,

@@ -23,6 +23,7 @@ class FakeSwap : public SwapCalls {
   awaitable<Result<void>> make_area(std::string device) override;
   awaitable<Result<void>> on(std::string device, int priority) override;
   Result<std::unique_ptr<SwapOff>> off(std::string device) override;
+  std::unique_ptr<SwapReadAhead> read_ahead(std::string device) override;
   awaitable<Result<void>> read_page(std::string device, std::uint64_t offset,
                                     std::chrono::seconds limit) override;
   Result<bool> is_held(std::string device) const override {
@@ -48,6 +49,8 @@ class FakeSwap : public SwapCalls {
   mutable std::uint64_t asked_for_bytes = 0;
   // swapoff on one of them runs until it is killed.
   std::set<std::string> off_waits;
+  // Ahead of whose swapoff pages are being asked for.
+  std::multiset<std::string> read_aheads;
   // So many are refused, for another one is under way.
   unsigned refuse_offs = 0;
   std::set<std::string> unreadable;

@@ -55,6 +55,8 @@ class SimSwap : public SwapCalls {
   awaitable<Result<void>> make_area(std::string device) override;
   awaitable<Result<void>> on(std::string device, int priority) override;
   Result<std::unique_ptr<SwapOff>> off(std::string device) override;
+  // How fast it is changes nothing.
+  std::unique_ptr<SwapReadAhead> read_ahead(std::string) override { return nullptr; }
   awaitable<Result<void>> read_page(std::string device, std::uint64_t offset,
                                     std::chrono::seconds limit) override;
   Result<bool> is_held(std::string device) const override;

@@ -1,8 +1,8 @@
 #include "daemon/supervisor/machine/kernel_swap_calls.hpp"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 
@@ -17,6 +17,9 @@ namespace {
 // To open a device takes milliseconds, unless the kernel looks for partitions on it and nobody
 // serves it.
 constexpr std::chrono::milliseconds kClaimLimit{1000};
+
+// Less than that is read by the time that a child has started.
+constexpr std::uint64_t kLeastReadAhead = 4 << 20;
 
 // A call that waits for its device cannot be killed: somebody waits for the child, and outlives
 // whoever started it.
@@ -42,22 +45,21 @@ class SwapOffChild : public SwapOff {
   Child child_;
 };
 
-std::optional<dev_t> device_number(const std::string& path) {
-  struct stat about {};
-  if (stat(path.c_str(), &about) != 0 || !S_ISBLK(about.st_mode)) return std::nullopt;
-  return about.st_rdev;
-}
+// May hang, as whatever reads from the device may.
+class ReadAheadChild : public SwapReadAhead {
+ public:
+  ReadAheadChild(asio::io_context& io, Child child) : io_(io), child_(std::move(child)) {}
+  ~ReadAheadChild() override { leave_to_end(io_, std::move(child_)); }
+
+ private:
+  asio::io_context& io_;
+  Child child_;
+};
 
 }  // namespace
 
 Result<std::vector<SwapArea>> KernelSwapCalls::areas() const {
-  auto areas = read_swap_areas(paths_.swaps);
-  if (!areas) return areas;
-  for (SwapArea& area : *areas) {
-    auto path = nbd_path(area, device_number(area.path), paths_.block_directory);
-    if (path) area.path = *std::move(path);
-  }
-  return areas;
+  return read_nbd_swap_areas(paths_.swaps, paths_.block_directory);
 }
 
 Result<bool> KernelSwapCalls::is_held(std::string device) const {
@@ -117,6 +119,16 @@ Result<std::unique_ptr<SwapOff>> KernelSwapCalls::off(std::string device) {
   auto child = start_swap_call(io_, {"off", device});
   if (!child) return child.error();
   return std::make_unique<SwapOffChild>(std::move(device), *std::move(child));
+}
+
+std::unique_ptr<SwapReadAhead> KernelSwapCalls::read_ahead(std::string device) {
+  const auto areas = this->areas();
+  if (!areas) return nullptr;
+  const auto area = std::ranges::find(*areas, device, &SwapArea::path);
+  if (area == areas->end() || area->used_bytes < kLeastReadAhead) return nullptr;
+  auto child = start_swap_call(io_, {"read-ahead", std::move(device)});
+  if (!child) return nullptr;
+  return std::make_unique<ReadAheadChild>(io_, *std::move(child));
 }
 
 awaitable<Result<void>> KernelSwapCalls::read_page(std::string device, std::uint64_t offset,

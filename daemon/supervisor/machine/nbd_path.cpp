@@ -1,6 +1,7 @@
 #include "daemon/supervisor/machine/nbd_path.hpp"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
@@ -33,6 +34,12 @@ std::optional<std::string> find_device(dev_t number, const std::string& block_di
   return std::nullopt;
 }
 
+std::optional<dev_t> device_number(const std::string& path) {
+  struct stat about {};
+  if (stat(path.c_str(), &about) != 0 || !S_ISBLK(about.st_mode)) return std::nullopt;
+  return about.st_rdev;
+}
+
 }  // namespace
 
 std::optional<std::string> nbd_path(const SwapArea& area, std::optional<dev_t> device_number,
@@ -48,6 +55,17 @@ std::optional<std::string> nbd_path(const SwapArea& area, std::optional<dev_t> d
   name.remove_prefix(name.rfind('/') + 1);
   if (!is_nbd_name(name)) return std::nullopt;
   return fmt::format("/dev/{}", name);
+}
+
+Result<std::vector<SwapArea>> read_nbd_swap_areas(const std::string& swaps,
+                                                  const std::string& block_directory) {
+  auto areas = read_swap_areas(swaps);
+  if (!areas) return areas;
+  for (SwapArea& area : *areas) {
+    auto path = nbd_path(area, device_number(area.path), block_directory);
+    if (path) area.path = *std::move(path);
+  }
+  return areas;
 }
 
 }  // namespace vramswap

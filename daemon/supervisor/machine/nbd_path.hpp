@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "daemon/system/proc.hpp"
 
@@ -16,5 +17,9 @@ namespace vramswap {
 // block device at the area's path, if there is one: it decides. `block_directory` is /sys/block.
 std::optional<std::string> nbd_path(const SwapArea& area, std::optional<dev_t> device_number,
                                     const std::string& block_directory);
+
+// All swap areas, in the kernel's order; those on nbd devices have that path.
+Result<std::vector<SwapArea>> read_nbd_swap_areas(const std::string& swaps,
+                                                  const std::string& block_directory);
 
 }  // namespace vramswap

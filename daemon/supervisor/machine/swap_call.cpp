@@ -13,6 +13,7 @@
 #include "daemon/base/page_size.hpp"
 #include "daemon/base/unique_fd.hpp"
 #include "daemon/control/daemon_arguments.hpp"
+#include "daemon/supervisor/machine/swap_read_ahead.hpp"
 #include "daemon/system/block_queue.hpp"
 #include "daemon/system/hardening.hpp"
 
@@ -30,6 +31,13 @@ int turn_on(const char* device, long priority) {
 int turn_off(const char* device) {
   end_io_flusher();
   return swapoff(device) == 0 ? 0 : errno;
+}
+
+// Its allocations may wait for swap, as those of swapoff(2) do.
+int read_pages_ahead(const char* device) {
+  end_io_flusher();
+  read_ahead(device, KernelPaths{}, kernel_read_ahead_calls());
+  return 0;
 }
 
 int read_one_page(const char* device, off_t offset) {
@@ -66,6 +74,7 @@ std::optional<int> make_swap_call(int argc, char** argv) {
   const long number = has_number ? std::strtol(argv[4], nullptr, 10) : 0;
   if (call == "on" && has_number) return turn_on(device, number);
   if (call == "off") return turn_off(device);
+  if (call == "read-ahead") return read_pages_ahead(device);
   if (call == "read" && has_number) return read_one_page(device, number);
   if (call == "limit" && has_number) return limit_requests(device, number);
   if (call == "claim") return claim(device);

@@ -5,6 +5,7 @@
 //
 //   vramswapd --swap-call on DEVICE PRIORITY   swapon(2); -1: the kernel chooses the priority
 //   vramswapd --swap-call off DEVICE           swapoff(2)
+//   vramswapd --swap-call read-ahead DEVICE    asks for pages ahead of a swapoff(2)
 //   vramswapd --swap-call read DEVICE OFFSET   reads one page from the device itself
 //   vramswapd --swap-call limit NAME BYTES     sets the limit of a request to the device ("nbd3")
 //   vramswapd --swap-call claim DEVICE         opens the device exclusively, and closes it

@@ -24,6 +24,12 @@ class SwapOff {
   virtual void kill() = 0;
 };
 
+// Asks for pages ahead of a swapoff, until it has asked for all, or is destroyed.
+class SwapReadAhead {
+ public:
+  virtual ~SwapReadAhead() = default;
+};
+
 class SwapCalls {
  public:
   virtual ~SwapCalls() = default;
@@ -41,6 +47,8 @@ class SwapCalls {
   // swapon(2). `priority` is -1 (the kernel chooses) or 0..32767.
   virtual awaitable<Result<void>> on(std::string device, int priority) = 0;
   virtual Result<std::unique_ptr<SwapOff>> off(std::string device) = 0;
+  // Makes a swapoff that is under way faster, and changes nothing else. Nothing: it cannot.
+  virtual std::unique_ptr<SwapReadAhead> read_ahead(std::string device) = 0;
   // Reads the page at `offset` (in bytes) from the device itself. ETIMEDOUT: not within `limit`.
   virtual awaitable<Result<void>> read_page(std::string device, std::uint64_t offset,
                                             std::chrono::seconds limit) = 0;

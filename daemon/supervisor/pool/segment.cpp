@@ -221,7 +221,11 @@ awaitable<Result<void>> Segment::run_swap_off() {
     Result<void> result = started ? Result<void>{} : started.error();
     if (started) {
       swap_off_ = *std::move(started);
+      // While pages are lost, each request is to be of one page.
+      const bool is_worth_it = wanted_limit_ != kPageBytes && !connections_.are_refused();
+      if (is_worth_it) read_ahead_ = machine_.swap.read_ahead(device);
       result = co_await swap_off_->wait();
+      read_ahead_.reset();
       swap_off_.reset();
     }
     if (result) co_return result;

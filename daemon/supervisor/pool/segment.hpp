@@ -198,6 +198,7 @@ class Segment {
   bool was_seen_off_ = false;          // and did not at the last comparison
   bool was_disconnected_ = false;      // by somebody else, and is not whole since
   std::unique_ptr<SwapOff> swap_off_;  // while it is under way
+  std::unique_ptr<SwapReadAhead> read_ahead_;
   Gate work_;
 };
 

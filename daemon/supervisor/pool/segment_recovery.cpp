@@ -110,6 +110,8 @@ void Segment::update_lost_pages() {
     publisher_.show();
   }
   const bool any_lost = pages->count(PageState::lost) > 0;
+  // Before it has taken neighbours along.
+  if (any_lost) read_ahead_.reset();
   wanted_limit_ = any_lost ? kPageBytes : known_.request_limit;
   // While nobody serves, the limit cannot be set, and a child may not start for want of memory.
   if (wanted_limit_ == request_limit_ || !limiting_.is_empty() || !slot_.is_serving()) return;

@@ -7,6 +7,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 TEST_F(PoolTest, DownLeavesNothing) {
   ASSERT_TRUE(up());
@@ -31,6 +32,36 @@ TEST_F(PoolTest, ASwapoffThatFailsAfterOthersPutsThemBack) {
       ElementsAre("Describe", "read /dev/nbd2", "set timeout", "swapoff /dev/nbd2", "set timeout",
                   "read /dev/nbd1", "mkswap /dev/nbd2", "swapon /dev/nbd2", "Describe"));
   expect_all_up(3);
+}
+
+TEST_F(PoolTest, PagesAreAskedForAheadOfASwapoffAndNotAfterIt) {
+  ASSERT_TRUE(up());
+  machine_.swap.off_waits.insert("/dev/nbd0");
+  spawn(machine_.io,
+        [](Pool& pool) -> awaitable<void> { (void)co_await pool.down(false, {}); }(*pool_));
+  machine_.settle();
+  EXPECT_THAT(machine_.swap.read_aheads, ElementsAre("/dev/nbd0"));
+  pool_->cancel_down();
+  machine_.settle();
+  EXPECT_THAT(machine_.swap.read_aheads, IsEmpty());
+}
+
+// Its request would take its neighbours along.
+TEST_F(PoolTest, NothingIsAskedForAheadWhileAPageIsLost) {
+  ASSERT_TRUE(up(1));
+  machine_.swap.off_waits.insert("/dev/nbd0");
+  for (const bool is_lost_before : {false, true}) {
+    spawn(machine_.io,
+          [](Pool& pool) -> awaitable<void> { (void)co_await pool.down(false, {}); }(*pool_));
+    machine_.settle();
+    EXPECT_EQ(machine_.swap.read_aheads.size(), is_lost_before ? 0U : 1U);
+    pages(0).lose_corrupt(7);
+    machine_.launcher.latest().tell(messages::LostPagesChanged{0});
+    machine_.settle();
+    EXPECT_THAT(machine_.swap.read_aheads, IsEmpty());
+    pool_->cancel_down();
+    machine_.settle();
+  }
 }
 
 TEST_F(PoolTest, ADeviceThatCannotBeSwappedOnAgainIsNamed) {

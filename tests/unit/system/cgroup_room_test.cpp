@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <limits>
+
 #include "tests/support/fake_tree.hpp"
 #include "tests/support/mebibyte.hpp"
 
@@ -176,6 +178,47 @@ TEST_F(CgroupRoom, ARootWithLimitsIsAGroup) {
   group("a", {.swap = 60, .current = 20, .max = "40"});
   EXPECT_THAT(names(), ElementsAre("/", "/a"));
   EXPECT_THAT(excess_mib(), ElementsAre(30, 40));
+}
+
+class ReadCgroupRoom : public CgroupRoom {
+ protected:
+  std::uint64_t room_mib(const std::string& cgroups) const {
+    tree_.write("proc/7/cgroup", cgroups);
+    return read_cgroup_room(tree_.path("proc/7"), tree_.path()) / kMiB;
+  }
+};
+
+constexpr std::uint64_t kNoLimitMib = std::numeric_limits<std::uint64_t>::max() / kMiB;
+
+// The margin is 4 MiB, or a 32nd of the limit.
+TEST_F(ReadCgroupRoom, TheLowestLimitUpTheTreeCounts) {
+  group("a", {.current = 600, .max = "max", .high = "640"});
+  group("a/b", {.current = 20, .max = "50", .high = "max"});
+  group("a/c", {.current = 20});
+  EXPECT_EQ(room_mib("0::/a\n"), 20U);
+  EXPECT_EQ(room_mib("0::/a/b\n"), 20U);
+  EXPECT_EQ(room_mib("0::/a/c\n"), 20U);
+  group("a/b", {.current = 47, .max = "50"});
+  EXPECT_EQ(room_mib("0::/a/b\n"), 0U);
+  group("a/b", {.current = 60, .max = "50"});
+  EXPECT_EQ(room_mib("0::/a/b\n"), 0U);
+}
+
+TEST_F(ReadCgroupRoom, WithoutALimitThereIsRoom) {
+  group("a", {.current = 600});
+  tree_.write("a/b/cgroup.procs", "7\n");  // no memory controller
+  EXPECT_EQ(room_mib("0::/\n"), kNoLimitMib);
+  EXPECT_EQ(room_mib("0::/a/b\n"), kNoLimitMib);
+  EXPECT_EQ(room_mib("3:memory:/\n1:cpu,cpuacct:/a\n0::/\n"), kNoLimitMib);
+  EXPECT_EQ(room_mib(""), kNoLimitMib);
+}
+
+TEST_F(ReadCgroupRoom, WhatIsNotKnownIsNoRoom) {
+  EXPECT_EQ(room_mib("0::/gone (deleted)\n"), 0U);
+  EXPECT_EQ(room_mib("0::/../elsewhere\n"), 0U);
+  EXPECT_EQ(room_mib("3:hugetlb,memory:/a\n0::/\n"), 0U);
+  EXPECT_EQ(room_mib("garbage\n"), 0U);
+  EXPECT_EQ(read_cgroup_room(tree_.path("proc/8"), tree_.path()), 0U);
 }
 
 TEST(CgroupRoomOfTheKernel, WithoutCgroupsThereIsNothingToExceed) {
