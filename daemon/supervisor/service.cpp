@@ -206,10 +206,12 @@ awaitable<bool> Service::compare_fdstore() {
   std::size_t needed = 0;
   for (unsigned look = 1;; ++look) {
     const auto counted = co_await machine_.service_manager.count_fdstore();
-    const auto memory = pool_.handover_fds();
+    auto memory = pool_.handover_fds();
     if (!counted || !memory || memory->empty()) co_return false;
     kept = *counted;
     needed = memory->size() + options_.fds_beside_pool;
+    // While they are open, nobody gets VRAM that is lent meanwhile.
+    memory->clear();
     if (kept == 0 || kept >= needed || look == kFdstoreLooks) break;
     co_await machine_.clock.sleep(kFdstoreInterval);
   }
