@@ -30,8 +30,12 @@ awaitable<Result<void>> Segment::move_to(StorePlace place) {
   if (place == StorePlace::card) slot_.note_use_of_card();
   const messages::PrepareMove prepare{known_.id, target};
   auto prepared = co_await slot_.call(prepare, {}, kPrepareTimeout);
-  if (!prepared) co_return prepared.error();
-  if (prepared->fds.size() != 1) co_return fail("worker: no descriptor of a new store");
+  if (prepared && prepared->fds.size() != 1)
+    prepared = fail("worker: no descriptor of a new store");
+  if (!prepared) {
+    co_await abandon_move();
+    co_return prepared.error();
+  }
   // Both have it before it can be the one that has the pages.
   next_ = Next{target, std::move(prepared->fds[0])};
   publisher_.push_store(known_.id, target.serial, next_->store);
@@ -41,10 +45,17 @@ awaitable<Result<void>> Segment::move_to(StorePlace place) {
   // A worker that did not answer is being killed, and may still finish. Its end settles the move.
   if (finished || finished.error().code != ETIMEDOUT) settle_move();
   if (store_id_ != target) {
+    if (!next_) co_await abandon_move();
     co_return finished ? Error{fmt::format("{}: it was not moved", path())} : finished.error();
   }
   publisher_.show();
   co_return Result<void>{};
+}
+
+// The worker has made the store if only its answer was lost.
+awaitable<void> Segment::abandon_move() {
+  const messages::AbandonMove abandon{known_.id};
+  (void)co_await slot_.call(abandon, {}, kPrepareTimeout);
 }
 
 // No worker may be finishing the move. The page map says which of the two stores has the pages.
