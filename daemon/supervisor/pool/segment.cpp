@@ -264,8 +264,11 @@ awaitable<Result<void>> Segment::release_store() {
     if (!unused) co_return unused;
   }
   auto scrubbed = co_await scrub();
-  // Once more where the worker has died of it: the supervisor holds the memory.
-  if (!scrubbed && !slot_.is_running()) scrubbed = co_await scrub();
+  // Once more: the worker may have died of it, and the supervisor holds the memory. Or it was not
+  // told, and would keep the memory from those that it is lent to.
+  if (!scrubbed) {
+    if (auto again = co_await scrub(); again) scrubbed = again;
+  }
   if (!scrubbed) {
     log_error(fmt::format("segment {}: freed without being scrubbed: {}", known_.id,
                           scrubbed.error().message));
