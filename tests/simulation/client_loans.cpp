@@ -47,8 +47,9 @@ void Clients::take_loan(Client& client, const control::Lent& lent) {
   if (was_taken_back && !request.is_held) return;
   // One that a dead supervisor was starting has what was set aside for it.
   const auto workers = world_.workers.living();
-  const bool any_is_stray =
-      std::ranges::any_of(workers, [](const auto& worker) { return !worker->takes_requests(); });
+  const bool any_is_stray = std::ranges::any_of(workers, [](const auto& worker) {
+    return !worker->takes_requests() || !worker->has_supervisor();
+  });
   if (any_is_stray) return;
   for (const auto& [inode, store] : world_.stores.all()) {
     if (store->is_freed() || !store->is_on_card() || store->was_refused) continue;

@@ -78,6 +78,7 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   bool is_being_set_up() const;
   bool knows_pool() const { return !description_.empty(); }
   bool takes_requests() const { return is_alive && has_started && !is_stopped(); }
+  bool has_supervisor() const { return channel_ && channel_->is_open_to_worker; }
   // It takes room on the card, and goes with a reset of that.
   bool has_context() const { return has_context_; }
   HeldSegment* segment_of(std::uint64_t pair);
