@@ -26,8 +26,8 @@ TEST_F(PoolAdoptTest, TheWorkerLives) {
   ASSERT_TRUE(adopt());
   expect_all_up(2);
   EXPECT_THAT(machine_.steps.names(),
-              ElementsAre("Adopt", "open nbd", "HandOver", "HandOver", "Describe",
-                          "set request limit", "set request limit"));
+              ElementsAre("Adopt", "open nbd", "HandOver", "HandOver", "AbandonMove", "AbandonMove",
+                          "Describe", "set request limit", "set request limit"));
   ASSERT_TRUE(down());
   expect_nothing_left();
 }
@@ -77,8 +77,9 @@ TEST_F(PoolAdoptTest, TheWorkerLivesAndTheMemoryWasKept) {
   machine_.steps.clear();
   ASSERT_TRUE(adopt(fdstore()));
   expect_all_up(2);
-  EXPECT_THAT(machine_.steps.names(), ElementsAre("Adopt", "open nbd", "Describe",
-                                                  "set request limit", "set request limit"));
+  EXPECT_THAT(machine_.steps.names(),
+              ElementsAre("Adopt", "open nbd", "AbandonMove", "AbandonMove", "Describe",
+                          "set request limit", "set request limit"));
 }
 
 TEST_F(PoolAdoptTest, BothHaveDiedAndTheMemoryWasKept) {

@@ -34,7 +34,7 @@ TEST_F(PoolLostContentTest, TheDescriptorOfALostStoreIsKeptUntilDown) {
   kill_worker();
   machine_.pass(std::chrono::minutes(1));
   EXPECT_TRUE(machine_.service_manager.fdstore.contains("lost-store-0-1"));
-  EXPECT_TRUE(machine_.service_manager.fdstore.contains("store-0"));
+  EXPECT_TRUE(machine_.service_manager.fdstore.contains("store-0-2"));
   machine_.launcher.fails_with.clear();
   // Neither another supervisor nor another program forgets it.
   begin_supervisor();
