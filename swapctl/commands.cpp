@@ -10,15 +10,14 @@ namespace po = boost::program_options;
 
 std::vector<Command> swap_commands() {
   return {
-      {"up", "[options]", "make swap of VRAM; starts vramswapd if it does not run", up},
+      {"up", "[options]", "make swap of VRAM; starts vramswapd if needed", up},
       {"down", "[--force]", "bring every swapped page back and free the VRAM", down},
       {"status", "[--prometheus | [--json] [--watch [SECONDS]]]",
        "show what is up, and what it has served", status},
-      {"lend", "SIZE | --all [--wait SECONDS]", "free VRAM for other programs, with the swap up",
-       lend},
-      {"take-back", "", "take the VRAM again that was lent", take_back},
-      {"run", "[options] [--] COMMAND...", "free VRAM for as long as COMMAND runs", run_command},
-      {"reload", "", "after an upgrade: replace the programs, with the swap up", reload},
+      {"lend", "SIZE | --all", "free VRAM for other programs; the swap stays up", lend},
+      {"take-back", "", "take back the VRAM that was lent", take_back},
+      {"run", "COMMAND...", "free VRAM for as long as COMMAND runs", run_command},
+      {"reload", "", "replace the programs after an upgrade", reload},
   };
 }
 

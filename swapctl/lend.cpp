@@ -18,7 +18,8 @@ constexpr Help kLendHelp = {.name = "lend",
 
 Frees SIZE of VRAM on each card of the pool for other programs, while the swap stays up. Used pages
 move to host memory where it has room, else to wherever swapoff finds room for them. Loans add up;
-'vramswap take-back' ends them. What was freed stays free if not all of it could be.
+'vramswap take-back' ends them. If not all of SIZE can be freed, what was freed stays lent. Needs
+root, or a group that lend-group names; see vramswap.conf(5).
 
 )",
                             .after = R"(
@@ -30,7 +31,7 @@ constexpr Help kTakeBackHelp = {.name = "take-back",
                                 .before = R"(Usage: vramswap take-back
 
 Ends what 'vramswap lend' has lent. The pages move back to VRAM in the background, as soon as the
-card has room for them.
+card has room for them. Needs root, or a group that lend-group names; see vramswap.conf(5).
 
 )",
                                 .after = R"(
@@ -73,11 +74,13 @@ int lend(const Arguments& arguments, const Environment& environment) {
   if (!lent) {
     const bool interrupted = lent.error().code == EINTR;
     return report(environment,
-                  interrupted ? Error{"interrupted: what was freed stays lent"} : lent.error(),
+                  interrupted
+                      ? Error{"interrupted: the daemon goes on; 'vramswap take-back' ends the loan"}
+                      : lent.error(),
                   kFailed);
   }
   if (lent->missing_bytes > 0) return report(environment, shortage(*lent), kFailed);
-  environment.out << fmt::format("{} of VRAM are free for others\n",
+  environment.out << fmt::format("{} of VRAM are free for others on each card\n",
                                  control::format_bytes(lent->freed_bytes));
   return kDone;
 }

@@ -25,7 +25,7 @@ Result<control::Lent> borrow(ControlClient& client, const control::LendRequest& 
                              const Environment& environment) {
   const auto interruption = Interruption::create();
   if (!interruption) return interruption.error();
-  ProgressBar bar(environment.err);
+  ProgressBar bar(environment.err, "free");
   const WaitOptions options{.interrupt_fd = interruption->fd(),
                             .on_progress = [&](const auto& progress) {
                               if (environment.err_is_terminal) bar.show(progress);

@@ -7,17 +7,21 @@
 namespace vramswap::swapctl {
 namespace {
 
+// "swapoff /dev/nbd1000"; the name of a card may be longer.
+constexpr std::size_t kLongestSubject = 20;
 constexpr auto kShortestRate = std::chrono::milliseconds(200);
 
 }  // namespace
 
-std::string progress_line(const control::Progress& progress, std::uint64_t bytes_per_second) {
+std::string progress_line(const control::Progress& progress, std::uint64_t bytes_per_second,
+                          std::string_view verb) {
   const auto total = progress.total_bytes;
   const auto done = std::min(progress.done_bytes, total);
   const double share = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
-  auto line = fmt::format("swapoff {}  {}  {} of {}  {}%", progress.device, share_bar(share),
-                          control::format_bytes(done), control::format_bytes(total),
-                          static_cast<int>(share * 100));
+  auto line = fmt::format("{}  {}  {} of {}  {}%",
+                          fmt::format("{} {}", verb, progress.device).substr(0, kLongestSubject),
+                          share_bar(share), control::format_bytes(done),
+                          control::format_bytes(total), static_cast<int>(share * 100));
   if (bytes_per_second != 0) line += fmt::format("  {}/s", control::format_bytes(bytes_per_second));
   return line;
 }
@@ -27,7 +31,7 @@ void ProgressBar::show(const control::Progress& progress, Clock::time_point now)
     start_ = progress;
     start_time_ = now;
   }
-  line_.show(progress_line(progress, rate(progress, now)));
+  line_.show(progress_line(progress, rate(progress, now), verb_));
 }
 
 std::uint64_t ProgressBar::rate(const control::Progress& progress, Clock::time_point now) const {

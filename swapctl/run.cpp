@@ -21,7 +21,7 @@ Exit codes:
 
 Files:
   /etc/vramswap.conf, /etc/vramswap.conf.d/*.conf   settings of up, and of bench
-  /run/vramswap/control                             socket of the running vramswapd
+  /run/vramswap/control                             socket of vramswapd
 )";
 // The column of the summaries; a usage that reaches it has a line to itself.
 constexpr std::size_t kSummaryColumn = 29;

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -10,9 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
+#include <optional>
 #include <ostream>
-#include <thread>
 
 #include "swapctl/commands.hpp"
 #include "swapctl/loan_client.hpp"
@@ -26,18 +26,19 @@ constexpr Help kRunHelp = {.name = "run",
                            .before = R"(Usage: vramswap run [options] [--] COMMAND [ARGUMENT...]
 
 Frees VRAM on each card of the pool, runs COMMAND, and takes the VRAM back when COMMAND has ended.
-Without swap it only runs COMMAND. Exit code, signals and terminal are those of COMMAND.
+Where no swap is on VRAM, it only runs COMMAND. Exit code, signals and terminal are those of
+COMMAND. Needs root, or a group that lend-group names; see vramswap.conf(5).
 
 )",
                            .after = R"(
 Exit codes:
-  that of COMMAND; 126 it cannot be executed, 127 it is not found; before it runs: 1 not all could
-  be freed, 2 wrong usage
+  those of COMMAND; before it runs: 0 help was shown, 1 failed or not all could be freed, 2
+  wrong usage, 126 COMMAND cannot be executed, 127 COMMAND is not found
 )"};
 
 constexpr int kCannotExecute = 126;
 constexpr int kNotFound = 127;
-// While a supervisor that has died is replaced.
+// A supervisor that has died is replaced meanwhile.
 constexpr std::chrono::milliseconds kAskAgainAfter{1000};
 
 struct Options {
@@ -57,7 +58,8 @@ std::size_t count_options(const Arguments& arguments) {
   return std::min(count, arguments.size());
 }
 
-// SIGTERM and SIGHUP go to the command; the terminal sends SIGINT and SIGQUIT to both.
+// While it lives, this process passes on to the command what is sent to this process alone. The
+// terminal sends SIGINT and SIGQUIT to both.
 class Signals {
  public:
   Signals() {
@@ -65,24 +67,34 @@ class Signals {
     sigemptyset(&signals);
     for (const int number : {SIGTERM, SIGHUP, SIGINT, SIGQUIT}) sigaddset(&signals, number);
     pthread_sigmask(SIG_BLOCK, &signals, &before_);
-    sigset_t passed_on;
-    sigemptyset(&passed_on);
-    sigaddset(&passed_on, SIGTERM);
-    sigaddset(&passed_on, SIGHUP);
-    fd_ = UniqueFd(signalfd(-1, &passed_on, SFD_CLOEXEC | SFD_NONBLOCK));
+    fd_ = UniqueFd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   }
   Signals(const Signals&) = delete;
+  ~Signals() {
+    // A signal that is still pending when the mask is removed would kill this process.
+    while (next()) {
+    }
+    restore();
+  }
 
   int fd() const { return fd_.get(); }
   void restore() const { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
   void pass_on_to(pid_t child) const {
-    signalfd_siginfo received;
-    while (read(fd_.get(), &received, sizeof received) == sizeof received) {
-      kill(child, static_cast<int>(received.ssi_signo));
+    while (const auto received = next()) {
+      const int number = static_cast<int>(received->ssi_signo);
+      const bool is_of_terminal =
+          received->ssi_code == SI_KERNEL && (number == SIGINT || number == SIGQUIT);
+      if (!is_of_terminal) kill(child, number);
     }
   }
 
  private:
+  std::optional<signalfd_siginfo> next() const {
+    signalfd_siginfo received;
+    if (read(fd_.get(), &received, sizeof received) != sizeof received) return std::nullopt;
+    return received;
+  }
+
   sigset_t before_;
   UniqueFd fd_;
 };
@@ -114,27 +126,57 @@ Result<pid_t> start(const Arguments& command, const Signals& signals) {
   return child;
 }
 
-// The daemon has ended, and the loan with it: the next one is asked for the same. It may be a
-// moment until that one is there.
-void ask_again(std::optional<ControlClient>& client, const control::LendRequest& request,
-               const Environment& environment) {
-  auto next = ControlClient::connect(environment.socket);
-  if (!next || !next->send(request)) return;
-  client = *std::move(next);
-}
+// What a daemon lends to the command, for as long as the connection is open.
+class HeldLoan {
+ public:
+  HeldLoan(const control::LendRequest& request, const Environment& environment)
+      : request_(request), environment_(environment) {}
+
+  // An error: not all could be freed, or the daemon refused.
+  Result<void> take() {
+    auto client = connect_to_swap(environment_);
+    if (!client && no_daemon(client.error())) return {};
+    if (!client) return client.error();
+    const auto lent = borrow(*client, request_, environment_);
+    const bool nothing_there = lent && lent->freed_bytes == 0 && lent->missing_bytes == 0;
+    if (nothing_there) return {};
+    is_wanted_ = lent || lent.error().code == ECONNRESET;
+    if (!lent) return lent.error();
+    client_ = *std::move(client);
+    if (lent->missing_bytes > 0) return shortage(*lent);
+    return {};
+  }
+  void give_back() { client_.reset(); }
+
+  // Becomes readable when the daemon answers or ends; -1: there is no connection.
+  int fd() const { return client_ ? client_->fd() : -1; }
+  // If the daemon ends, the loan ends with it.
+  void receive() {
+    const auto reply = client_->next();
+    if (!reply || std::holds_alternative<control::Failure>(*reply)) client_.reset();
+  }
+
+  // The next daemon is to be asked for the same.
+  bool is_missing() const { return is_wanted_ && !client_; }
+  void ask_again() {
+    auto next = ControlClient::connect(environment_.socket);
+    if (next && next->send(request_)) client_ = *std::move(next);
+  }
+
+ private:
+  const control::LendRequest& request_;
+  const Environment& environment_;
+  std::optional<ControlClient> client_;
+  bool is_wanted_ = false;
+};
 
 // Returns the command's wait status.
-Result<int> wait_for(pid_t child, std::optional<ControlClient>& client,
-                     const control::LendRequest& request, const Signals& signals,
-                     const Environment& environment) {
-  const bool is_lent = client.has_value();
+Result<int> wait_for(pid_t child, HeldLoan& loan, const Signals& signals) {
   const UniqueFd ended(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
   if (!ended) return fail_errno("run", "pidfd_open", errno);
   for (;;) {
-    pollfd waits[] = {{ended.get(), POLLIN, 0},
-                      {signals.fd(), POLLIN, 0},
-                      {client ? client->fd() : -1, POLLIN, 0}};
-    const bool asks_again = is_lent && !client;
+    pollfd waits[] = {{ended.get(), POLLIN, 0}, {signals.fd(), POLLIN, 0}, {loan.fd(), POLLIN, 0}};
+    const bool asks_again = loan.is_missing();
     const int timeout = asks_again ? static_cast<int>(kAskAgainAfter.count()) : -1;
     if (poll(waits, std::size(waits), timeout) < 0 && errno != EINTR) {
       return fail_errno("run", "poll", errno);
@@ -145,17 +187,17 @@ Result<int> wait_for(pid_t child, std::optional<ControlClient>& client,
       if (waitpid(child, &status, 0) < 0) return fail_errno("run", "waitpid", errno);
       return status;
     }
-    if (asks_again) ask_again(client, request, environment);
-    if (waits[2].revents != 0 && !client->next()) client.reset();
+    if (waits[2].revents != 0) loan.receive();
+    if (asks_again) loan.ask_again();
   }
 }
 
 // As if this process were the command.
-int end_as(int status, const Signals& signals) {
+int end_as(int status) {
   if (!WIFSIGNALED(status)) return WEXITSTATUS(status);
   const int number = WTERMSIG(status);
+  prctl(PR_SET_DUMPABLE, 0);  // the command has made its core dump
   std::signal(number, SIG_DFL);
-  signals.restore();
   std::raise(number);
   return 128 + number;  // a signal that does not end this process
 }
@@ -163,12 +205,16 @@ int end_as(int status, const Signals& signals) {
 std::expected<Options, ExitCode> read_run_options(const Arguments& arguments,
                                                   const Environment& environment) {
   Options read;
-  std::string vram;
   bool all = false;
+  const auto set_bytes = [&read](const std::string& text) {
+    const auto bytes = control::parse_byte_size(text);
+    if (!bytes) throw po::error("vram: " + bytes.error().message);
+    read.request.bytes = *bytes;
+  };
   po::options_description options("Options");
-  options.add_options()("vram", po::value<std::string>(&vram)->value_name("SIZE"),
-                        "how much on each card")("all", po::bool_switch(&all),
-                                                 "all VRAM of the pool (default)")(
+  options.add_options()("vram", po::value<std::string>()->value_name("SIZE")->notifier(set_bytes),
+                        "free this much on each card")("all", po::bool_switch(&all),
+                                                       "free all VRAM of the pool (default)")(
       "wait", wait_option(read.request.wait), "begin to free nothing more after this long")(
       "or-go-on", po::bool_switch(&read.goes_on), "run COMMAND even if not all could be freed");
   const std::size_t count = count_options(arguments);
@@ -183,27 +229,10 @@ std::expected<Options, ExitCode> read_run_options(const Arguments& arguments,
     return std::unexpected(report(environment, error, kWrongUsage));
   };
   if (read.command.empty()) return refuse({"run: say which command (see vramswap run --help)"});
-  if (all && !vram.empty()) return refuse({"run: --vram and --all exclude each other"});
-  if (!vram.empty()) {
-    const auto bytes = control::parse_byte_size(vram);
-    if (!bytes) return refuse(bytes.error());
-    read.request.bytes = *bytes;
-  }
-  read.request.purpose = read.command.front();
+  if (all && read.request.bytes) return refuse({"run: --vram and --all exclude each other"});
+  // What is not UTF-8 takes three bytes for one in the message.
+  read.request.purpose = read.command.front().substr(0, control::kMaxPurposeBytes / 3);
   return read;
-}
-
-// An error: not all could be freed, or the daemon refused.
-Result<void> take_loan(std::optional<ControlClient>& held, const control::LendRequest& request,
-                       const Environment& environment) {
-  auto client = connect_to_swap(environment);
-  if (!client && no_daemon(client.error())) return {};
-  if (!client) return client.error();
-  const auto lent = borrow(*client, request, environment);
-  if (!lent) return lent.error();
-  held = *std::move(client);
-  if (lent->missing_bytes > 0) return shortage(*lent);
-  return {};
 }
 
 }  // namespace
@@ -211,22 +240,25 @@ Result<void> take_loan(std::optional<ControlClient>& held, const control::LendRe
 int run_command(const Arguments& arguments, const Environment& environment) {
   const auto options = read_run_options(arguments, environment);
   if (!options) return options.error();
-  std::optional<ControlClient> client;
-  if (const auto taken = take_loan(client, options->request, environment); !taken) {
+  HeldLoan loan(options->request, environment);
+  if (const auto taken = loan.take(); !taken) {
     const bool goes_on = options->goes_on && taken.error().code != EINTR;
     report(environment, taken.error(), kFailed);
     if (!goes_on) return kFailed;
   }
-  const Signals signals;
-  const auto child = start(options->command, signals);
-  if (!child) {
-    report(environment, child.error(), kFailed);
-    return child.error().code == ENOENT ? kNotFound : kCannotExecute;
+  Result<int> status = 0;
+  {
+    const Signals signals;
+    const auto child = start(options->command, signals);
+    if (!child) {
+      report(environment, child.error(), kFailed);
+      return child.error().code == ENOENT ? kNotFound : kCannotExecute;
+    }
+    status = wait_for(*child, loan, signals);
   }
-  const auto status = wait_for(*child, client, options->request, signals, environment);
   if (!status) return report(environment, status.error(), kFailed);
-  client.reset();
-  return end_as(*status, signals);
+  loan.give_back();
+  return end_as(*status);
 }
 
 }  // namespace vramswap::swapctl

@@ -1,10 +1,12 @@
 #include "swapctl/settings.hpp"
 
 #include <fmt/format.h>
+#include <grp.h>
 
 #include <algorithm>
 #include <boost/program_options/errors.hpp>
 #include <boost/program_options/value_semantic.hpp>
+#include <cerrno>
 #include <utility>
 #include <vector>
 
@@ -64,6 +66,21 @@ std::uint64_t parse_segment_size(const std::string& text) {
                     control::format_bytes(kVramGranularity)));
   }
   return *bytes;
+}
+
+// The daemon looks no group up: a directory service may have to be asked, and it may be in swap.
+gid_t parse_group(const std::string& name) {
+  std::vector<char> text(1024);
+  group entry{};
+  group* found = nullptr;
+  while (getgrnam_r(name.c_str(), &entry, text.data(), text.size(), &found) == ERANGE) {
+    text.resize(text.size() * 2);
+  }
+  // Some services have an error for a group that is not there.
+  if (found == nullptr) {
+    throw po::error(fmt::format("lend-group '{}': there is no such group", name));
+  }
+  return found->gr_gid;
 }
 
 std::vector<std::string> check_gpus(const std::vector<std::string>& gpus) {
@@ -140,6 +157,8 @@ po::options_description up_settings(UpRequest& request) {
           "if a copy to or from the GPU takes longer, the GPU counts as hung and the worker is "
           "replaced, 1..{} (default {})",
           kMaxHangSeconds, defaults.hang_timeout.count()));
+  add("lend-group", one("GROUP", [&request](Text text) { request.lend_group = parse_group(text); }),
+      "its members may lend VRAM and take it back; without it only root may");
   return settings;
 }
 

@@ -133,6 +133,18 @@ std::string worker_lines(const Status& status, const More& more) {
   return text;
 }
 
+// Other users write it, and root's terminal shows it: nothing in it may be a control character, not
+// even one of those that UTF-8 begins with 0xc2.
+std::string printable(std::string text) {
+  const auto code = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool is_c1 = code(i) == 0xc2 && i + 1 < text.size() && code(i + 1) < 0xa0;
+    if (is_c1) text.erase(i, 1);
+    if (is_c1 || code(i) < 0x20 || code(i) == 0x7f) text[i] = '?';
+  }
+  return text;
+}
+
 // One for each loan and each segment that has lost pages, and the notes.
 std::string closing_lines(const Status& status) {
   std::string text;
@@ -141,8 +153,8 @@ std::string closing_lines(const Status& status) {
   }
   for (const control::Loan& loan : status.loans) {
     text += fmt::format("  {} to {} since {:%F %T}\n",
-                        loan.bytes ? control::format_bytes(*loan.bytes) : "all", loan.purpose,
-                        fmt::localtime(loan.since));
+                        loan.bytes ? control::format_bytes(*loan.bytes) : "all",
+                        printable(loan.purpose), fmt::localtime(loan.since));
   }
   for (const auto& segment : status.segments) {
     if (segment.lost_pages == 0) continue;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -32,6 +33,9 @@ Json to_json(const WorkerStatus& worker) {
   json["io"] = worker.io ? Json(*worker.io) : Json();
   return json;
 }
+
+// -1 is no group.
+constexpr gid_t kMaxGroup = std::numeric_limits<gid_t>::max() - 1;
 
 // A value that is well formed but not allowed. Thrown inside decoding only, as nlohmann's own
 // type errors are, so that one catch turns both into an Error.
@@ -77,6 +81,11 @@ UpRequest up_from(const Json& json) {
     up.doze_after = std::chrono::seconds(integer<std::int64_t>(json, "doze_after_s", 0, 86400));
   }
   up.hang_timeout = std::chrono::seconds(integer<std::int64_t>(json, "hang_timeout_s", 1, 3600));
+  // An earlier version has none in the description of its pool.
+  const auto group = json.find("lend_group");
+  if (group != json.end() && !group->is_null()) {
+    up.lend_group = integer<gid_t>(json, "lend_group", 0, kMaxGroup);
+  }
   return up;
 }
 
@@ -104,6 +113,10 @@ LendRequest lend_from(const Json& json) {
     lend.wait = std::chrono::seconds(integer<std::int64_t>(json, "wait_s", 0, 86400));
   }
   lend.purpose = json.at("purpose").get<std::string>();
+  // Every user reads it in the status, and the supervisor keeps it.
+  if (lend.purpose.size() > kMaxPurposeBytes) {
+    throw BadValue{{fmt::format("purpose: must be at most {} bytes", kMaxPurposeBytes)}};
+  }
   return lend;
 }
 
@@ -220,39 +233,38 @@ std::chrono::seconds doze_after(const UpRequest& request) {
 }
 
 std::string encode(const Request& request) {
-  return std::visit(Overloaded{[](const UpRequest& up) {
-                                 Json json = message("up");
-                                 json["size"] = to_string(up.size);
-                                 json["priority"] = up.priority;
-                                 json["backend"] = to_string(up.backend);
-                                 json["gpus"] = up.gpus;
-                                 json["segment_size_bytes"] = up.segment_size_bytes;
-                                 json["connections"] = up.connections;
-                                 json["reconnect_timeout_s"] = up.reconnect_timeout.count();
-                                 json["doze_after_s"] =
-                                     up.doze_after ? Json(up.doze_after->count()) : Json();
-                                 json["hang_timeout_s"] = up.hang_timeout.count();
-                                 return dump_json(json);
-                               },
-                               [](const DownRequest& down) {
-                                 Json json = message("down");
-                                 json["force"] = down.force;
-                                 return dump_json(json);
-                               },
-                               [](const StatusRequest&) { return dump_json(message("status")); },
-                               [](const ReloadRequest&) { return dump_json(message("reload")); },
-                               [](const LendRequest& lend) {
-                                 Json json = message("lend");
-                                 json["bytes"] = lend.bytes ? Json(*lend.bytes) : Json();
-                                 json["is_held"] = lend.is_held;
-                                 json["wait_s"] = lend.wait ? Json(lend.wait->count()) : Json();
-                                 json["purpose"] = lend.purpose;
-                                 return dump_json(json);
-                               },
-                               [](const TakeBackRequest&) {
-                                 return dump_json(message("take-back"));
-                               }},
-                    request);
+  return std::visit(
+      Overloaded{[](const UpRequest& up) {
+                   Json json = message("up");
+                   json["size"] = to_string(up.size);
+                   json["priority"] = up.priority;
+                   json["backend"] = to_string(up.backend);
+                   json["gpus"] = up.gpus;
+                   json["segment_size_bytes"] = up.segment_size_bytes;
+                   json["connections"] = up.connections;
+                   json["reconnect_timeout_s"] = up.reconnect_timeout.count();
+                   json["doze_after_s"] = up.doze_after ? Json(up.doze_after->count()) : Json();
+                   json["hang_timeout_s"] = up.hang_timeout.count();
+                   json["lend_group"] = up.lend_group ? Json(*up.lend_group) : Json();
+                   return dump_json(json);
+                 },
+                 [](const DownRequest& down) {
+                   Json json = message("down");
+                   json["force"] = down.force;
+                   return dump_json(json);
+                 },
+                 [](const StatusRequest&) { return dump_json(message("status")); },
+                 [](const ReloadRequest&) { return dump_json(message("reload")); },
+                 [](const LendRequest& lend) {
+                   Json json = message("lend");
+                   json["bytes"] = lend.bytes ? Json(*lend.bytes) : Json();
+                   json["is_held"] = lend.is_held;
+                   json["wait_s"] = lend.wait ? Json(lend.wait->count()) : Json();
+                   json["purpose"] = lend.purpose;
+                   return dump_json(json);
+                 },
+                 [](const TakeBackRequest&) { return dump_json(message("take-back")); }},
+      request);
 }
 
 std::string encode(const Reply& reply) {

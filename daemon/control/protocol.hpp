@@ -1,9 +1,12 @@
 // The control protocol between vramswap and vramswapd: JSON, one message a line, over the
 // SOCK_STREAM socket below. A client sends one request and reads replies: any number of Progress,
-// then exactly one of Status, Done, Lent or Failure. Any user may ask for status; only root may send
-// other requests (the daemon checks SO_PEERCRED). If the client closes the connection during a
-// `down`, the daemon cancels it and swaps on again what it had swapped off.
+// then exactly one of Status, Done, Lent or Failure. Any user may ask for status; members of the
+// lend group may lend and take back; only root may send other requests (the daemon checks
+// SO_PEERCRED and SO_PEERGROUPS). If the client closes the connection during a `down`, the daemon
+// cancels it and swaps on again what it had swapped off.
 #pragma once
+
+#include <sys/types.h>
 
 #include <chrono>
 #include <cstdint>
@@ -54,6 +57,8 @@ struct UpRequest {
   std::optional<std::chrono::seconds> doze_after = {};
   // If a copy takes longer, the worker regards the GPU as hung.
   std::chrono::seconds hang_timeout{10};
+  // Its members may lend VRAM and take it back, as root may.
+  std::optional<gid_t> lend_group = {};
 };
 inline constexpr std::chrono::seconds kDefaultDozeAfter{60};
 // The value in the request, or the default of its backend.
@@ -71,6 +76,7 @@ struct LendRequest {
   std::optional<std::chrono::seconds> wait = {};
   std::string purpose = {};  // the command that the VRAM is for, for status
 };
+inline constexpr std::size_t kMaxPurposeBytes = 256;
 // Ends all loans that no client holds. The VRAM is taken again in the background. Answer: Done.
 struct TakeBackRequest {};
 struct StatusRequest {};
@@ -143,10 +149,11 @@ struct Status {
   std::vector<Loan> loans = {};
   std::uint64_t lent_bytes = 0;  // of VRAM that the pool takes otherwise, on all cards
 };
+// Nothing freed and nothing missing: no swap is on VRAM.
 struct Lent {
   std::uint64_t freed_bytes = 0;    // on the card that lends least
   std::uint64_t missing_bytes = 0;  // on the card that lacks most; what was freed stays so
-  std::string problem;              // why; empty: nothing is missing
+  std::string problem = {};         // why; empty: nothing is missing
 };
 struct Done {};
 struct Failure {

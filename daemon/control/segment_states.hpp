@@ -1,4 +1,4 @@
-// Every value of SegmentStatus::state.
+// Every value of SegmentStatus::state and place.
 #pragma once
 
 #include <array>
@@ -9,9 +9,12 @@
 namespace vramswap::control {
 
 // The names of SegmentState, which only the supervisor knows, and of the states that other programs
-// cause.
-inline constexpr std::array<std::string_view, 9> kSegmentStates{
-    "planned",     "allocated", "connected", "active",          "swapping-off",
-    "interrupted", "stranded",  kOffState,   kDisconnectedState};
+// cause or that a loan causes.
+inline constexpr std::array<std::string_view, 10> kSegmentStates{
+    "planned",     "allocated", "connected", "active",           "swapping-off",
+    "interrupted", "stranded",  kOffState,   kDisconnectedState, kLentState};
+
+// Every value of SegmentStatus::place but the empty one.
+inline constexpr std::array<std::string_view, 2> kSegmentPlaces{"vram", "host memory"};
 
 }  // namespace vramswap::control

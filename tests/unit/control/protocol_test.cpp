@@ -17,7 +17,8 @@ UpRequest some_up() {
           .connections = 4,
           .reconnect_timeout = std::chrono::seconds(30),
           .doze_after = std::chrono::seconds(5),
-          .hang_timeout = std::chrono::seconds(7)};
+          .hang_timeout = std::chrono::seconds(7),
+          .lend_group = 44};
 }
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {
@@ -39,12 +40,100 @@ TEST(Protocol, UpReadsBack) {
   EXPECT_EQ(up.reconnect_timeout, std::chrono::seconds(30));
   EXPECT_EQ(up.doze_after, std::chrono::seconds(5));
   EXPECT_EQ(up.hang_timeout, std::chrono::seconds(7));
+  EXPECT_EQ(up.lend_group, 44U);
 
   auto without = some_up();
   without.doze_after.reset();
+  without.lend_group.reset();
   const auto back = decode_request(encode(Request{without}));
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(std::get<UpRequest>(*back).doze_after, std::nullopt);
+  EXPECT_EQ(std::get<UpRequest>(*back).lend_group, std::nullopt);
+}
+
+// The description of a pool that an earlier version made has a request without it.
+TEST(Protocol, TheLendGroupMayBeMissing) {
+  const auto line = encode(Request{some_up()});
+  const auto back = decode_request(replaced(line, "\"lend_group\":44,", ""));
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_EQ(std::get<UpRequest>(*back).lend_group, std::nullopt);
+  for (const char* value : {"-1", "4294967295", "\"root\"", "1.5"}) {
+    const auto bad =
+        decode_request(replaced(line, "\"lend_group\":44", std::string("\"lend_group\":") + value));
+    ASSERT_FALSE(bad) << value;
+    EXPECT_THAT(bad.error().message, HasSubstr("lend_group")) << value;
+  }
+}
+
+TEST(Protocol, LoansReadBack) {
+  const auto all = decode_request(encode(Request{LendRequest{.is_held = true, .purpose = "game"}}));
+  ASSERT_TRUE(all) << all.error().message;
+  const auto& lend = std::get<LendRequest>(*all);
+  EXPECT_EQ(lend.bytes, std::nullopt);
+  EXPECT_TRUE(lend.is_held);
+  EXPECT_EQ(lend.wait, std::nullopt);
+  EXPECT_EQ(lend.purpose, "game");
+
+  const auto some = decode_request(
+      encode(Request{LendRequest{.bytes = 5, .wait = std::chrono::seconds(0), .purpose = "\n"}}));
+  ASSERT_TRUE(some) << some.error().message;
+  EXPECT_EQ(std::get<LendRequest>(*some).bytes, 5U);
+  EXPECT_FALSE(std::get<LendRequest>(*some).is_held);
+  EXPECT_EQ(std::get<LendRequest>(*some).wait, std::chrono::seconds(0));
+  EXPECT_EQ(std::get<LendRequest>(*some).purpose, "\n");
+
+  const auto take_back = decode_request(encode(Request{TakeBackRequest{}}));
+  ASSERT_TRUE(take_back) << take_back.error().message;
+  EXPECT_TRUE(std::holds_alternative<TakeBackRequest>(*take_back));
+
+  const auto reply = decode_reply(encode(Reply{Lent{3, 1, "no room"}}));
+  ASSERT_TRUE(reply) << reply.error().message;
+  EXPECT_EQ(std::get<Lent>(*reply).freed_bytes, 3U);
+  EXPECT_EQ(std::get<Lent>(*reply).missing_bytes, 1U);
+  EXPECT_EQ(std::get<Lent>(*reply).problem, "no room");
+}
+
+TEST(Protocol, ALoanThatIsWrongIsNamed) {
+  const auto line = encode(Request{LendRequest{
+      .bytes = 5, .is_held = true, .wait = std::chrono::seconds(7), .purpose = "game"}});
+  const std::string longest(kMaxPurposeBytes, 'x');
+  struct {
+    const char* from;
+    std::string to;
+    const char* says;
+  } const table[] = {{"\"bytes\":5", "\"bytes\":-1", "bytes"},
+                     {"\"bytes\":5", "\"bytes\":9223372036854775809", "bytes"},
+                     {"\"bytes\":5", "\"bytes\":\"5\"", "bytes"},
+                     {"\"bytes\":5,", "", "bytes"},
+                     {"\"wait_s\":7", "\"wait_s\":-1", "wait_s"},
+                     {"\"wait_s\":7", "\"wait_s\":86401", "wait_s"},
+                     {"\"is_held\":true", "\"is_held\":1", "malformed"},
+                     {"\"purpose\":\"game\"", "\"purpose\":7", "malformed"},
+                     {"\"purpose\":\"game\"", "\"purpose\":\"x" + longest + "\"", "purpose"}};
+  for (const auto& wrong : table) {
+    const auto request = decode_request(replaced(line, wrong.from, wrong.to));
+    ASSERT_FALSE(request) << wrong.to;
+    EXPECT_THAT(request.error().message, HasSubstr(wrong.says)) << wrong.to;
+  }
+  EXPECT_TRUE(decode_request(replaced(line, "\"game\"", '"' + longest + '"')));
+}
+
+TEST(Protocol, TheListOfLoansReadsBack) {
+  const std::vector<Loan> loans = {
+      {.bytes = std::nullopt, .is_held = true, .purpose = "game", .since = 1700000000},
+      {.bytes = 5, .is_held = false, .purpose = "vramswap lend", .since = 1}};
+  const auto back = decode_loans(encode_loans(loans));
+  ASSERT_TRUE(back) << back.error().message;
+  ASSERT_EQ(back->size(), 2U);
+  EXPECT_EQ(back->at(0).bytes, std::nullopt);
+  EXPECT_TRUE(back->at(0).is_held);
+  EXPECT_EQ(back->at(0).purpose, "game");
+  EXPECT_EQ(back->at(0).since, 1700000000);
+  EXPECT_EQ(back->at(1).bytes, 5U);
+  EXPECT_FALSE(back->at(1).is_held);
+  EXPECT_TRUE(decode_loans(encode_loans({}))->empty());
+  EXPECT_FALSE(decode_loans("nonsense"));
+  EXPECT_FALSE(decode_loans(replaced(encode_loans(loans), "\"bytes\":5", "\"bytes\":-5")));
 }
 
 TEST(Protocol, TheOtherRequestsReadBack) {
@@ -73,7 +162,8 @@ TEST(Protocol, RepliesReadBack) {
                                     .generation = 2,
                                     .lost_pages = 17,
                                     .corrupt_pages = 3,
-                                    .lost_at = 1700000000}},
+                                    .lost_at = 1700000000,
+                                    .place = "host memory"}},
                       .workers = {{.store = "ram",
                                    .gpu_uuid = "",
                                    .pid = 43,
@@ -82,7 +172,9 @@ TEST(Protocol, RepliesReadBack) {
                                    .last_pause_ms = 150,
                                    .problem = "none",
                                    .notes = {"it rains"}}},
-                      .notes = {"it snows"}};
+                      .notes = {"it snows"},
+                      .loans = {{.bytes = 5, .is_held = true, .purpose = "game", .since = 7}},
+                      .lent_bytes = 6};
   const auto reply = decode_reply(encode(Reply{status}));
   ASSERT_TRUE(reply) << reply.error().message;
   const auto& back = std::get<Status>(*reply);
@@ -96,6 +188,7 @@ TEST(Protocol, RepliesReadBack) {
   EXPECT_EQ(back.segments[0].lost_pages, 17U);
   EXPECT_EQ(back.segments[0].corrupt_pages, 3U);
   EXPECT_EQ(back.segments[0].lost_at, 1700000000);
+  EXPECT_EQ(back.segments[0].place, "host memory");
   ASSERT_EQ(back.workers.size(), 1U);
   EXPECT_EQ(back.workers[0].pid, 43);
   EXPECT_EQ(back.workers[0].state, "serving");
@@ -104,6 +197,12 @@ TEST(Protocol, RepliesReadBack) {
   EXPECT_EQ(back.workers[0].problem, "none");
   EXPECT_EQ(back.workers[0].notes, std::vector<std::string>{"it rains"});
   EXPECT_EQ(back.notes, std::vector<std::string>{"it snows"});
+  ASSERT_EQ(back.loans.size(), 1U);
+  EXPECT_EQ(back.loans[0].bytes, 5U);
+  EXPECT_TRUE(back.loans[0].is_held);
+  EXPECT_EQ(back.loans[0].purpose, "game");
+  EXPECT_EQ(back.loans[0].since, 7);
+  EXPECT_EQ(back.lent_bytes, 6U);
 
   const auto progress = decode_reply(encode(Reply{Progress{"/dev/nbd0", 1, 2}}));
   EXPECT_EQ(std::get<Progress>(*progress).total_bytes, 2U);
@@ -143,6 +242,22 @@ TEST(Protocol, StatsMayBeMissing) {
   EXPECT_EQ(worker_back(replaced(line, "\"io\":null,", "")).io, std::nullopt);
   EXPECT_EQ(worker_back(replaced(line, "\"io\":null,", "")).pid, 43);
   EXPECT_FALSE(decode_reply(replaced(line, "\"io\":null", "\"io\":7")));
+}
+
+// A daemon that was there before loans were lends nothing.
+TEST(Protocol, LoansMayBeMissing) {
+  Status earlier;
+  earlier.segments.emplace_back();
+  std::string line = encode(Reply{earlier});
+  for (const char* part : {"\"lent_bytes\":0,", "\"loans\":[],", "\"place\":\"\","}) {
+    line = replaced(line, part, "");
+  }
+  const auto reply = decode_reply(line);
+  ASSERT_TRUE(reply) << reply.error().message;
+  const auto& status = std::get<Status>(*reply);
+  EXPECT_TRUE(status.loans.empty());
+  EXPECT_EQ(status.lent_bytes, 0U);
+  EXPECT_EQ(status.segments.at(0).place, "");
 }
 
 TEST(Protocol, OneMessageIsOneLine) {

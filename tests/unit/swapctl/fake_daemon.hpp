@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <functional>
@@ -35,6 +36,11 @@ class FakeConnection {
       text.remove_prefix(static_cast<std::size_t>(sent));
     }
   }
+  // The client has not gone.
+  bool is_open() const {
+    char byte = 0;
+    return recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+  }
   void reply(const control::Reply& reply) { write(control::encode(reply) + '\n'); }
 
  private:
@@ -49,7 +55,7 @@ class FakeDaemon {
   FakeDaemon(const std::filesystem::path& path, Serve serve, int connections = 1)
       : listener_(listen_at(path)), thread_([this, serve = std::move(serve), connections] {
           for (int i = 0; i < connections; ++i) {
-            FakeConnection connection(accept(listener_.get(), nullptr, nullptr));
+            FakeConnection connection(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
             serve(connection);
           }
         }) {}

@@ -38,6 +38,13 @@ TEST(ProgressLine, FitsATerminal) {
   EXPECT_LE(progress_line(longest, 1024 * kMiB - 1).size(), 80U);
 }
 
+TEST(ProgressLine, TheNameOfACardIsCutOff) {
+  EXPECT_EQ(progress_line({"NVIDIA H200", 0, kMiB}, 0, "free"),
+            "free NVIDIA H200  [--------------------]  0B of 1M  0%");
+  EXPECT_EQ(progress_line({"NVIDIA GeForce RTX 3090 Ti", 0, kMiB}, 0, "free"),
+            "free NVIDIA GeForce   [--------------------]  0B of 1M  0%");
+}
+
 struct ProgressBarTest : testing::Test {
   std::string shown(const Progress& progress, int second) {
     terminal.str("");

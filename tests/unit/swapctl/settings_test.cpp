@@ -21,13 +21,31 @@ Result<UpRequest> parse(const Arguments& words) {
 }
 
 TEST(Settings, EverySettingIsTaken) {
-  const auto request =
-      parse({"--size", "80%", "--priority=-1", "--gpu", "0", "--gpu", "GPU-1234", "--backend",
-             "ram", "--segment-size", "256M", "--connections", "4", "--reconnect-timeout", "30",
-             "--doze-after", "45", "--hang-timeout", "9"});
+  const auto request = parse({"--size",
+                              "80%",
+                              "--priority=-1",
+                              "--gpu",
+                              "0",
+                              "--gpu",
+                              "GPU-1234",
+                              "--backend",
+                              "ram",
+                              "--segment-size",
+                              "256M",
+                              "--connections",
+                              "4",
+                              "--reconnect-timeout",
+                              "30",
+                              "--doze-after",
+                              "45",
+                              "--hang-timeout",
+                              "9",
+                              "--lend-group",
+                              "root"});
   ASSERT_TRUE(request) << request.error().message;
   EXPECT_EQ(request->doze_after, std::chrono::seconds(45));
   EXPECT_EQ(request->hang_timeout, std::chrono::seconds(9));
+  EXPECT_EQ(request->lend_group, 0U);
   EXPECT_EQ(request->size, control::Size{control::Percent{80}});
   EXPECT_EQ(request->priority, -1);
   EXPECT_EQ(request->gpus, (std::vector<std::string>{"0", "GPU-1234"}));
@@ -46,6 +64,7 @@ TEST(Settings, AMissingSettingKeepsItsDefault) {
   // Not zero, which is never: it depends on the backend.
   EXPECT_EQ(request->doze_after, std::nullopt);
   EXPECT_EQ(request->hang_timeout, UpRequest{}.hang_timeout);
+  EXPECT_EQ(request->lend_group, std::nullopt);
 }
 
 TEST(Settings, ZeroSecondsMeanNeverToDoze) {
@@ -75,6 +94,16 @@ TEST(Settings, LimitsAreInside) {
                                                        {"--hang-timeout", "1"},
                                                        {"--hang-timeout", "3600"}}) {
     EXPECT_TRUE(parse(words)) << words[0] << ' ' << words[1];
+  }
+}
+
+// The name is looked up here: the daemon gets the number.
+TEST(Settings, AGroupThatDoesNotExistIsNamed) {
+  for (const char* name : {"no-such-group", "", "0"}) {
+    const auto request = parse({"--lend-group", name});
+    ASSERT_FALSE(request) << name;
+    EXPECT_EQ(request.error().message,
+              std::string("lend-group '") + name + "': there is no such group");
   }
 }
 

@@ -90,6 +90,52 @@ TEST(StatusTable, HasTheStatesOfWorkersAndTheLostPages) {
               testing::HasSubstr("/dev/nbd0: 300 pages lost (2 with wrong bytes), last at 2023-"));
 }
 
+TEST(StatusTable, ShowsWhereThePagesAreAndWhoHasTheVram) {
+  auto away = segment("/dev/nbd0", 4096, 5, "GPU-aaaaaaaa-1111");
+  away.place = "host memory";
+  auto lent = segment("", 0, 5, "GPU-aaaaaaaa-1111");
+  lent.state = control::kLentState;
+  auto here = segment("/dev/nbd2", 0, 5, "GPU-aaaaaaaa-1111");
+  here.place = "vram";
+  auto status = status_of({away, lent, here});
+  status.lent_bytes = 2048 * kMiB;
+  status.loans = {
+      {.bytes = std::nullopt, .is_held = true, .purpose = "game", .since = 1700000000},
+      {.bytes = 1024 * kMiB, .is_held = false, .purpose = "vramswap lend", .since = 1700000000}};
+  EXPECT_THAT(status_table(status),
+              testing::MatchesRegex("NAME      SIZE USED PRIO STORE       STATE\n"
+                                    "/dev/nbd0   1G   4K    5 host memory active\n"
+                                    "-           1G   0B    5 NVIDIA H200 lent\n"
+                                    "/dev/nbd2   1G   0B    5 NVIDIA H200 active\n"
+                                    "total       3G   4K\n"
+                                    "2G of VRAM are lent\n"
+                                    "  all to game since 2023-11-1[0-9:. -]*\n"
+                                    "  1G to vramswap lend since 2023-11-1[0-9:. -]*\n"));
+  // What has not come back yet.
+  status.loans.clear();
+  EXPECT_THAT(status_table(status),
+              testing::EndsWith("total       3G   4K\n2G of VRAM are lent\n"));
+  status.lent_bytes = 0;
+  EXPECT_THAT(status_table(status), testing::EndsWith("total       3G   4K\n"));
+}
+
+TEST(StatusTable, HostMemoryIsTheRightPlaceForTheRamBackend) {
+  auto ram = segment("/dev/nbd0", 0, 5, "");
+  ram.backend = Backend::ram;
+  ram.store = "ram";
+  ram.place = "host memory";
+  EXPECT_THAT(status_table(status_of({ram})), testing::HasSubstr(" ram   active\n"));
+}
+
+// Any member of lend-group chooses it, and root's terminal shows it.
+TEST(StatusTable, APurposeDoesNotControlTheTerminal) {
+  auto status = status_of({segment("/dev/nbd0", 0, 5, "GPU-aaaaaaaa-1111")});
+  status.loans = {{.purpose = "a\nb\033[2Jc\x7f"
+                              "d\xc2\x9b"
+                              "e\xc3\xa9\xc2"}};
+  EXPECT_THAT(status_table(status), testing::HasSubstr("  all to a?b?[2Jc?d?e\xc3\xa9\xc2 since "));
+}
+
 TEST(StatusText, HasTheStatsOfEachWorker) {
   auto status = status_of({segment("/dev/nbd0", 0, 5, "GPU-aaaaaaaa-1111")});
   control::WorkerStatus worker;
@@ -136,6 +182,25 @@ TEST(StatusJson, HasTheStatsOfEachWorker) {
   EXPECT_EQ(watched.at(0).at("io"), plain.at(0).at("io"));
 }
 
+TEST(StatusJson, HasTheLoans) {
+  auto status = status_of({segment("/dev/nbd0", 0, 5, "GPU-aaaaaaaa-1111")});
+  status.segments[0].place = "host memory";
+  status.lent_bytes = 7;
+  status.loans = {{.bytes = std::nullopt, .is_held = true, .purpose = "game", .since = 9},
+                  {.bytes = 5, .is_held = false, .purpose = "", .since = 8}};
+  const auto json = parse_json(status_json(status));
+  EXPECT_EQ(json.at("lent_bytes"), 7);
+  EXPECT_EQ(json.at("segments").at(0).at("place"), "host memory");
+  const auto& loans = json.at("loans");
+  ASSERT_EQ(loans.size(), 2U);
+  EXPECT_TRUE(loans.at(0).at("bytes").is_null());
+  EXPECT_EQ(loans.at(0).at("is_held"), true);
+  EXPECT_EQ(loans.at(0).at("purpose"), "game");
+  EXPECT_EQ(loans.at(0).at("since"), 9);
+  EXPECT_EQ(loans.at(1).at("bytes"), 5);
+  EXPECT_EQ(loans.at(1).at("is_held"), false);
+}
+
 TEST(StatusJson, HasNumbersAndStableNames) {
   EXPECT_EQ(status_json(status_of({segment("/dev/nbd0", 4096, -2, "GPU-aaaaaaaa-1")})),
             R"({
@@ -157,10 +222,13 @@ TEST(StatusJson, HasNumbersAndStableNames) {
       "generation": 0,
       "lost_pages": 0,
       "corrupt_pages": 0,
-      "lost_at": 0
+      "lost_at": 0,
+      "place": null
     }
   ],
   "workers": [],
+  "loans": [],
+  "lent_bytes": 0,
   "notes": [],
   "total": {
     "size_bytes": 1073741824,
@@ -175,6 +243,8 @@ TEST(StatusJson, AMissingValueIsNull) {
   EXPECT_TRUE(none.at("daemon").is_null());
   EXPECT_EQ(none.at("segments"), nlohmann::json::array());
   EXPECT_EQ(none.at("total").at("size_bytes"), 0);
+  EXPECT_EQ(none.at("loans"), nlohmann::json::array());
+  EXPECT_EQ(none.at("lent_bytes"), 0);
   const auto one = parse_json(status_json(status_of({segment("", 0, 0, "")})));
   EXPECT_TRUE(one.at("segments").at(0).at("device").is_null());
   EXPECT_TRUE(one.at("segments").at(0).at("gpu_uuid").is_null());

@@ -32,6 +32,17 @@ TEST_F(StatusTest, JsonIsForPrograms) {
   EXPECT_EQ(json.at("segments").at(0).at("used_bytes"), 512ULL << 20);
 }
 
+TEST_F(StatusTest, ShowsWhatIsLent) {
+  auto status = one_segment();
+  status.lent_bytes = 1ULL << 30;
+  status.loans = {{.is_held = true, .purpose = "game", .since = 1700000000}};
+  EXPECT_EQ(run_status({"status"}, status), kDone);
+  EXPECT_THAT(out.str(), HasSubstr("\n1G of VRAM are lent\n  all to game since 2023-"));
+  std::filesystem::remove(environment.socket);
+  EXPECT_EQ(run_status({"status", "--json"}, status), kDone);
+  EXPECT_EQ(parse_json(out.str()).at("loans").at(0).at("purpose"), "game");
+}
+
 TEST_F(StatusTest, PrometheusReadsIt) {
   EXPECT_EQ(run_status({"status", "--prometheus"}, one_segment()), kDone);
   EXPECT_THAT(out.str(), HasSubstr("\nvramswap_up 1\n"));

@@ -29,7 +29,7 @@ struct UsageTest : CommandTest {
 
 TEST_F(UsageTest, WrongWordsAreExplained) {
   const Wrong table[] = {
-      {{}, "name a command: up, down, status, reload, bench or doctor"},
+      {{}, "name a command: up, down, status, lend, take-back, run, reload, bench or doctor"},
       {{"upp"}, "unknown command 'upp'"},
       {{"--size", "7G"}, "unknown option '--size'"},
       {{"up", "--sise", "7G"}, "'--sise' (see vramswap up --help)"},
@@ -71,6 +71,39 @@ TEST_F(UsageTest, WrongWordsAreExplained) {
       {{"down", "now"}, "unexpected argument 'now'"},
       {{"down", "--json"}, "'--json' (see vramswap down --help)"},
       {{"down", "--force=yes"}, "does not take any arguments"},
+      {{"lend"}, "lend: say how much: SIZE or --all (see vramswap lend --help)"},
+      {{"lend", "4G", "5G"}, "lend: say how much"},
+      {{"lend", "4G", "--all"}, "lend: say how much"},
+      {{"lend", ""}, "size ''"},
+      {{"lend", "0"}, "size '0': must be above zero"},
+      {{"lend", "much"}, "size 'much': not a number"},
+      {{"lend", "50%"}, "size '50%'"},
+      {{"lend", "max"}, "size 'max'"},
+      {{"lend", "4G", "--wait", "-1"}, "wait '-1': must be a whole number 0..86400"},
+      {{"lend", "4G", "--wait", "86401"}, "wait '86401'"},
+      {{"lend", "4G", "--wait", "soon"}, "wait 'soon'"},
+      {{"lend", "4G", "--wait"}, "'--wait' is missing"},
+      {{"lend", "4G", "--force"}, "'--force' (see vramswap lend --help)"},
+      {{"take-back", "4G"}, "unexpected argument '4G'"},
+      {{"take-back", "--all"}, "'--all' (see vramswap take-back --help)"},
+      {{"run"}, "run: say which command (see vramswap run --help)"},
+      {{"run", "--"}, "run: say which command"},
+      {{"run", "--all"}, "run: say which command"},
+      {{"run", "--vram"}, "'--vram' is missing"},
+      {{"run", "--vram", "4G"}, "run: say which command"},
+      {{"run", "--vram", "", "true"}, "vram: size ''"},
+      {{"run", "--vram", "0", "true"}, "vram: size '0': must be above zero"},
+      {{"run", "--vram=much", "true"}, "vram: size 'much': not a number"},
+      {{"run", "--vram", "50%", "true"}, "vram: size '50%'"},
+      {{"run", "--vram", "4G", "--all", "true"}, "run: --vram and --all exclude each other"},
+      {{"run", "--vram", "4G", "--vram", "5G", "true"}, "more than once"},
+      {{"run", "--wait", "soon", "true"}, "wait 'soon'"},
+      {{"run", "--wait", "86401", "true"}, "wait '86401': must be a whole number 0..86400"},
+      {{"run", "--or-go", "true"}, "'--or-go' (see vramswap run --help)"},
+      {{"run", "--force", "true"}, "'--force' (see vramswap run --help)"},
+      {{"up", "--size", "1G", "--lend-group", "no-such-group"},
+       "lend-group 'no-such-group': there is no such group"},
+      {{"up", "--size", "1G", "--lend-group", ""}, "lend-group ''"},
       {{"reload", "now"}, "unexpected argument 'now'"},
       {{"reload", "--force"}, "'--force' (see vramswap reload --help)"},
       {{"bench", "--size", "1M"}, "size '1M': must be a multiple of 2M"},
@@ -113,6 +146,10 @@ TEST_F(UsageTest, HelpNeedsNeitherRootNorDaemon) {
                                                                  {"up", "--help"},
                                                                  {"down", "-h"},
                                                                  {"status", "--json", "--help"},
+                                                                 {"lend", "--help"},
+                                                                 {"take-back", "--help"},
+                                                                 {"run", "--help"},
+                                                                 {"run", "--vram", "4G", "-h"},
                                                                  {"reload", "--help"},
                                                                  {"bench", "--help"},
                                                                  {"doctor", "--help"}}) {
@@ -126,15 +163,26 @@ TEST_F(UsageTest, HelpNeedsNeitherRootNorDaemon) {
 TEST_F(UsageTest, HelpListsEveryCommandInItsColumn) {
   ASSERT_EQ(run({"--help"}), kDone);
   EXPECT_THAT(out.str(), HasSubstr(R"(Usage:
-  vramswap up [options]      make swap of VRAM; starts vramswapd if it does not run
+  vramswap up [options]      make swap of VRAM; starts vramswapd if needed
   vramswap down [--force]    bring every swapped page back and free the VRAM
   vramswap status [--prometheus | [--json] [--watch [SECONDS]]]
                              show what is up, and what it has served
-  vramswap reload            after an upgrade: replace the programs, with the swap up
+  vramswap lend SIZE | --all free VRAM for other programs; the swap stays up
+  vramswap take-back         take back the VRAM that was lent
+  vramswap run COMMAND...    free VRAM for as long as COMMAND runs
+  vramswap reload            replace the programs after an upgrade
   vramswap bench [options]   measure the swap of this machine
   vramswap doctor [--json]   check whether this machine has what it needs
   vramswap --help | --version
 )"));
+}
+
+TEST_F(UsageTest, HelpFitsAScreen) {
+  ASSERT_EQ(run({"--help"}), kDone);
+  std::istringstream text(out.str());
+  int lines = 0;
+  for (std::string line; std::getline(text, line); ++lines) EXPECT_LE(line.size(), 80U) << line;
+  EXPECT_LT(lines, 24);  // the prompt has one
 }
 
 TEST_F(UsageTest, HelpExplainsSizes) {
