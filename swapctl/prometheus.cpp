@@ -121,6 +121,13 @@ void add_segments(Exposition& out, const std::vector<SegmentStatus>& segments) {
     // A state of a later daemon.
     if (!std::ranges::count(control::kSegmentStates, segment.state)) add(segment.state);
   }
+  out.describe("vramswap_segment_place", "gauge", "1 for the place where the pages are.");
+  for (const auto& segment : segments) {
+    if (segment.device.empty()) continue;
+    for (const std::string_view place : control::kSegmentPlaces) {
+      out.add({{"device", segment.device}, {"place", place}}, segment.place == place ? 1 : 0);
+    }
+  }
 }
 
 Labels labels_of(const WorkerStatus& worker) {
@@ -197,6 +204,9 @@ std::string status_prometheus(const std::optional<Status>& status) {
   out.describe("vramswap_info", "gauge", "The version of the daemon.");
   out.add({{"version", status->version}}, 1);
   add_segments(out, status->segments);
+  out.describe("vramswap_lent_bytes", "gauge",
+               "VRAM that is lent to other programs, on all cards.");
+  out.add({}, status->lent_bytes);
   add_workers(out, status->workers);
   add_io(out, status->workers);
   return std::move(out).take();

@@ -23,6 +23,9 @@ control::Status busy() {
   off.used_bytes = 0;
   off.lost_pages = off.corrupt_pages = 0;
   off.state = control::kOffState;
+  status.segments[0].place = "host memory";
+  off.place = "vram";
+  status.lent_bytes = 1ULL << 30;
   status.segments.push_back(off);
   control::IoStats io{.trims = 5, .trimmed_pages = 6, .errors = 2};
   io.reads = {.requests = 3, .pages = 10};
