@@ -1,6 +1,10 @@
 #include "daemon/supervisor/control_session.hpp"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <vector>
 
 #include "daemon/supervisor/spawn.hpp"
 
@@ -19,6 +23,20 @@ Result<std::shared_ptr<ControlSession>> ControlSession::create(Machine& machine,
 
 UniqueFd ControlSession::duplicate() {
   return vramswap::duplicate(socket_.native_handle());
+}
+
+bool ControlSession::is_in_group(gid_t group) {
+  const int connection = socket_.native_handle();
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+  if (peer.gid == group) return true;
+  // With no room for the groups, the kernel only says how much they need.
+  socklen_t bytes = 0;
+  getsockopt(connection, SOL_SOCKET, SO_PEERGROUPS, nullptr, &bytes);
+  std::vector<gid_t> groups(bytes / sizeof(gid_t));
+  if (getsockopt(connection, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes) != 0) return false;
+  return std::ranges::find(groups, group) != groups.end();
 }
 
 // Closes the connection when the time is over, which ends all that waits for it, unless the timer
@@ -79,8 +97,9 @@ awaitable<void> ControlSession::flush() {
 void ControlSession::watch(std::function<void()> closed) {
   socket_.async_wait(Socket::wait_read,
                      [self = shared_from_this(), closed = std::move(closed)](ErrorCode error) {
-                       if (!error)
-                         closed();  // a client has nothing to say after its request but good-bye
+                       // A client has nothing to say after its request but good-bye. The connection
+                       // may also have been closed here, because the client takes no reply.
+                       if (!error || !self->socket_.is_open()) closed();
                      });
 }
 

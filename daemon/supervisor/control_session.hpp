@@ -25,6 +25,9 @@ class ControlSession : public Session, public std::enable_shared_from_this<Contr
 
   UniqueFd duplicate() override;
   bool is_root() const override { return user_ == 0; }
+  // Asks the kernel, which noted the groups at connect(2): there may be 65536, and to keep them for
+  // each client would take memory.
+  bool is_in_group(gid_t group) override;
 
   // The connection is closed if the whole request does not come in time.
   awaitable<Result<control::Request>> receive();

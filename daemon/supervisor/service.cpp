@@ -25,6 +25,13 @@ constexpr std::chrono::milliseconds kSharedStatusAge{200};
 // A service manager that is busy takes in late what it is to keep.
 constexpr unsigned kFdstoreLooks = 4;
 constexpr std::chrono::seconds kFdstoreInterval{1};
+// The supervisor and its workers keep each loan in locked memory.
+constexpr std::size_t kMaxLoans = 64;
+
+bool is_about_loans(const control::Request& request) {
+  return std::holds_alternative<control::LendRequest>(request) ||
+         std::holds_alternative<control::TakeBackRequest>(request);
+}
 
 }  // namespace
 
@@ -47,9 +54,27 @@ awaitable<Result<void>> Service::take_over(NamedFds inherited) {
                                           pool_.identifier_prefix());
 }
 
+Result<void> Service::check_may(const control::Request& request, Session& session) const {
+  if (session.is_root() || std::holds_alternative<control::StatusRequest>(request)) return {};
+  if (!is_about_loans(request)) return fail("only root may change the swap: run it with sudo");
+  const auto* lend = std::get_if<control::LendRequest>(&request);
+  if (lend != nullptr && lend->is_held && has_nothing_to_lend()) return {};
+  const auto* up = pool_.request();
+  if (up != nullptr && up->lend_group && session.is_in_group(*up->lend_group)) return {};
+  return fail(
+      "only root and the members of lend-group may lend VRAM: run it with sudo, or see "
+      "vramswap.conf(5)");
+}
+
+// No swap is on VRAM.
+bool Service::has_nothing_to_lend() const {
+  const auto* up = pool_.request();
+  return up != nullptr ? up->backend == control::Backend::ram : !pool_.is_busy();
+}
+
 awaitable<void> Service::handle(control::Request request, std::shared_ptr<Session> session) {
-  if (!std::holds_alternative<control::StatusRequest>(request) && !session->is_root()) {
-    session->send(control::Failure{"only root may change the swap: run it with sudo"});
+  if (const auto allowed = check_may(request, *session); !allowed) {
+    session->send(control::Failure{allowed.error().message});
     co_return;
   }
   Reply reply = control::Reply{control::Done{}};
@@ -126,6 +151,11 @@ awaitable<Service::Reply> Service::answer(const control::StatusRequest&,
 // A held loan ends with the connection, whenever that is.
 awaitable<Service::Reply> Service::answer(const control::LendRequest& lend,
                                           std::shared_ptr<Session> session) {
+  // A command that asks for VRAM may have all that there is.
+  if (lend.is_held && has_nothing_to_lend()) co_return control::Reply{control::Lent{}};
+  if (pool_.loans().size() >= kMaxLoans) {
+    co_return fail(fmt::format("there are {} loans: end one of them first", kMaxLoans));
+  }
   const auto id = std::make_shared<std::uint64_t>(0);
   const auto has_gone = std::make_shared<bool>(false);
   if (lend.is_held) {

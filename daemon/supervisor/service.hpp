@@ -55,6 +55,8 @@ class Service {
  private:
   using Reply = Result<control::Reply>;
 
+  Result<void> check_may(const control::Request& request, Session& session) const;
+  bool has_nothing_to_lend() const;
   awaitable<Reply> answer(const control::UpRequest& up, std::shared_ptr<Session> session);
   awaitable<Reply> answer(const control::DownRequest& down, std::shared_ptr<Session> session);
   awaitable<Reply> answer(const control::StatusRequest& status, std::shared_ptr<Session> session);

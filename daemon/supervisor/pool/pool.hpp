@@ -70,6 +70,8 @@ class Pool {
   // Has the service manager show this line, see StatePublisher::show_note.
   void show_note(std::string note) { publisher_.show_note(std::move(note)); }
 
+  // What it was made of; nothing: nothing is up.
+  const control::UpRequest* request() const { return is_up() ? &parts_.request : nullptr; }
   bool is_up() const { return !parts_.segments.empty(); }
   bool is_busy() const { return !operations_.is_empty(); }
   Result<std::vector<control::SegmentStatus>> segments() const {

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -26,6 +27,7 @@ class FakeSession : public Session {
  public:
   explicit FakeSession(bool is_root) : is_root_(is_root) {}
   bool is_root() const override { return is_root_; }
+  bool is_in_group(gid_t group) override { return std::ranges::count(groups, group) > 0; }
   void send(const control::Reply& reply) override { replies.push_back(reply); }
   awaitable<void> flush() override { co_return; }
   void watch(std::function<void()>) override {}
@@ -33,6 +35,7 @@ class FakeSession : public Session {
   UniqueFd duplicate() override { return {}; }
 
   std::vector<control::Reply> replies;
+  std::vector<gid_t> groups;
 
  private:
   const bool is_root_;
@@ -57,12 +60,18 @@ class ServiceTest : public testing::Test {
   }
 
   std::shared_ptr<FakeSession> begin(control::Request request, bool is_root) {
-    auto session = std::make_shared<FakeSession>(is_root);
+    return begin(std::move(request), std::make_shared<FakeSession>(is_root));
+  }
+  std::shared_ptr<FakeSession> begin(control::Request request,
+                                     std::shared_ptr<FakeSession> session) {
     spawn(machine_.io, service_->handle(std::move(request), session));
     return session;
   }
   control::Reply ask(control::Request request, bool is_root) {
-    const auto session = begin(std::move(request), is_root);
+    return ask(std::move(request), std::make_shared<FakeSession>(is_root));
+  }
+  control::Reply ask(control::Request request, std::shared_ptr<FakeSession> session) {
+    begin(std::move(request), session);
     machine_.run_until([&] { return !session->replies.empty(); });
     return session->replies.back();
   }

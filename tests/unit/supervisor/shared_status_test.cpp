@@ -59,7 +59,8 @@ TEST_F(SharedStatusTest, AUserMayNotChangeTheSwap) {
   up();
   for (const control::Request& request :
        {control::Request(control::UpRequest{}), control::Request(control::DownRequest{}),
-        control::Request(control::ReloadRequest{})}) {
+        control::Request(control::ReloadRequest{}), control::Request(control::LendRequest{}),
+        control::Request(control::TakeBackRequest{})}) {
     EXPECT_TRUE(std::holds_alternative<control::Failure>(ask(request, false)));
   }
   EXPECT_EQ(status(true).segments.size(), 1U);
