@@ -1,5 +1,7 @@
 #include "daemon/supervisor/pool/loans.hpp"
 
+#include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace vramswap {
@@ -26,10 +28,11 @@ std::vector<std::uint64_t> Loans::held() const {
 }
 
 std::optional<std::uint64_t> Loans::wanted_bytes() const {
+  constexpr auto kMost = std::numeric_limits<std::uint64_t>::max();
   std::uint64_t sum = 0;
   for (const Entry& entry : loans_) {
     if (!entry.loan.bytes) return std::nullopt;
-    sum += *entry.loan.bytes;
+    sum += std::min(*entry.loan.bytes, kMost - sum);
   }
   return sum;
 }

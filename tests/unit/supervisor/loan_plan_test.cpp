@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "daemon/supervisor/pool/loans.hpp"
+
 namespace vramswap {
 namespace {
 
@@ -67,6 +69,23 @@ TEST(LoanPlan, MoreThanThereIsIsMissing) {
   const LoanCard small = card({on_card(0)}, 1000);
   EXPECT_EQ(missing_bytes(small), 1000U);
   EXPECT_EQ(missing_bytes(card({on_card(0)}, std::nullopt)), 150U);
+}
+
+TEST(Loans, AddUpToAllAtMost) {
+  constexpr std::uint64_t kHalf = 1ULL << 63;
+  Loans loans;
+  EXPECT_EQ(loans.wanted_bytes(), 0U);
+  const auto first = loans.add({.bytes = kHalf, .is_held = true});
+  loans.add({.bytes = kHalf});
+  EXPECT_EQ(loans.wanted_bytes(), UINT64_MAX);
+  loans.remove(first);
+  loans.remove(first);
+  EXPECT_EQ(loans.wanted_bytes(), kHalf);
+  loans.add({});
+  EXPECT_EQ(loans.wanted_bytes(), std::nullopt);
+  EXPECT_TRUE(loans.remove_unheld());
+  EXPECT_FALSE(loans.remove_unheld());
+  EXPECT_EQ(loans.wanted_bytes(), 0U);
 }
 
 }  // namespace
