@@ -25,6 +25,17 @@ constexpr std::chrono::milliseconds kLongestOfferPause{1000};
 // For a device that the kernel does not regard as connected, since somebody else disconnected it.
 constexpr std::chrono::milliseconds kForgottenPause{10000};
 
+// Whether the page map is there, and the store that it names: of a store to which the segment was
+// being moved, the service manager may have only the other one.
+Result<bool> has_memory_of(std::uint32_t segment, std::uint64_t page_count,
+                           const NamedFds& inherited) {
+  const auto page_map = inherited.find(page_map_name(segment));
+  if (page_map == inherited.end()) return false;
+  const auto pages = PageMap::map(page_map->second.get(), page_count);
+  if (!pages) return pages.error();
+  return inherited.contains(store_name(segment, pages->store().serial));
+}
+
 }  // namespace
 
 void Segment::on_worker_lost() {
@@ -232,9 +243,9 @@ Result<void> Segment::adopt_from_worker(const messages::Adopted::Segment& held) 
 
 awaitable<Result<void>> Segment::adopt_memory(NamedFds& inherited) {
   const std::string map_name = page_map_name(known_.id);
-  const bool has_store = std::ranges::any_of(
-      inherited, [this](const auto& fd) { return is_store_of(known_.id, fd.first); });
-  if (is_in_worker_ && (!inherited.contains(map_name) || !has_store)) {
+  const auto is_whole = has_memory_of(known_.id, page_count(), inherited);
+  if (!is_whole) co_return is_whole.error();
+  if (is_in_worker_ && !*is_whole) {
     const messages::HandOver hand_over{known_.id};
     auto answer = co_await slot_.ask(hand_over, {}, kHandOverTimeout);
     if (!answer) co_return answer.error();
