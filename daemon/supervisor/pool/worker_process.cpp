@@ -26,6 +26,8 @@ bool may_take_long(const messages::Request& request) {
          std::holds_alternative<messages::Create>(request) ||
          std::holds_alternative<messages::Import>(request) ||
          std::holds_alternative<messages::Remove>(request) ||
+         std::holds_alternative<messages::PrepareMove>(request) ||
+         std::holds_alternative<messages::FinishMove>(request) ||
          std::holds_alternative<messages::Replace>(request);
 }
 
