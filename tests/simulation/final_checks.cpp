@@ -10,6 +10,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// Longer than every time-out and back-off of the supervisor.
+constexpr std::chrono::nanoseconds kQuiet = 5min;
+constexpr std::chrono::nanoseconds kGlance = 20s;  // between two looks whether all is well
+// Loans of clients that have not come back to a new supervisor are forgotten by then.
+constexpr std::chrono::nanoseconds kClientsReturn = 20s;
+constexpr std::chrono::nanoseconds kStatusTime = 1s;
+constexpr std::chrono::nanoseconds kLongestDelay = 101s;  // of what the world has under way
+
 // Empty: nothing is.
 std::string what_is_wrong(World& world, const Device& device) {
   const HeldSegment* segment = world.kernel.server_of(device);
@@ -38,8 +46,6 @@ std::string what_is_lent(World& world) {
   if (status.lent_bytes > 0) return "VRAM is lent, and no loan is left";
   return {};
 }
-
-}  // namespace
 
 bool is_served(World& world) {
   if (world.is_over()) return true;
@@ -91,6 +97,70 @@ void check_nothing_is_left(World& world) {
   }
   if (!world.workers.sockets().empty()) return world.violate("a socket is left after down");
   if (world.memory.reserve_bytes > 0) return world.violate("the reserve is held after down");
+}
+
+bool is_up(World& world) {
+  const Process* process = world.process();
+  return process != nullptr && process->is_ready() && !process->has_nothing_up();
+}
+
+void ask_for_status(World& world) {
+  if (!is_up(world)) return;
+  world.clients.ask(control::StatusRequest{});
+  world.pass(kStatusTime);
+}
+
+void wait_until(World& world, bool (&is_so)(World&)) {
+  for (auto left = kQuiet; left > 0s; left -= kGlance) {
+    ask_for_status(world);
+    if (is_so(world)) return;
+    world.pass(kGlance);
+  }
+}
+
+void end_loans(World& world) {
+  if (world.is_over() || !is_up(world)) return;
+  ask_for_status(world);
+  if (world.is_over()) return;
+  const auto wrong = world.clients.what_is_wrong_with_loans();
+  if (!wrong.empty()) return world.violate(wrong);
+  world.clients.end_all_loans();
+  world.clients.ask(control::TakeBackRequest{});
+}
+
+}  // namespace
+
+void end_well(World& world) {
+  world.heal();
+  world.clients.ask(control::StatusRequest{});
+  world.pass(kLongestDelay);
+  wait_until(world, is_served);
+  world.pass(kClientsReturn);
+  end_loans(world);
+  wait_until(world, is_well);
+  world.pass(kLongestDelay);
+  // A recovery may have begun meanwhile.
+  wait_until(world, is_well);
+  if (world.is_over()) return;
+  if (!world.clients.all_are_over()) return world.violate("a client waits for ever");
+  if (world.process() == nullptr && world.kernel.has_swap()) {
+    return world.violate("no supervisor comes up, and there is swap");
+  }
+  check_all_is_served(world);
+  if (is_up(world)) check_nothing_is_lent(world);
+  if (!world.is_over()) world.restart_and_check();
+  wait_until(world, is_well);
+  world.kernel.verify_all();
+  if (world.is_over()) return;
+  if (is_up(world)) {
+    world.clients.ask(control::DownRequest{.force = true});
+    world.pass(kQuiet);
+    if (world.is_over()) return;
+    if (world.clients.last_answer() != true && !world.kernel.was_touched_by_others()) {
+      return world.violate("down fails, and nothing is wrong");
+    }
+  }
+  if (!world.kernel.was_touched_by_others()) check_nothing_is_left(world);
 }
 
 }  // namespace vramswap::simulation

@@ -18,14 +18,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint64_t kSegmentPages = 16;
-// Longer than every time-out and back-off of the supervisor.
-constexpr std::chrono::nanoseconds kQuiet = 5min;
-constexpr std::chrono::nanoseconds kGlance = 20s;  // between two looks whether all is well
-// Loans of clients that have not come back to a new supervisor are forgotten by then.
-constexpr std::chrono::nanoseconds kClientsReturn = 20s;
-constexpr std::chrono::nanoseconds kStatusTime = 1s;
-constexpr std::chrono::nanoseconds kLongestDelay = 101s;  // of what the world has under way
-
 World* logging_world = nullptr;
 
 // Whoever answers is not killed for silence.
@@ -64,7 +56,7 @@ class Life {
       }
     }
     world_.on_step = [this] { ++steps_; };
-    if (!world_.is_over()) end();
+    if (!world_.is_over()) end_well(world_);
     return {world_.violation(), world_.log(), next_, steps_};
   }
 
@@ -100,11 +92,6 @@ class Life {
   void happen(EventKind kind, Random random);
   void happen_to_worker(EventKind kind, Random random);
   void happen_to_machine(EventKind kind, Random random);
-  void end();
-  void end_loans();
-  bool is_up();
-  void ask_for_status();
-  void wait_until(bool (&is_so)(World&));
 
   control::UpRequest up_request(Random random) const {
     control::UpRequest up;
@@ -328,69 +315,6 @@ void Life::happen_to_machine(EventKind kind, Random random) {
       break;
     default:
       break;
-  }
-}
-
-// The world stops misbehaving. Within a bounded time all is served, and `down` succeeds.
-void Life::end() {
-  world_.heal();
-  world_.clients.ask(control::StatusRequest{});
-  world_.pass(kLongestDelay);
-  wait_until(is_served);
-  world_.pass(kClientsReturn);
-  end_loans();
-  wait_until(is_well);
-  world_.pass(kLongestDelay);
-  // A recovery may have begun meanwhile.
-  wait_until(is_well);
-  if (world_.is_over()) return;
-  if (!world_.clients.all_are_over()) return world_.violate("a client waits for ever");
-  if (world_.process() == nullptr && world_.kernel.has_swap()) {
-    return world_.violate("no supervisor comes up, and there is swap");
-  }
-  check_all_is_served(world_);
-  if (is_up()) check_nothing_is_lent(world_);
-  if (!world_.is_over()) world_.restart_and_check();
-  wait_until(is_well);
-  world_.kernel.verify_all();
-  if (world_.is_over()) return;
-  if (is_up()) {
-    world_.clients.ask(control::DownRequest{.force = true});
-    world_.pass(kQuiet);
-    if (world_.is_over()) return;
-    if (world_.clients.last_answer() != true && !world_.kernel.was_touched_by_others()) {
-      return world_.violate("down fails, and nothing is wrong");
-    }
-  }
-  if (!world_.kernel.was_touched_by_others()) check_nothing_is_left(world_);
-}
-
-bool Life::is_up() {
-  const Process* process = world_.process();
-  return process != nullptr && process->is_ready() && !process->has_nothing_up();
-}
-
-void Life::end_loans() {
-  if (world_.is_over() || !is_up()) return;
-  ask_for_status();
-  if (world_.is_over()) return;
-  const auto wrong = world_.clients.what_is_wrong_with_loans();
-  if (!wrong.empty()) return world_.violate(wrong);
-  world_.clients.end_all_loans();
-  world_.clients.ask(control::TakeBackRequest{});
-}
-
-void Life::ask_for_status() {
-  if (!is_up()) return;
-  world_.clients.ask(control::StatusRequest{});
-  world_.pass(kStatusTime);
-}
-
-void Life::wait_until(bool (&is_so)(World&)) {
-  for (auto left = kQuiet; left > 0s; left -= kGlance) {
-    ask_for_status();
-    if (is_so(world_)) return;
-    world_.pass(kGlance);
   }
 }
 

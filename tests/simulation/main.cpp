@@ -21,7 +21,7 @@ using namespace vramswap::simulation;
 
 constexpr int kExitViolated = 1;
 constexpr int kExitUsage = 2;
-constexpr unsigned kLongestLife = 20;  // in seconds of real time; most take milliseconds
+constexpr unsigned kLongestLife = 60;  // in seconds of real time; most take milliseconds
 
 // What the processes of a run share.
 struct Progress {
