@@ -36,6 +36,8 @@ void Clients::end_loan(Client& client) {
 // What is said to be free is free: other programs take it now.
 void Clients::take_loan(Client& client, const control::Lent& lent) {
   const auto& request = std::get<control::LendRequest>(client.request);
+  // Where no swap is on VRAM there is nothing to lend.
+  if (lent.freed_bytes == 0 && lent.missing_bytes == 0) return;
   client.is_holding = request.is_held;
   client.operations_before = operations_;
   if (request.bytes || lent.missing_bytes > 0) return;
