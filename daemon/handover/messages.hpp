@@ -106,8 +106,8 @@ struct HandOver {
 };
 // Give the supervisor the files of the driver, so that later workers load the same. Answer: Driver.
 struct ShareDriver {};
-// Execute `program`, or the worker's own if that is empty, in this process and continue with the same
-// memory and sockets. Answer: Done, from the new program.
+// Execute `program`, or the worker's own if that is empty, in this process and continue with the
+// same memory and sockets. Answer: Done, from the new program.
 struct Replace {
   std::string program;
   // No store is on the card: the new program makes no context until one is to be there, and nothing
@@ -119,9 +119,9 @@ struct Replace {
 struct ReportStats {};
 // Asks for a sign of life, at almost no cost. Answer: Alive.
 struct Ping {};
-using Request = std::variant<Start, Create, Import, Connect, Remove, Describe, Adopt, HandOver,
-                             Replace, ReportStats, ShareDriver, Ping, PrepareMove, FinishMove,
-                             AbandonMove>;
+using Request =
+    std::variant<Start, Create, Import, Connect, Remove, Describe, Adopt, HandOver, Replace,
+                 ReportStats, ShareDriver, Ping, PrepareMove, FinishMove, AbandonMove>;
 
 struct Started {
   StoreDeviceInfo device;

@@ -18,8 +18,8 @@
 #include "daemon/supervisor/spawn.hpp"
 #include "daemon/system/hardening.hpp"
 #include "daemon/system/log.hpp"
-#include "daemon/system/self_resume.hpp"
 #include "daemon/system/own_program.hpp"
+#include "daemon/system/self_resume.hpp"
 
 namespace vramswap {
 namespace {

@@ -69,7 +69,8 @@ struct IoThreadLink {
 // the CUDA context that is current on that thread.
 class IoLoop {
  public:
-  // `link` and what is in `devices` outlive the loop. `realtime`: the calling thread runs at SCHED_RR.
+  // `link` and what is in `devices` outlive the loop. `realtime`: the calling thread runs at
+  // SCHED_RR.
   static Result<std::unique_ptr<IoLoop>> create(const StoreDevices& devices, IoThreadLink& link,
                                                 bool realtime);
 

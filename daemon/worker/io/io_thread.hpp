@@ -70,8 +70,7 @@ class IoThread {
   }
 
  private:
-  IoThread(StoreDevices devices, IoThreadOptions options)
-      : devices_(devices), options_(options) {}
+  IoThread(StoreDevices devices, IoThreadOptions options) : devices_(devices), options_(options) {}
 
   static void* entry(void* self);
   Result<void> send_command(const IoCommand& command);

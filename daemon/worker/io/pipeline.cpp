@@ -57,8 +57,9 @@ Result<std::unique_ptr<Pipeline>> Pipeline::create(Staging& staging, const Copie
                                                 *std::move(sender)));
 }
 
-Pipeline::Pipeline(Staging& staging, const Copiers& copiers, std::atomic<std::uint64_t>& requests_served,
-                   IoCounters& counters, Claimant first, Claimant second, ReplySender sender)
+Pipeline::Pipeline(Staging& staging, const Copiers& copiers,
+                   std::atomic<std::uint64_t>& requests_served, IoCounters& counters,
+                   Claimant first, Claimant second, ReplySender sender)
     : staging_(staging),
       copiers_(copiers),
       requests_served_(requests_served),

@@ -55,7 +55,7 @@ class Engine {
   Engine() = default;
 
   std::unique_ptr<StoreDevice> host_;
-  std::unique_ptr<StoreDevice> card_;  // empty: there is none, or no context
+  std::unique_ptr<StoreDevice> card_;               // empty: there is none, or no context
   std::vector<std::unique_ptr<IoThread>> threads_;  // declared after the devices, which they use
 };
 
