@@ -32,7 +32,7 @@ struct Suspect {
   std::uint32_t is_on_trial;
 };
 
-struct AddressRange {
+struct StoreRange {
   std::uint64_t address;
   std::uint64_t bytes;  // 0: there is no store
   std::uint32_t segment;
@@ -45,7 +45,7 @@ struct CopyNotes::Layout {
   std::atomic<std::uint32_t> has_failed;
   std::uint32_t suspect_count;
   std::array<Suspect, kMaxSuspects> suspects;
-  std::array<AddressRange, kMaxStores> stores;
+  std::array<StoreRange, kMaxStores> stores;
   // One for each I/O thread follows.
 
   std::span<Suspect> list() { return std::span(suspects).first(suspect_count); }
@@ -105,18 +105,18 @@ void CopyNotes::note_failure() {
 
 void CopyNotes::set_store(std::uint32_t segment, std::uint64_t address, std::uint64_t bytes) {
   auto& stores = layout().stores;
-  const auto is_its = [&](const AddressRange& store) {
+  const auto is_its = [&](const StoreRange& store) {
     return store.bytes > 0 && store.segment == segment;
   };
   auto place = std::ranges::find_if(stores, is_its);
-  if (place == stores.end()) place = std::ranges::find(stores, 0U, &AddressRange::bytes);
+  if (place == stores.end()) place = std::ranges::find(stores, 0U, &StoreRange::bytes);
   if (place != stores.end()) *place = {address, bytes, segment};
 }
 
 std::vector<CopyNotes::Page> CopyNotes::pages_under_way() const {
   std::set<Page> pages;
   const auto add = [&](const Range& range) {
-    for (const AddressRange& store : layout().stores) {
+    for (const StoreRange& store : layout().stores) {
       if (range.address < store.address || range.address >= store.address + store.bytes) continue;
       const std::uint64_t first = (range.address - store.address) / kPageBytes;
       for (std::uint64_t i = 0; i < range.bytes / kPageBytes; ++i) {
