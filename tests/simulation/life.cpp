@@ -99,7 +99,8 @@ class Life {
     const std::uint64_t segments = cards * (1 + random.below(2));
     up.size = control::Bytes{segments * kSegmentPages * kPageBytes};
     up.segment_size_bytes = kSegmentPages * kPageBytes;
-    up.backend = random.one_in(3) ? control::Backend::ram : control::Backend::vram;
+    const bool is_ram = random.one_in(3) && !plan_.is_about_loans;
+    up.backend = is_ram ? control::Backend::ram : control::Backend::vram;
     if (up.backend == control::Backend::vram) up.gpus = {"0"};
     if (up.backend == control::Backend::vram && cards == 2) up.gpus.emplace_back("1");
     constexpr std::array kTimeouts = {5s, 60s, 600s};
@@ -215,6 +216,10 @@ void Life::happen_to_worker(EventKind kind, Random random) {
       break;
     case EventKind::message_fault:
       world_.faults.message =
+          MessageFault{static_cast<MessageFault::Kind>(random.below(7)), some_time(random)};
+      break;
+    case EventKind::move_fault:
+      world_.faults.move =
           MessageFault{static_cast<MessageFault::Kind>(random.below(7)), some_time(random)};
       break;
     case EventKind::receive_error: {

@@ -48,6 +48,7 @@ enum class EventKind {
   vram_lent,
   vram_taken_back,
   loan_held_ends,
+  move_fault,
 };
 
 struct Event {
@@ -62,6 +63,7 @@ struct Event {
 struct Plan {
   std::uint64_t seed = 0;
   bool has_service_manager = false;
+  bool is_about_loans = false;  // the swap stays up for longer, and VRAM is lent more often
   std::vector<Event> events;
 };
 Plan make_plan(std::uint64_t seed);

@@ -60,6 +60,7 @@ struct NetlinkFault {
 
 struct Faults {
   std::optional<MessageFault> message;
+  std::optional<MessageFault> move;  // of the next message of a move, or to leave the card
   std::optional<NetlinkFault> netlink;
   int receive_error = 0;         // EMSGSIZE: the packet is lost. Others: it comes the next time
   int send_error = 0;            // the packet is not sent

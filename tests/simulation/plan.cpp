@@ -54,6 +54,7 @@ constexpr auto kWeights = std::to_array<Weight>({
     {EventKind::vram_lent, "VRAM is lent", 9},
     {EventKind::vram_taken_back, "VRAM is taken back", 3},
     {EventKind::loan_held_ends, "a client that holds a loan ends", 4},
+    {EventKind::move_fault, "the next message of a move goes wrong", 5},
 });
 
 EventKind choose_kind(Random& random) {
@@ -65,6 +66,18 @@ EventKind choose_kind(Random& random) {
     choice -= each.weight;
   }
   return EventKind::status;
+}
+
+EventKind choose_kind_about_loans(Random& random) {
+  constexpr std::array kLoans = {EventKind::vram_lent,      EventKind::vram_lent,
+                                 EventKind::loan_held_ends, EventKind::vram_taken_back,
+                                 EventKind::move_fault,     EventKind::pages_written};
+  if (random.one_in(2)) return kLoans[random.below(kLoans.size())];
+  const EventKind kind = choose_kind(random);
+  const bool ends_swap = kind == EventKind::down || kind == EventKind::forced_down ||
+                         kind == EventKind::signal || kind == EventKind::device_disconnected ||
+                         kind == EventKind::swapped_off_by_others;
+  return ends_swap && !random.one_in(8) ? EventKind::pages_written : kind;
 }
 
 // From a millisecond to ten minutes, short times more often.
@@ -85,13 +98,18 @@ std::string kind_of(std::string violation) {
 
 Plan make_plan(std::uint64_t seed) {
   Random random(seed);
-  Plan plan{.seed = seed, .has_service_manager = random.one_in(2), .events = {}};
+  Plan plan{.seed = seed,
+            .has_service_manager = random.one_in(2),
+            .is_about_loans = random.one_in(3),
+            .events = {}};
   const auto count = 110 + random.below(20);
   while (plan.events.size() < count) {
     Event& event = plan.events.emplace_back();
-    event.kind = plan.events.size() == 1 ? EventKind::up : choose_kind(random);
+    event.kind = plan.events.size() == 1 ? EventKind::up
+                 : plan.is_about_loans   ? choose_kind_about_loans(random)
+                                         : choose_kind(random);
     event.choice = random.next();
-    if (random.one_in(3)) {
+    if (random.one_in(plan.is_about_loans ? 2 : 3)) {
       event.time = choose_time(random);
     } else {
       event.steps = static_cast<unsigned>(random.below(random.one_in(4) ? 200 : 20));

@@ -23,6 +23,12 @@ const char* name_of(const Request& request) {
   return request.index() < std::size(kNames) ? kNames[request.index()] : "?";
 }
 
+bool moves(const Request& request) {
+  return std::holds_alternative<PrepareMove>(request) ||
+         std::holds_alternative<FinishMove>(request) ||
+         std::holds_alternative<AbandonMove>(request) || std::holds_alternative<Replace>(request);
+}
+
 }  // namespace
 
 void SimWorker::die(const char* why) {
@@ -108,6 +114,7 @@ void SimWorker::take_turn() {
   const bool may_fail =
       !std::holds_alternative<Ping>(*request) && !std::holds_alternative<ReportStats>(*request);
   if (may_fail) fault_ = std::exchange(world_.faults.message, {});
+  if (moves(*request) && !fault_) fault_ = std::exchange(world_.faults.move, {});
   world_.note("worker {}: {}", pid, name_of(*request));
   if (fault_ && fault_->kind == MessageFault::Kind::stops) {
     channel_->to_worker.push_front(std::move(packet));
