@@ -130,6 +130,7 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   std::string description_;
   TimePoint stopped_until_{};
   TimePoint busy_until_{};
+  std::weak_ptr<Packet> late_answer_;
   TimePoint silent_until_{};  // as was known when it was stopped
   bool is_turn_due_ = false;
   bool is_starting_ = false;
