@@ -50,7 +50,11 @@ LoanCard Pool::loan_card(const WorkerSlot& slot, const std::set<std::uint32_t>& 
 
 std::uint64_t Pool::lent_bytes() const {
   std::uint64_t sum = 0;
-  for (const auto& slot : parts_.slots) sum += vramswap::lent_bytes(loan_card(*slot, {}));
+  for (const auto& slot : parts_.slots) {
+    const LoanCard card = loan_card(*slot, {});
+    // The pool takes nothing of a card where it has no segment any more.
+    if (!card.segments.empty()) sum += vramswap::lent_bytes(card);
+  }
   return sum;
 }
 
