@@ -321,6 +321,12 @@ awaitable<Result<void>> WorkerSlot::replace_program(std::string program) {
 }
 
 awaitable<Result<void>> WorkerSlot::leave_card() {
+  // The context of a dead worker has gone, and the next one makes none.
+  if (!is_running() && !is_needed() && recovering_.is_empty()) {
+    context_reserve_.give_up();
+    known_.start.leaves_card = true;
+    co_return Result<void>{};
+  }
   if (!is_serving()) co_return fail(fmt::format("no worker serves {} now", known_.info.name));
   const messages::Replace replace{.program = "", .leaves_card = true};
   const auto answer = co_await call(replace, {}, kReplaceTimeout);
