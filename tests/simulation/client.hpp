@@ -73,6 +73,7 @@ class Clients {
  private:
   void end_loan(Client& client);
   void take_loan(Client& client, const control::Lent& lent);
+  void check_all_is_free();
   void on_holder_lost(Client& client);
   bool any_lends() const;
   void check(const Client& client, const control::Status& status);

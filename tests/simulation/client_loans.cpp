@@ -9,6 +9,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr std::chrono::nanoseconds kNews = 3ms;    // of a worker that has died, on the way
 constexpr std::chrono::nanoseconds kReturn = 12s;  // of a client whose supervisor has died, at most
 
 }  // namespace
@@ -33,7 +34,6 @@ void Clients::end_loan(Client& client) {
   if (const auto on_gone = std::exchange(client.on_gone, nullptr)) on_gone();
 }
 
-// What is said to be free is free: other programs take it now.
 void Clients::take_loan(Client& client, const control::Lent& lent) {
   const auto& request = std::get<control::LendRequest>(client.request);
   // Where no swap is on VRAM there is nothing to lend.
@@ -41,13 +41,22 @@ void Clients::take_loan(Client& client, const control::Lent& lent) {
   client.is_holding = request.is_held;
   client.operations_before = operations_;
   if (request.bytes || lent.missing_bytes > 0) return;
-  // A loan that nobody holds may have been taken back before it was answered.
+  // One that nobody holds may have been taken back before it was answered.
   const bool was_taken_back = std::ranges::any_of(clients_, [&](const Client& other) {
     return other.number > client.number &&
            std::holds_alternative<control::TakeBackRequest>(other.request);
   });
   if (was_taken_back && !request.is_held) return;
-  // One that a dead supervisor was starting has what was set aside for it.
+  world_.after(kNews, [this, &client, process = world_.process_number()] {
+    if (client.operations_before != operations_ || process != world_.process_number()) return;
+    if (std::get<control::LendRequest>(client.request).is_held && !client.is_holding) return;
+    check_all_is_free();
+  });
+}
+
+// Other programs take it.
+void Clients::check_all_is_free() {
+  // A worker that a dead supervisor was starting has what was set aside for it.
   const auto workers = world_.workers.living();
   const bool any_is_stray = std::ranges::any_of(workers, [](const auto& worker) {
     return !worker->takes_requests() || !worker->has_supervisor();
