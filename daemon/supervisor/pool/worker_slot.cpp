@@ -62,6 +62,7 @@ void WorkerSlot::watch_worker(std::shared_ptr<WorkerProcess> worker) {
                          .on_context_reserve =
                              [this](UniqueFd memory) {
                                if (!is_dismissed_) context_reserve_.keep(std::move(memory));
+                               if (context_reserve_.is_there()) note_use_of_card();
                              },
                          .on_exit = [this] { on_exit(); }});
 }
@@ -125,12 +126,14 @@ void WorkerSlot::adopt(std::shared_ptr<WorkerProcess> worker, UniqueFd copy_note
   watch_worker(std::move(worker));
 }
 
-// A worker that runs knows better: it may have given the reserve up while nobody listened.
+// A worker that runs knows better: it may have given the reserve up while nobody listened. Where
+// there is one, the card was not left after all: the description is older.
 void WorkerSlot::inherit(const NamedFds& inherited) {
   driver_.inherit(inherited);
-  if (!is_running()) {
-    context_reserve_.inherit(inherited);
-  } else if (!context_reserve_.is_there()) {
+  if (!is_running()) context_reserve_.inherit(inherited);
+  if (context_reserve_.is_there()) {
+    note_use_of_card();
+  } else if (is_running()) {
     context_reserve_.give_up();
   }
 }
