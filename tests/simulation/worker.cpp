@@ -44,8 +44,9 @@ void SimWorker::die(const char* why) {
   world_.kernel.on_worker_end(*this);
   segments.clear();
   reserve_.reset();
-  // It has not been sent.
-  if (const auto late = late_answer_.lock()) *late = {};
+  for (const auto& unsent : unsent_) {
+    if (const auto packet = unsent.lock()) *packet = {};
+  }
   const Process* process = world_.process();
   const bool is_heard = process != nullptr && process->is_alive() &&
                         (process->is_ready() || process->has_heard_of_pool());
@@ -240,7 +241,8 @@ void SimWorker::tell(const Message& message, std::vector<UniqueFd> fds) {
   channel_->last_delivery = when;
   // Shared, for std::function copies.
   auto packet = std::make_shared<Packet>(encode(message), std::move(fds));
-  if (busy_until_ > world_.now()) late_answer_ = packet;
+  if (busy_until_ <= world_.now()) unsent_.clear();
+  if (busy_until_ > world_.now()) unsent_.push_back(packet);
   world_.at(when, [channel = channel_, packet] {
     if (!channel->is_open_to_worker || packet->text.empty()) return;
     channel->to_supervisor.push_back(std::move(*packet));

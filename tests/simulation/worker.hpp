@@ -130,8 +130,8 @@ class SimWorker : public std::enable_shared_from_this<SimWorker> {
   std::string description_;
   TimePoint stopped_until_{};
   TimePoint busy_until_{};
-  std::weak_ptr<Packet> late_answer_;
-  TimePoint silent_until_{};  // as was known when it was stopped
+  std::vector<std::weak_ptr<Packet>> unsent_;  // while it is busy
+  TimePoint silent_until_{};                   // as was known when it was stopped
   bool is_turn_due_ = false;
   bool is_starting_ = false;
   bool has_context_ = false;
