@@ -69,6 +69,7 @@ TEST_F(ServiceFdstoreTest, IsComparedBesideACardThatNeedsNoWorker) {
   request.gpus = {"0", "1"};
   ASSERT_TRUE(std::holds_alternative<control::Status>(ask(request, true)));
   ASSERT_EQ(status(true).segments.size(), 2U);
+  end_supervisor();
   machine_.swap.turn_off("/dev/nbd1");
   machine_.nbd.devices.erase(1);
   begin_supervisor();

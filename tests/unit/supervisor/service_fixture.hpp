@@ -45,10 +45,14 @@ class ServiceTest : public testing::Test {
  protected:
   ServiceTest() { begin_supervisor(); }
 
-  // One that was there before has died.
-  void begin_supervisor() {
+  // Without a word to anybody; all that it had begun is over.
+  void end_supervisor() {
     machine_.pass(std::chrono::minutes(1));
     service_.reset();
+  }
+  // One that was there before has died.
+  void begin_supervisor() {
+    end_supervisor();
     service_.emplace(machine_.interfaces, successor_,
                      Service::Options{.ends_with_client = false,
                                       .pool = {.runtime_directory = "/nonexistent",
