@@ -165,7 +165,8 @@ Result<ControlThread::Answer> ControlThread::handle(const Import& import,
   if (!engine_) return fail("not started");
   const auto pages = PageMap::map(fds[0].get(), import.size_bytes / kPageBytes);
   if (!pages) return pages.error();
-  const StorePlace place = pages->store().place;
+  const bool is_ram = start_.backend == control::Backend::ram;
+  const StorePlace place = is_ram ? StorePlace::host : pages->store().place;
   if (place == StorePlace::card) {
     if (auto ready = ensure_card(); !ready) return ready.error();
   }

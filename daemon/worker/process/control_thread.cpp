@@ -239,7 +239,7 @@ void ControlThread::tick() {
     last_request_ = now;
   }
   if (start_.doze_after.count() == 0 || now - last_request_ < start_.doze_after) return;
-  if (segments_.empty() || !may_come_back() || !engine_->has_card()) return;
+  if (segments_.empty() || !may_come_back() || start_.leaves_card) return;
   for (auto& [id, entry] : segments_) entry.next.reset();
   const auto own = own_program();
   const Error error =
