@@ -49,6 +49,12 @@ Result<void> require_root(const Environment& environment, std::string_view comma
   return fail(fmt::format("{} needs root: run it with sudo", command));
 }
 
+Result<ControlClient> connect_to_what_is_up(const Environment& environment) {
+  auto client = connect_to_swap(environment);
+  if (!client && no_daemon(client.error())) return fail("nothing is up");
+  return client;
+}
+
 Result<ControlClient> connect_to_swap(const Environment& environment) {
   auto client = ControlClient::connect(environment.socket);
   if (client || !no_daemon(client.error()) || !has_orphans(environment.socket)) return client;

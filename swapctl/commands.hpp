@@ -53,6 +53,8 @@ inline constexpr const char* kStartAgain = "run 'sudo vramswap status', which st
 // A connection to the running daemon. Where a daemon died with its swap up, root gets a connection
 // to a new one that has taken the swap over. `no_daemon` errors mean that nothing is up.
 Result<ControlClient> connect_to_swap(const Environment& environment);
+// The same for a command that needs swap to be up: where nothing is, the error says so.
+Result<ControlClient> connect_to_what_is_up(const Environment& environment);
 // An error unless the user is root: only root may change the swap.
 Result<void> require_root(const Environment& environment, std::string_view command);
 

@@ -50,11 +50,8 @@ int down(const Arguments& arguments, const Environment& environment) {
     return report(environment, root.error(), kFailed);
   }
 
-  auto client = connect_to_swap(environment);
-  if (!client) {
-    const bool absent = no_daemon(client.error());
-    return report(environment, absent ? Error{"nothing is up"} : client.error(), kFailed);
-  }
+  auto client = connect_to_what_is_up(environment);
+  if (!client) return report(environment, client.error(), kFailed);
   const auto done = take_down(*client, force, environment);
   if (done) return kDone;
   // When the connection ends, the daemon stops and swaps on again what it had swapped off.

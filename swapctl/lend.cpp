@@ -65,11 +65,8 @@ int lend(const Arguments& arguments, const Environment& environment) {
   request->wait = wait;
   request->purpose = "vramswap lend";
 
-  auto client = connect_to_swap(environment);
-  if (!client) {
-    const bool absent = no_daemon(client.error());
-    return report(environment, absent ? Error{"nothing is up"} : client.error(), kFailed);
-  }
+  auto client = connect_to_what_is_up(environment);
+  if (!client) return report(environment, client.error(), kFailed);
   const auto lent = borrow(*client, *request, environment);
   if (!lent) {
     const bool interrupted = lent.error().code == EINTR;
@@ -89,11 +86,8 @@ int take_back(const Arguments& arguments, const Environment& environment) {
   const auto values =
       read_options(arguments, po::options_description("Options"), kTakeBackHelp, environment);
   if (!values) return values.error();
-  auto client = connect_to_swap(environment);
-  if (!client) {
-    const bool absent = no_daemon(client.error());
-    return report(environment, absent ? Error{"nothing is up"} : client.error(), kFailed);
-  }
+  auto client = connect_to_what_is_up(environment);
+  if (!client) return report(environment, client.error(), kFailed);
   const auto done = ask<control::Done>(*client, control::TakeBackRequest{});
   return done ? kDone : report(environment, done.error(), kFailed);
 }

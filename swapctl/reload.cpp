@@ -30,11 +30,8 @@ int reload(const Arguments& arguments, const Environment& environment) {
   if (const auto root = require_root(environment, "reload"); !root) {
     return report(environment, root.error(), kFailed);
   }
-  auto client = connect_to_swap(environment);
-  if (!client) {
-    const bool absent = no_daemon(client.error());
-    return report(environment, absent ? Error{"nothing is up"} : client.error(), kFailed);
-  }
+  auto client = connect_to_what_is_up(environment);
+  if (!client) return report(environment, client.error(), kFailed);
   const auto now = ask<control::Status>(*client, control::ReloadRequest{});
   if (!now) return report(environment, now.error(), kFailed);
   environment.out << status_table(*now);

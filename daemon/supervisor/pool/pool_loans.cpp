@@ -41,17 +41,13 @@ Segment& Pool::segment_of(const WorkerSlot& slot, std::size_t index) const {
 
 LoanCard Pool::loan_card(const WorkerSlot& slot, const std::set<std::uint32_t>& excluded) const {
   const auto areas = machine_.swap.areas();
-  auto card = vramswap::loan_card(parts_, slot, areas ? *areas : std::vector<SwapArea>{});
-  for (std::size_t index = 0; index < card.segments.size(); ++index) {
-    card.segments[index].is_excluded = excluded.contains(segment_of(slot, index).id());
-  }
-  return card;
+  return vramswap::loan_card(parts_, slot, areas ? *areas : std::vector<SwapArea>{}, excluded);
 }
 
 std::uint64_t Pool::lent_bytes() const {
   std::uint64_t sum = 0;
   for (const auto& slot : parts_.slots) {
-    const LoanCard card = loan_card(*slot, {});
+    const LoanCard card = vramswap::loan_card(parts_, *slot);
     // The pool takes nothing of a card where it has no segment any more.
     if (!card.segments.empty()) sum += vramswap::lent_bytes(card);
   }
@@ -83,7 +79,7 @@ awaitable<Result<control::Lent>> Pool::lend(control::LendRequest request,
   control::Lent lent{
       .freed_bytes = std::numeric_limits<std::uint64_t>::max(), .missing_bytes = 0, .problem = {}};
   for (const auto& slot : parts_.slots) {
-    const LoanCard card = loan_card(*slot, {});
+    const LoanCard card = vramswap::loan_card(parts_, *slot);
     lent.freed_bytes = std::min(lent.freed_bytes, vramswap::lent_bytes(card));
     lent.missing_bytes = std::max(lent.missing_bytes, missing_bytes(card));
   }

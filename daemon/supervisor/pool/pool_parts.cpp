@@ -58,7 +58,7 @@ std::vector<control::WorkerStatus> worker_status(const PoolParts& parts) {
 }
 
 LoanCard loan_card(const PoolParts& parts, const WorkerSlot& slot,
-                   const std::vector<SwapArea>& areas) {
+                   const std::vector<SwapArea>& areas, const std::set<std::uint32_t>& excluded) {
   using Where = LoanSegment::Where;
   LoanCard card{.segments = {},
                 .context_bytes = slot.info().context_bytes,
@@ -72,7 +72,8 @@ LoanCard loan_card(const PoolParts& parts, const WorkerSlot& slot,
                                       : segment->is_moved_out() ? Where::host
                                                                 : Where::card,
                              .size_bytes = segment->size_bytes(),
-                             .used_bytes = area == areas.end() ? 0 : area->used_bytes});
+                             .used_bytes = area == areas.end() ? 0 : area->used_bytes,
+                             .is_excluded = excluded.contains(segment->id())});
   }
   return card;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "daemon/control/protocol.hpp"
@@ -35,9 +36,11 @@ Result<std::vector<control::SegmentStatus>> segment_status(const PoolParts& part
                                                            const SwapCalls& swap);
 std::uint64_t used_bytes(const PoolParts& parts, const SwapCalls& swap);
 std::vector<control::WorkerStatus> worker_status(const PoolParts& parts);
-// The card of a slot, as far as loans are concerned. `areas` are what the kernel shows.
+// The card of a slot, as far as loans are concerned. For next_step(): `areas` are what the kernel
+// shows, and `excluded` the segments whose step has failed.
 LoanCard loan_card(const PoolParts& parts, const WorkerSlot& slot,
-                   const std::vector<SwapArea>& areas);
+                   const std::vector<SwapArea>& areas = {},
+                   const std::set<std::uint32_t>& excluded = {});
 // Gets the statistics of those workers that answer at once; worker_status() has them then.
 awaitable<void> refresh_stats(const PoolParts& parts);
 

@@ -162,7 +162,7 @@ class Segment {
   void forget_memory();
   StorePlace home() const;
   std::string place_name() const;
-  awaitable<void> abandon_move();
+  awaitable<Result<void>> abandon_move(std::chrono::seconds timeout);
   void settle_move();
   awaitable<Result<void>> come_up();
   awaitable<void> forget_failed_store();

@@ -33,7 +33,8 @@ awaitable<Result<void>> Segment::move_to(StorePlace place) {
   if (prepared && prepared->fds.size() != 1)
     prepared = fail("worker: no descriptor of a new store");
   if (!prepared) {
-    co_await abandon_move();
+    // The worker has made the store if only its answer was lost.
+    (void)co_await abandon_move(kPrepareTimeout);
     co_return prepared.error();
   }
   // Both have it before it can be the one that has the pages.
@@ -45,17 +46,18 @@ awaitable<Result<void>> Segment::move_to(StorePlace place) {
   // A worker that did not answer is being killed, and may still finish. Its end settles the move.
   if (finished || finished.error().code != ETIMEDOUT) settle_move();
   if (store_id_ != target) {
-    if (!next_) co_await abandon_move();
+    if (!next_) (void)co_await abandon_move(kPrepareTimeout);
     co_return finished ? Error{fmt::format("{}: it was not moved", path())} : finished.error();
   }
   publisher_.show();
   co_return Result<void>{};
 }
 
-// The worker has made the store if only its answer was lost.
-awaitable<void> Segment::abandon_move() {
+awaitable<Result<void>> Segment::abandon_move(std::chrono::seconds timeout) {
   const messages::AbandonMove abandon{known_.id};
-  (void)co_await slot_.call(abandon, {}, kPrepareTimeout);
+  const auto answer = co_await slot_.call(abandon, {}, timeout);
+  if (!answer) co_return answer.error();
+  co_return Result<void>{};
 }
 
 // No worker may be finishing the move. The page map says which of the two stores has the pages.

@@ -342,10 +342,7 @@ Result<void> Segment::make_page_map_of_lost_pages() {
 awaitable<Result<void>> Segment::finish_store() {
   if (!is_in_worker_) co_return co_await restore_store();
   // Its supervisor may have died in a move.
-  const messages::AbandonMove abandon{known_.id};
-  const auto answer = co_await slot_.call(abandon, {}, kImportTimeout);
-  if (!answer) co_return answer.error();
-  co_return Result<void>{};
+  co_return co_await abandon_move(kImportTimeout);
 }
 
 }  // namespace vramswap

@@ -144,14 +144,16 @@ Result<ControlThread::Answer> ControlThread::handle(const Create& create,
                                                     std::vector<UniqueFd> fds) {
   if (auto result = expect_fds(fds, 1); !result) return result.error();
   if (auto ready = ensure_card(); !ready) return ready.error();
+  auto pages = PageMap::map(fds[0].get(), create.size_bytes / kPageBytes);
+  if (!pages) return pages.error();
   auto store = engine_->device().create(create.size_bytes);
   if (!store) return store.error();
   auto exported = (*store)->export_fd();
   if (!exported) return exported.error();
   auto copy = duplicate(*exported);
   if (!copy) return copy.error();
-  auto added =
-      segments_.add(create.segment, *std::move(store), *std::move(copy), std::move(fds[0]));
+  auto added = segments_.add(create.segment, *std::move(store), *std::move(copy), std::move(fds[0]),
+                             *std::move(pages));
   if (!added) return added.error();
   if (auto entry = segments_.find(create.segment)) note_store((*entry)->segment);
   Answer answer{Done{}};
@@ -163,7 +165,7 @@ Result<ControlThread::Answer> ControlThread::handle(const Import& import,
                                                     std::vector<UniqueFd> fds) {
   if (auto result = expect_fds(fds, 2); !result) return result.error();
   if (!engine_) return fail("not started");
-  const auto pages = PageMap::map(fds[0].get(), import.size_bytes / kPageBytes);
+  auto pages = PageMap::map(fds[0].get(), import.size_bytes / kPageBytes);
   if (!pages) return pages.error();
   const bool is_ram = start_.backend == control::Backend::ram;
   const StorePlace place = is_ram ? StorePlace::host : pages->store().place;
@@ -176,8 +178,8 @@ Result<ControlThread::Answer> ControlThread::handle(const Import& import,
   if (!copy) return copy.error();
   auto store = (*device)->import(*std::move(copy), import.size_bytes);
   if (!store) return store.error();
-  auto added =
-      segments_.add(import.segment, *std::move(store), std::move(fds[1]), std::move(fds[0]));
+  auto added = segments_.add(import.segment, *std::move(store), std::move(fds[1]),
+                             std::move(fds[0]), *std::move(pages));
   if (!added) return added.error();
   // The kernel may have swapped pages there. Should the supervisor die before it sends the sockets,
   // this worker may be the only one that holds them, and waits for the next supervisor.
@@ -275,11 +277,7 @@ Result<ControlThread::Answer> ControlThread::handle(const FinishMove& finish,
   SegmentEntry& entry = **found;
   auto next = std::exchange(entry.next, std::nullopt);
   if (!next) return fail("no move was prepared");
-  const auto paused = engine_->pause(kLoadedPauseLimit);
-  if (!paused) return paused.error();
-  if (!*paused) {
-    return fail(fmt::format("connections still busy after {} ms", kLoadedPauseLimit.count()));
-  }
+  if (auto paused = pause_engine(kLoadedPauseLimit); !paused) return paused.error();
   const std::uint64_t lost_before = entry.segment.lost_pages;
   const StoreMove::Options options{
       .threads = std::min(parallel_threads(), static_cast<unsigned>(engine_->thread_count())),

@@ -194,11 +194,7 @@ Result<void> ControlThread::ensure_card() {
   if (engine_->has_card() || start_.backend == control::Backend::ram) return {};
   auto next = make_engine(true);
   if (!next) return next.error();
-  const auto paused = engine_->pause(kLoadedPauseLimit);
-  if (!paused) return paused.error();
-  if (!*paused) {
-    return fail(fmt::format("connections still busy after {} ms", kLoadedPauseLimit.count()));
-  }
+  if (auto paused = pause_engine(kLoadedPauseLimit); !paused) return paused;
   if (auto parked = park_connections(); !parked) {
     for (auto& [id, entry] : segments_) entry.parked.clear();
     (void)engine_->resume();
@@ -212,6 +208,13 @@ Result<void> ControlThread::ensure_card() {
   // Then the worker ends.
   if (!served) engine_.reset();
   return served;
+}
+
+Result<void> ControlThread::pause_engine(std::chrono::milliseconds limit) {
+  const auto paused = engine_->pause(limit);
+  if (!paused) return paused.error();
+  if (*paused) return {};
+  return fail(fmt::format("connections still busy after {} ms", limit.count()));
 }
 
 // Copies of the sockets, which the I/O threads close when they end.
@@ -334,9 +337,7 @@ WorkerHandover ControlThread::lend_handover(WorkerState state) {
 // Returns only if it failed; the worker then serves as before.
 Error ControlThread::replace_process(int program, WorkerEvent event,
                                      std::chrono::milliseconds pause_limit) {
-  const auto paused = engine_->pause(pause_limit);
-  if (!paused) return paused.error();
-  if (!*paused) return {fmt::format("connections still busy after {} ms", pause_limit.count())};
+  if (auto paused = pause_engine(pause_limit); !paused) return paused.error();
   // The next program has its own report pipe. A connection that ends after this is noticed there.
   for (pollfd wait{report_read_.get(), POLLIN, 0}; poll(&wait, 1, 0) > 0;) {
     if (auto handled = handle_report(); !handled) {

@@ -77,6 +77,8 @@ class ControlThread {
   // Whether the worker has to have a context.
   bool needs_card() const { return !start_.leaves_card || segments_.need_card(); }
   Result<void> ensure_card();
+  // An error: the engine serves as before.
+  Result<void> pause_engine(std::chrono::milliseconds limit);
   Result<void> park_connections();
   void tick();
   void end_if_hung();

@@ -48,9 +48,7 @@ Result<SegmentEntry*> SegmentTable::find(std::uint32_t id) {
 }
 
 Result<void> SegmentTable::add(std::uint32_t id, std::unique_ptr<Store> store, UniqueFd store_fd,
-                               UniqueFd page_map) {
-  auto pages = PageMap::map(page_map.get(), store->size_bytes() / kPageBytes);
-  if (!pages) return pages.error();
+                               UniqueFd page_map, PageMap pages) {
   const auto [place, fresh] = entries_.try_emplace(id);
   if (!fresh) return fail(fmt::format("segment {} exists already", id));
   SegmentEntry& entry = place->second;
@@ -60,7 +58,7 @@ Result<void> SegmentTable::add(std::uint32_t id, std::unique_ptr<Store> store, U
   entry.store = std::move(store_fd);
   entry.segment.id = id;
   entry.segment.store = std::move(store);
-  entry.segment.set_pages(*std::move(pages));
+  entry.segment.set_pages(std::move(pages));
   return {};
 }
 

@@ -52,9 +52,9 @@ class SegmentTable {
   auto end() const { return entries_.end(); }
 
   Result<SegmentEntry*> find(std::uint32_t id);
-  // `page_map` is mapped; it must fit the size of `store`. `store_fd` holds the same store.
+  // `pages` is the mapping of `page_map`, for the size of `store`. `store_fd` holds the same store.
   Result<void> add(std::uint32_t id, std::unique_ptr<Store> store, UniqueFd store_fd,
-                   UniqueFd page_map);
+                   UniqueFd page_map, PageMap pages);
   void erase(std::uint32_t id) { entries_.erase(id); }
 
   // Whether a store is on the card.
